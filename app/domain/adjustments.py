@@ -1,0 +1,182 @@
+"""Adjustments and decisions: what is to be done, what was concluded, and the one table of states."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+from app.domain.errors import IllegalTransition
+from app.domain.identifiers import (
+    AccountId,
+    AdjustmentId,
+    Asset,
+    DecisionId,
+    FillId,
+    InstrumentId,
+    PolicyId,
+    PortfolioId,
+)
+from app.domain.market import StreamPosition
+
+
+class AdjustmentState(StrEnum):
+    RECOMMENDED = "recommended"
+    APPROVED = "approved"
+    QUEUED = "queued"
+    EXECUTING = "executing"
+    EXECUTED = "executed"
+    PARTIALLY_EXECUTED = "partially_executed"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+_S = AdjustmentState
+TRANSITIONS: dict[AdjustmentState, frozenset[AdjustmentState]] = {
+    _S.RECOMMENDED: frozenset({_S.APPROVED, _S.EXECUTED, _S.REJECTED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.APPROVED: frozenset({_S.QUEUED, _S.REJECTED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.QUEUED: frozenset({_S.EXECUTING, _S.REJECTED, _S.EXPIRED, _S.SUPERSEDED}),
+    _S.EXECUTING: frozenset({_S.EXECUTED, _S.PARTIALLY_EXECUTED, _S.FAILED}),
+    _S.EXECUTED: frozenset(),
+    _S.PARTIALLY_EXECUTED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.REJECTED: frozenset(),
+    _S.EXPIRED: frozenset(),
+    _S.SUPERSEDED: frozenset(),
+}
+OPEN_STATES = frozenset(state for state, following in TRANSITIONS.items() if following)
+IN_FLIGHT_STATES = frozenset({_S.QUEUED, _S.EXECUTING})
+AWAITING_STATES = frozenset({_S.RECOMMENDED, _S.APPROVED})
+
+
+def check_transition(old: AdjustmentState, new: AdjustmentState) -> None:
+    if new not in TRANSITIONS[old]:
+        allowed = ", ".join(sorted(TRANSITIONS[old])) or "nothing: it is final"
+        raise IllegalTransition(f"an adjustment that is {old} cannot become {new}; it may become {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class TradeLeg:
+    """Buy (positive) or sell `quantity` contracts; `reference_price` is the mark it was planned on."""
+
+    account_id: AccountId
+    instrument: InstrumentId
+    quantity: Decimal
+    reference_price: Decimal
+    reduces: bool
+    type: Literal["trade"] = "trade"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferLeg:
+    """Collateral from the portfolio's reserve into an account."""
+
+    account_id: AccountId
+    asset: Asset
+    amount: Decimal
+    type: Literal["transfer"] = "transfer"
+
+
+Leg = TradeLeg | TransferLeg
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An open adjustment as the decision core sees it.
+
+    `remaining` are the unfilled legs: they count as if done while queued or executing, and not at all
+    while only recommended or approved.
+    """
+
+    id: AdjustmentId
+    policy_id: PolicyId
+    state: AdjustmentState
+    expires_at_ns: int
+    remaining: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A plan for one portfolio. Costs are in the valuation currency; metrics are printed decimals."""
+
+    id: AdjustmentId
+    portfolio_id: PortfolioId
+    policy_id: PolicyId
+    policy_version: int
+    state: AdjustmentState
+    mode: str
+    priority: int
+    risk_reducing: bool
+    legs: tuple[Leg, ...]
+    expected_cost: Decimal
+    metrics_before: dict[str, str]
+    metrics_after: dict[str, str]
+    reaches_target: bool
+    position: StreamPosition
+    decided_at_ns: int
+    expires_at_ns: int
+
+
+class Outcome(StrEnum):
+    ACTED = "acted"
+    SUPPRESSED = "suppressed"
+
+
+class Reason(StrEnum):
+    """Why a fired policy acted or did not."""
+
+    TARGET_REACHED = "target_reached"
+    TARGET_MISSED = "target_missed"
+    COOLDOWN = "cooldown"
+    OPEN_ADJUSTMENT = "open_adjustment"
+    DUST = "dust"
+    STALE_PRICE = "stale_price"
+    PRICE_QUALITY = "price_quality"
+    NO_CURE = "no_cure"
+    PORTFOLIO_HALTED = "portfolio_halted"
+    REDUCE_ONLY = "reduce_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one evaluation of a fired policy concluded, and from which inputs.
+
+    A suppression that repeats frame after frame is recorded once; `repeats_before` of the policy's next
+    record says how often the previous one was repeated.
+    """
+
+    id: DecisionId
+    portfolio_id: PortfolioId
+    policy_id: PolicyId
+    policy_version: int
+    portfolio_revision: int
+    position: StreamPosition
+    time_ns: int
+    outcome: Outcome
+    reason: Reason
+    conditions: dict[str, str]
+    inputs: dict[str, str]
+    repeats_before: int = 0
+    adjustment_id: AdjustmentId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What a venue did for one leg (or for a liquidation, which has no adjustment).
+
+    `quantity` and `price` for trades; transfers have quantity = amount and price 0. `fee` in `fee_asset`.
+    """
+
+    id: FillId
+    portfolio_id: PortfolioId
+    account_id: AccountId
+    adjustment_id: AdjustmentId | None
+    leg: int
+    instrument: InstrumentId | None
+    asset: Asset
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    time_ns: int
+    kind: Literal["trade", "transfer", "liquidation", "expiry"] = field(default="trade")

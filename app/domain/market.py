@@ -1,0 +1,111 @@
+"""Ticks as publishers send them, consensus values, and frames: the market as one sequence.
+
+A `Tick` is one source's word. The oracle turns entries of ticks into `Frame`s: whose consensus
+changed, at which market time, as frame `sequence` of stream `generation`. A frame's position is also
+its entry id in the `market` stream (`generation-sequence`), so positions compare as pairs of integers.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+
+class TickKind(StrEnum):
+    """What a tick measures. `heartbeat` carries time alone."""
+
+    PRICE = "price"
+    MARK = "mark"
+    IMPLIED_VOL = "implied_vol"
+    FUNDING_RATE = "funding_rate"
+    HEARTBEAT = "heartbeat"
+
+
+class Tick(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One source's statement about one instrument at its own event time.
+
+    `value` is a price in the instrument's quote, a volatility per year as a decimal, or a funding rate
+    per funding interval as a decimal; `confidence` is the half width of the source's own interval.
+    """
+
+    kind: TickKind
+    source: str
+    instrument: str
+    sequence: int
+    time_ns: int
+    value: float
+    confidence: float = 0.0
+
+
+class Rejection(StrEnum):
+    """Why a tick went to the dead letter."""
+
+    MALFORMED = "malformed"
+    NOT_FINITE = "not_finite"
+    NOT_POSITIVE = "not_positive"
+    OUT_OF_RANGE = "out_of_range"
+    UNKNOWN_INSTRUMENT = "unknown_instrument"
+    UNKNOWN_KIND = "unknown_kind"
+    STALE = "stale"
+    FUTURE = "future"
+    OLD_SEQUENCE = "old_sequence"
+
+
+class Quality(IntEnum):
+    """State of a consensus value, by severity (thin ladder; the oracle refines it)."""
+
+    VALID = 0
+    UNCERTAIN = 1
+    INSUFFICIENT_SOURCES = 2
+    STALE = 3
+
+
+class StreamPosition(NamedTuple):
+    """Where a reader stands in the `market` stream; compares in stream order."""
+
+    generation: int
+    sequence: int
+
+    @property
+    def entry_id(self) -> str:
+        return f"{self.generation}-{self.sequence}"
+
+    @classmethod
+    def parse(cls, entry_id: str) -> "StreamPosition":
+        generation, _, sequence = entry_id.partition("-")
+        return cls(int(generation), int(sequence))
+
+
+ORIGIN = StreamPosition(0, 0)
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A consensus value that changed. `time_ns` is the newest event time that voted."""
+
+    kind: TickKind
+    instrument: str
+    value: float
+    confidence: float
+    sources: int
+    quality: Quality
+    time_ns: int
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One step of the market. `time_ns` is the market clock; a heartbeat frame has no changes.
+
+    `entry` is the id of the tick-stream entry it came from (empty for the oracle's own heartbeats),
+    `stamp_ns` is the wall clock at which the oracle wrote it, for latency figures only: nothing is
+    ever decided from it.
+    """
+
+    generation: int
+    sequence: int
+    time_ns: int
+    entry: str
+    stamp_ns: int
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def position(self) -> StreamPosition:
+        return StreamPosition(self.generation, self.sequence)

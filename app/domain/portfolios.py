@@ -1,0 +1,117 @@
+"""Portfolios as they stand: accounts, positions, balances, reserves, and what is in flight.
+
+Spot holdings are balances. A position is of a perpetual, future or option. Margin never crosses accounts.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+
+from app.domain.adjustments import InFlight
+from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId
+from app.domain.policies import StoredPolicy
+
+
+class PortfolioState(StrEnum):
+    ACTIVE = "active"
+    REDUCE_ONLY = "reduce_only"
+    HALTED = "halted"
+
+
+class MarginMode(StrEnum):
+    ISOLATED = "isolated"
+    CROSS = "cross"
+    PORTFOLIO = "portfolio"
+    LENDING = "lending"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """`quantity` in contracts, negative when short; `entry_price` in the instrument's quote."""
+
+    instrument: InstrumentId
+    quantity: Decimal
+    entry_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """`haircut` is the fraction of a positive balance's value that does not count as collateral."""
+
+    asset: Asset
+    amount: Decimal
+    haircut: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Held outside every account: up to `amount - keep` may be used for top-ups."""
+
+    asset: Asset
+    amount: Decimal
+    keep: Decimal = Decimal(0)
+
+    @property
+    def available(self) -> Decimal:
+        return max(self.amount - self.keep, Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: AccountId
+    name: str
+    venue: str
+    margin_mode: MarginMode
+    positions: tuple[Position, ...] = ()
+    balances: tuple[Balance, ...] = ()
+
+    def position(self, instrument: InstrumentId) -> Position:
+        flat = Position(instrument, Decimal(0), Decimal(0))
+        return next((p for p in self.positions if p.instrument == instrument), flat)
+
+    def with_position(self, position: Position) -> "Account":
+        """Replaces in place, so that stored order (and with it every sum) stays; a flat one is dropped."""
+        others = [p for p in self.positions if p.instrument != position.instrument]
+        if position.quantity == 0:
+            return replace(self, positions=tuple(others))
+        if len(others) == len(self.positions):
+            return replace(self, positions=(*self.positions, position))
+        kept = (position if p.instrument == position.instrument else p for p in self.positions)
+        return replace(self, positions=tuple(kept))
+
+    def credited(self, asset: Asset, amount: Decimal) -> "Account":
+        """The account with `amount` more of `asset` (less, when negative)."""
+        if all(b.asset != asset for b in self.balances):
+            return replace(self, balances=(*self.balances, Balance(asset, amount)))
+        changed = (replace(b, amount=b.amount + amount) if b.asset == asset else b for b in self.balances)
+        return replace(self, balances=tuple(changed))
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """`revision` counts every write that touched it or its policies."""
+
+    id: PortfolioId
+    tenant_id: TenantId
+    name: str
+    valuation_currency: Asset
+    state: PortfolioState
+    revision: int
+    accounts: tuple[Account, ...] = ()
+    reserves: tuple[Reserve, ...] = ()
+    policies: tuple[StoredPolicy, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+
+    def account(self, account_id: AccountId) -> Account:
+        return next(a for a in self.accounts if a.id == account_id)
+
+    def with_account(self, account: Account) -> "Portfolio":
+        return replace(self, accounts=tuple(account if a.id == account.id else a for a in self.accounts))
+
+    def reserve_debited(self, asset: Asset, amount: Decimal) -> "Portfolio":
+        return replace(
+            self,
+            reserves=tuple(
+                replace(r, amount=r.amount - amount) if r.asset == asset else r for r in self.reserves
+            ),
+        )
