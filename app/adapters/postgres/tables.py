@@ -1,0 +1,391 @@
+"""The schema, as SQLAlchemy Core tables. PostgreSQL is the truth; Redis only carries messages.
+
+Tenant first in every index that a tenant's query uses; every foreign key is indexed; money is NUMERIC.
+Times that decide anything are `*_ns` (market clock, int64 nanoseconds); `timestamptz` columns are wall
+clock, for people and for leases.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from app.domain.adjustments import AdjustmentState, Outcome
+from app.domain.portfolios import MarginMode, PortfolioState
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+MONEY = Numeric(38, 18)
+
+
+def _one_of(column: str, values: type) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]  # a StrEnum class iterates
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+def _created() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _created(),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True, comment="SHA-256 of the whole key"),
+    Column("prefix", String(16), nullable=False, comment="shown to people, never enough to use"),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    _created(),
+    Index(None, "tenant_id", "created_at"),
+)
+
+instruments = Table(
+    "instruments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("underlying", Text, nullable=False),
+    Column("terms", JSONB, nullable=False, comment="domain.instruments.Instrument, as JSON"),
+    _created(),
+    Index(None, "underlying"),
+)
+
+markets = Table(
+    "markets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    Column("generation_reason", Text, nullable=False, server_default=""),
+    Column("clock", Text, nullable=False, comment="live or replay"),
+    Column("shards", Integer, nullable=False),
+    Column("oracle_owner", Text),
+    Column("oracle_epoch", BigInteger, nullable=False, server_default="0"),
+    Column("oracle_lease_until", DateTime(timezone=True)),
+    CheckConstraint("clock IN ('live', 'replay')", name="clock_known"),
+    CheckConstraint("shards BETWEEN 1 AND 1024", name="shards_in_range"),
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("shard", Integer, primary_key=True),
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("time_ns", BigInteger, nullable=False, server_default="0"),
+    Column("snapshot_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("snapshot", LargeBinary, comment="market view at snapshot_sequence, packed"),
+)
+
+portfolios = Table(
+    "portfolios",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("shard", Integer, ForeignKey("shards.shard"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("valuation_currency", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=PortfolioState.ACTIVE.value),
+    Column("revision", BigInteger, nullable=False, server_default="1"),
+    Column("evaluated_revision", BigInteger, nullable=False, server_default="0"),
+    Column("event_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("deleted_at", DateTime(timezone=True)),
+    _created(),
+    _one_of("state", PortfolioState),
+    Index(
+        "uq_portfolios_tenant_id_name",
+        "tenant_id",
+        "name",
+        unique=True,
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    Index("ix_portfolios_unevaluated", "shard", postgresql_where=text("revision <> evaluated_revision")),
+    Index(None, "shard"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False, comment="stored order: sums follow it"),
+    Column("name", Text, nullable=False),
+    Column("venue", Text, nullable=False),
+    Column("margin_mode", Text, nullable=False),
+    _one_of("margin_mode", MarginMode),
+    UniqueConstraint("portfolio_id", "name"),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("instrument_id", ForeignKey("instruments.id"), primary_key=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("quantity", MONEY, nullable=False),
+    Column("entry_price", MONEY, nullable=False),
+    Index(None, "instrument_id"),
+)
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("asset", Text, primary_key=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("amount", MONEY, nullable=False),
+    Column("haircut", Numeric(9, 8), nullable=False, server_default="0"),
+    CheckConstraint("haircut BETWEEN 0 AND 1", name="haircut_is_fraction"),
+)
+
+reserves = Table(
+    "reserves",
+    metadata,
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), primary_key=True),
+    Column("asset", Text, primary_key=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("amount", MONEY, nullable=False),
+    Column("keep", MONEY, nullable=False, server_default="0"),
+    CheckConstraint("amount >= 0 AND keep >= 0", name="not_negative"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("kind", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("document", JSONB, nullable=False, comment="domain.policies.Policy, as JSON"),
+    Column("deleted_at", DateTime(timezone=True)),
+    _created(),
+    Index(None, "tenant_id", "created_at", "id"),
+    Index(None, "portfolio_id"),
+)
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("policy_id", ForeignKey("policies.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("document", JSONB, nullable=False),
+    _created(),
+)
+
+policy_memory = Table(
+    "policy_memory",
+    metadata,
+    Column("policy_id", UUID(as_uuid=True), primary_key=True, comment="outlives edits, not the policy"),
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
+    Column("memory", LargeBinary, nullable=False, comment="engine.memory.PolicyMemory, packed"),
+    Index(None, "portfolio_id"),
+)
+
+adjustments = Table(
+    "adjustments",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
+    Column("policy_id", UUID(as_uuid=True), nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("risk_reducing", Boolean, nullable=False),
+    Column("legs", JSONB, nullable=False, comment="what was planned; never changed"),
+    Column("remaining", JSONB, nullable=False, comment="unfilled legs"),
+    Column("expected_cost", MONEY, nullable=False),
+    Column("metrics_before", JSONB, nullable=False),
+    Column("metrics_after", JSONB, nullable=False),
+    Column("reaches_target", Boolean, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("decided_at_ns", BigInteger, nullable=False),
+    Column("expires_at_ns", BigInteger, nullable=False),
+    Column("fill_time_ns", BigInteger, comment="market time of the frame it fills on"),
+    Column("claimed_by", Text),
+    Column("claimed_until", DateTime(timezone=True)),
+    Column("outcome", Text, nullable=False, server_default="", comment="why it ended, in words"),
+    _created(),
+    _one_of("state", AdjustmentState),
+    Index(None, "tenant_id", "created_at", "id"),
+    Index(
+        "ix_adjustments_open",
+        "portfolio_id",
+        postgresql_where=text("state IN ('recommended', 'approved', 'queued', 'executing')"),
+    ),
+    Index(
+        "ix_adjustments_queue",
+        text("risk_reducing DESC"),
+        "priority",
+        "decided_at_ns",
+        "id",
+        postgresql_where=text("state IN ('queued', 'executing')"),
+    ),
+    Index(None, "portfolio_id", "created_at"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
+    Column("policy_id", UUID(as_uuid=True), nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("portfolio_revision", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("conditions", JSONB, nullable=False),
+    Column("inputs", JSONB, nullable=False),
+    Column("repeats_before", BigInteger, nullable=False),
+    Column("adjustment_id", UUID(as_uuid=True)),
+    _created(),
+    _one_of("outcome", Outcome),
+    Index(None, "tenant_id", "policy_id", "generation", "sequence"),
+    Index(None, "portfolio_id"),
+)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("adjustment_id", ForeignKey("adjustments.id", ondelete="CASCADE")),
+    Column("leg", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("instrument_id", ForeignKey("instruments.id")),
+    Column("asset", Text, nullable=False),
+    Column("quantity", MONEY, nullable=False),
+    Column("price", MONEY, nullable=False),
+    Column("fee", MONEY, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    _created(),
+    Index(None, "tenant_id", "created_at", "id"),
+    Index(None, "portfolio_id", "time_ns"),
+    Index(None, "account_id"),
+    Index(None, "adjustment_id"),
+    Index(None, "instrument_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("version", SmallInteger, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column(
+        "dispatched",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="webhook deliveries were created and the stream has it",
+    ),
+    _created(),
+    Index("ix_events_undispatched", "created_at", postgresql_where=text("NOT dispatched")),
+    Index(None, "tenant_id", "created_at"),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("secret", LargeBinary, nullable=False, comment="the raw bytes behind whsec_"),
+    Column("event_types", ARRAY(Text), nullable=False, comment="empty: all"),
+    Column("enabled", Boolean, nullable=False, server_default="true"),
+    Column("deleted_at", DateTime(timezone=True)),
+    _created(),
+    Index(None, "tenant_id", "created_at"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True),
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("endpoint_id", ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False),
+    Column("portfolio_id", UUID(as_uuid=True), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("claimed_until", DateTime(timezone=True)),
+    Column("last_status", Integer),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Column("delivered_at", DateTime(timezone=True)),
+    _created(),
+    CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state_known"),
+    UniqueConstraint("endpoint_id", "portfolio_id", "sequence"),
+    ForeignKeyConstraint(
+        ["portfolio_id", "sequence"], ["events.portfolio_id", "events.sequence"], ondelete="CASCADE"
+    ),
+    Index(None, "portfolio_id", "sequence"),
+    Index("ix_webhook_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'pending'")),
+    Index(None, "tenant_id", "created_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of method, path and body"),
+    Column("status", Integer, comment="absent while in flight"),
+    Column("response", LargeBinary),
+    Column("headers", JSONB),
+    _created(),
+)
