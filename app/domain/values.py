@@ -82,3 +82,11 @@ class Price:
 
     def rounded_to(self, tick: Decimal) -> "Price":
         return Price((self.value / tick).to_integral_value(ROUND_HALF_EVEN) * tick, self.currency)
+
+
+def decimal_text(value: Decimal) -> str:
+    """The one way a decimal is printed: plain notation, no trailing zeros, never an exponent."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,61 @@
+"""Connections to Redis, and stream replies without the detours.
+
+Blocking reads stay below the socket time-out and are never retried by the client: the reader's loop is the
+retry (redis-py would otherwise report an idle stream as an error).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+BLOCK_MS = 1_000
+SOCKET_TIMEOUT_SECONDS = 10.0
+
+Entry = tuple[bytes, list[bytes]]
+
+
+def connect(url: str) -> "Redis":
+    """`redis://`, `rediss://` or `unix://`. Bytes in and out."""
+    client = Redis.from_url(
+        url,
+        decode_responses=False,
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=5.0,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 0),
+    )
+    for command in ("XREAD", "XRANGE", "XREVRANGE"):
+        client.response_callbacks.pop(command, None)
+    return client
+
+
+async def read_stream(
+    client: "Redis", cursors: dict[str, str], *, count: int, block_ms: int | None = BLOCK_MS
+) -> dict[str, list[Entry]]:
+    """New entries after each cursor, by stream; an idle stream gives nothing."""
+    command: list[Any] = ["XREAD", "COUNT", count]
+    if block_ms is not None:
+        command += ["BLOCK", block_ms]
+    reply = await client.execute_command(*command, "STREAMS", *cursors.keys(), *cursors.values())
+    return {name.decode(): entries for name, entries in reply} if reply else {}
+
+
+async def read_range(client: "Redis", stream: str, start: str, end: str, *, count: int) -> list[Entry]:
+    reply: list[Entry] = await client.execute_command("XRANGE", stream, start, end, "COUNT", count)
+    return reply
+
+
+def fields(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """A raw entry's fields, duplicates included."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def newest_id(entries: Iterable[Entry], default: str) -> str:
+    last = default
+    for entry_id, _ in entries:
+        last = entry_id.decode()
+    return last

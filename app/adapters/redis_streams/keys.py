@@ -1,0 +1,12 @@
+"""Names in Redis. What one script writes together shares the `market` hash slot."""
+
+TICKS = "oracle:ticks"
+DEADLETTER = "oracle:deadletter"
+MARKET = "market"
+EVENTS = "events"
+STATE = "{market}:state"  # hash: generation, sequence, cursor, epoch, time_ns
+QUOTES = "{market}:quotes"  # hash: each source's last quote, the oracle's state at its cursor
+CONSENSUS = "{market}:consensus"  # hash: the last change of every consensus value
+PROGRESS = "{market}:progress"  # hash: shard -> position evaluated and committed
+PROGRESS_CHANNEL = "{market}:progressed"  # published after PROGRESS, so that nobody polls
+HINTS = "{market}:hints"  # stream: portfolios that changed
