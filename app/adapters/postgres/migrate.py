@@ -22,21 +22,23 @@ _LOCK: Final = 0x62616C6C617374  # "ballast"; every migrator of one database tak
 
 async def upgrade(url: str, revision: str = "head") -> None:
     """Apply what is missing, all of it or nothing; a second migrator waits and then finds nothing to do."""
-    await _run(url, lambda config: command.upgrade(config, revision))
+    await run_alembic(url, lambda config: command.upgrade(config, revision))
 
 
 async def downgrade(url: str, revision: str) -> None:
     """Take back to `revision`; `base` leaves an empty schema. What the tables held is gone."""
-    await _run(url, lambda config: command.downgrade(config, revision))
+    await run_alembic(url, lambda config: command.downgrade(config, revision))
 
 
-async def _run(url: str, migrate: Callable[[Config], None]) -> None:
+async def run_alembic(url: str, act: Callable[[Config], None]) -> None:
+    """Do something with Alembic in one transaction, alone on that database."""
+
     def run(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        migrate(config)
+        act(config)
 
     engine = create_async_engine(sqlalchemy_address(url), poolclass=NullPool)
     try:
