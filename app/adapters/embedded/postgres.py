@@ -165,8 +165,8 @@ class EmbeddedPostgres:
 
     def _initialise(self, programs: Path, user: pwd.struct_passwd) -> None:
         """Create the cluster beside its place and move it there: it is there whole, or not at all."""
-        for unfinished in self._directory.glob("unfinished-*"):
-            shutil.rmtree(unfinished)
+        for leftover in self._directory.glob("unfinished-*"):
+            shutil.rmtree(leftover, ignore_errors=True)  # its initdb may still be running: then the next time
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self._directory))
         os.chown(unfinished, user.pw_uid, user.pw_gid)
         command = [
@@ -192,7 +192,7 @@ class EmbeddedPostgres:
             timeout=_INITDB_TIMEOUT.total_seconds(),
         )
         if result.returncode != 0:
-            shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise ServerStartFailed(_SERVER, "initdb failed", log_tail=result.stderr.strip())
         unfinished.rename(self._cluster)
 
