@@ -1,0 +1,19 @@
+"""Array types of the package, and the one way in which inputs become columns."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+StatusArray = NDArray[np.int8]
+
+
+def as_columns(*inputs: ArrayLike) -> tuple[tuple[int, ...], list[FloatArray]]:
+    """Broadcast the inputs; return their common shape and each as a fresh, flat, contiguous column.
+
+    Numpy picks another implementation of exp and log (with other last bits) for strides that its vector
+    units cannot load. A fresh column leaves it no choice, so a view computes the same bits as its copy.
+    """
+    arrays = [np.asarray(each, dtype=np.float64) for each in inputs]
+    shape = np.broadcast_shapes(*(each.shape for each in arrays))
+    return shape, [np.array(np.broadcast_to(each, shape), order="C").reshape(-1) for each in arrays]
