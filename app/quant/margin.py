@@ -138,11 +138,11 @@ def coin_option_requirements(
         put:  initial = max(max(0.15 - OTM, 0.10) + mark, maintenance)
               maintenance = max(0.075, 0.075 mark) + mark
 
-    Long options are paid in full and need nothing. The mark price is part of the requirement, so what it
-    is held against is the balance without the market value of options (their premiums stay in the balance).
+    Long options are paid in full and need nothing. The mark price is part of the requirement: held against
+    an equity that already counts the short option at its mark, it would be counted twice, so subtract it
+    there or compare with the balance before the options' market value.
 
-    Source: Deribit, "Margin requirements: options, standard margin" (knowledge base), as quoted at
-    doc.tslab.pro "Deribit Margin Requirements Calculation".
+    Source: Deribit's formulas as quoted by TSLab, "Deribit Margin Requirements Calculation" (doc.tslab.pro).
     """
     contracts, sizes, strike, underlying, mark = _floats(
         quantities, multipliers, strikes, underlying_prices, mark_prices_in_coin
@@ -171,8 +171,8 @@ def linear_liquidation_prices(
     With Q = q m coins the price solves ``C + Q (P - E) = max(|Q| P rate - amount, 0)``. Each side of the max
     gives a line; the one that the position meets first counts.
 
-    Source: Binance, "Liquidation price of USDⓈ-M futures contracts"; for a position alone the formula
-    is ``(C + amount - Q E) / (|Q| rate - Q)``.
+    The first is Binance's published formula for a position alone, ``(C + amount - Q E) / (|Q| rate - Q)``;
+    Gate and OKX add the taker fee to the rate, Bybit keeps the requirement at its value on entry.
     """
     contracts, sizes, entries, collateral, rates, amounts = np.broadcast_arrays(
         *_floats(quantities, multipliers, entry_prices, collaterals, maintenance_rates, maintenance_amounts)
