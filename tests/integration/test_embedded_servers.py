@@ -212,6 +212,27 @@ def test_a_start_that_fails_says_what_the_server_said_and_leaves_nothing_behind(
         pass
 
 
+@pytest.mark.parametrize("server", ["postgres", "redis"])
+def test_ctrl_c_while_it_starts_leaves_no_server_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    started: list[int] = []
+
+    def interrupt(servers: EmbeddedPostgres | EmbeddedRedis, pid: int) -> bool:
+        assert servers.pid == pid
+        started.append(pid)
+        raise KeyboardInterrupt
+
+    kind, question = {
+        "postgres": (EmbeddedPostgres, "_takes_connections"),
+        "redis": (EmbeddedRedis, "_answers"),
+    }[server]
+    monkeypatch.setattr(kind, question, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedServers(tmp_path, durable=False).start()
+    assert [working_directory(pid) for pid in started] == [None]
+
+
 async def test_an_initialisation_cut_short_is_done_again(tmp_path: Path) -> None:
     (tmp_path / "unfinished-x").mkdir()
     (tmp_path / "unfinished-x/PG_VERSION").write_text("18\n")

@@ -113,7 +113,11 @@ class EmbeddedPostgres:
         try:
             self._start()
         except OSError as error:
+            self.stop()
             raise ServerStartFailed(_SERVER, str(error)) from error
+        except BaseException:  # Ctrl-C too: a start that is not finished leaves no server behind
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End the sessions, write everything out and stop; nothing if not started."""
@@ -150,11 +154,7 @@ class EmbeddedPostgres:
         )
         set_aside(self._log_path)
         self._launch(self._server_command(programs, user, self._socket_directory))
-        try:
-            self._create_database(programs, self._socket_directory)
-        except BaseException:
-            self.stop()
-            raise
+        self._create_database(programs, self._socket_directory)
 
     def _stop_leftover(self) -> None:
         pid_path = self._cluster / "postmaster.pid"

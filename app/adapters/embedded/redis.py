@@ -87,7 +87,11 @@ class EmbeddedRedis:
         try:
             self._start()
         except OSError as error:
+            self.stop()
             raise ServerStartFailed(_SERVER, str(error)) from error
+        except BaseException:  # Ctrl-C too: a start that is not finished leaves no server behind
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Flush the append-only file and stop; nothing if not started."""
@@ -130,7 +134,6 @@ class EmbeddedRedis:
         if ready and process.poll() is None:
             return
         reason = f"it ended with status {process.returncode}" if ready else "it does not answer in time"
-        self.stop()
         raise ServerStartFailed(_SERVER, reason, log_tail=log_tail(self._log_path))
 
     def _command(self, program: Path, socket_path: Path) -> list[str]:
