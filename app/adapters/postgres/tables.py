@@ -115,6 +115,14 @@ shards = Table(
     Column("snapshot", LargeBinary, comment="market view at snapshot_sequence, packed"),
 )
 
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("alive_until", DateTime(timezone=True), nullable=False),
+)
+
 portfolios = Table(
     "portfolios",
     metadata,

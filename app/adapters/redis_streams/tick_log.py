@@ -1,0 +1,171 @@
+"""`oracle:ticks`: single ticks as flat fields (anybody can XADD by hand), or many packed in one entry.
+
+Flat: kind, source, instrument, sequence, time_ns, value, confidence (optional). Packed: one field
+`packed`, a msgpack array of ticks, each an array in that order. Nothing that is sent stops the stream: what
+cannot be a tick is refused with a reason.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from app.adapters.redis_streams.client import read_stream
+from app.adapters.redis_streams.keys import DEADLETTER, TICKS
+from app.domain.errors import InvalidTick
+from app.domain.market import Rejection, Tick, TickKind
+from app.ports.market import RejectedTick, TickEntry
+
+KEEP_REJECTED = 10_000
+KEEP_TICKS = 1_000_000
+MAXIMUM_PAYLOAD = 512
+
+_ticks = msgspec.msgpack.Decoder(list[Tick])
+_raw_ticks = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_tick = msgspec.msgpack.Decoder(Tick)
+_encode = msgspec.msgpack.Encoder()
+_KINDS = {kind.value.encode(): kind for kind in TickKind}
+_REQUIRED = frozenset({b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value"})
+_NAMES = _REQUIRED | {b"confidence"}
+_MAXIMUM_NAME = 64
+_INT64 = 1 << 63
+
+
+class RedisTickLog:
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+
+    async def read(self, after: str, *, count: int, block_ms: int) -> Sequence[TickEntry]:
+        reply = await read_stream(self._redis, {TICKS: after}, count=count, block_ms=block_ms)
+        return [decode_entry(entry_id.decode(), flat) for entry_id, flat in reply.get(TICKS, ())]
+
+    async def reject(self, rejected: Sequence[RejectedTick]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for one in rejected:
+            pipeline.execute_command(
+                "XADD", DEADLETTER, "MAXLEN", "~", KEEP_REJECTED, "*",
+                "entry", one.entry, "reason", one.reason, "message", one.message, "payload", one.payload,
+            )  # fmt: skip
+        await pipeline.execute()
+
+    async def trim(self, before: str) -> None:
+        await self._redis.execute_command("XTRIM", TICKS, "MINID", "~", before)
+
+    async def publish(self, ticks: Sequence[Tick]) -> str:
+        """One entry; several ticks are packed. For replays, the demo and tests: any client may do it."""
+        body = flat_fields(ticks[0]) if len(ticks) == 1 else ["packed", _encode.encode(ticks)]
+        entry: bytes = await self._redis.execute_command("XADD", TICKS, "MAXLEN", "~", KEEP_TICKS, "*", *body)
+        return entry.decode()
+
+
+def flat_fields(tick: Tick) -> list[Any]:
+    return [
+        "kind", tick.kind.value, "source", tick.source, "instrument", tick.instrument,
+        "sequence", tick.sequence, "time_ns", tick.time_ns,
+        "value", repr(tick.value), "confidence", repr(tick.confidence),
+    ]  # fmt: skip
+
+
+def decode_entry(entry_id: str, flat: list[bytes]) -> TickEntry:
+    if len(flat) == 2 and flat[0] == b"packed":
+        return _decode_packed(entry_id, flat[1])
+    try:
+        return TickEntry(entry_id, [_decode_flat(flat)])
+    except InvalidTick as refusal:
+        payload = b" ".join(flat)
+        return TickEntry(entry_id, [], [rejected_tick(entry_id, refusal, payload)])
+
+
+def rejected_tick(entry_id: str, refusal: InvalidTick, payload: bytes) -> RejectedTick:
+    return RejectedTick(entry_id, refusal.reason, str(refusal), payload[:MAXIMUM_PAYLOAD])
+
+
+def encode_tick(tick: Tick) -> bytes:
+    return _encode.encode(tick)
+
+
+def decode_tick(packed: bytes) -> Tick:
+    return _tick.decode(packed)
+
+
+def _decode_flat(flat: list[bytes]) -> Tick:
+    given = dict(zip(flat[::2], flat[1::2], strict=True))
+    if 2 * len(given) != len(flat):
+        raise InvalidTick(Rejection.MALFORMED, "a field is given twice")
+    if not (_REQUIRED <= given.keys() <= _NAMES):
+        missing = b", ".join(sorted(_REQUIRED - given.keys())).decode()
+        unknown = b", ".join(sorted(given.keys() - _NAMES)).decode(errors="replace")
+        raise InvalidTick(Rejection.MALFORMED, f"fields missing: [{missing}], unknown: [{unknown}]")
+    kind = _KINDS.get(given[b"kind"])
+    if kind is None:
+        known = ", ".join(TickKind)
+        raise InvalidTick(Rejection.UNKNOWN_KIND, f"kind must be one of {known}")
+    return Tick(
+        kind=kind,
+        source=_name(given[b"source"], "source"),
+        instrument=_name(given[b"instrument"], "instrument"),
+        sequence=_integer(given[b"sequence"], "sequence"),
+        time_ns=_integer(given[b"time_ns"], "time_ns"),
+        value=_number(given[b"value"], "value"),
+        confidence=_number(given.get(b"confidence", b"0"), "confidence"),
+    )
+
+
+def _name(raw: bytes, what: str) -> str:
+    if len(raw) > _MAXIMUM_NAME:
+        raise InvalidTick(Rejection.MALFORMED, f"{what} is longer than {_MAXIMUM_NAME} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidTick(Rejection.MALFORMED, f"{what} is not UTF-8") from None
+
+
+def _integer(raw: bytes, what: str) -> int:
+    digits = raw[1:] if raw[:1] == b"-" else raw
+    if not digits.isdigit() or len(digits) > 19 or not -_INT64 <= (value := int(raw)) < _INT64:
+        raise InvalidTick(Rejection.MALFORMED, f"{what} must be a 64-bit integer")
+    return value
+
+
+def _number(raw: bytes, what: str) -> float:
+    """Plain float syntax: Python's own underscores and blanks are not numbers to anybody else."""
+    try:
+        if b"_" in raw or raw != raw.strip():
+            raise ValueError
+        return float(raw)
+    except ValueError:
+        raise InvalidTick(Rejection.MALFORMED, f"{what} must be a number") from None
+
+
+def _decode_packed(entry_id: str, packed: bytes) -> TickEntry:
+    try:
+        return _checked_names(TickEntry(entry_id, _ticks.decode(packed)))
+    except (msgspec.DecodeError, RecursionError):
+        return _decode_one_by_one(entry_id, packed)
+
+
+def _checked_names(entry: TickEntry) -> TickEntry:
+    for tick in entry.ticks:
+        if len(tick.source) > _MAXIMUM_NAME or len(tick.instrument) > _MAXIMUM_NAME:
+            raise msgspec.ValidationError(f"a name is longer than {_MAXIMUM_NAME} characters")
+    return entry
+
+
+def _decode_one_by_one(entry_id: str, packed: bytes) -> TickEntry:
+    """The slow way, once something in it is wrong: the good ticks of an entry are still served."""
+    entry = TickEntry(entry_id, [])
+    try:
+        raws: Iterable[msgspec.Raw] = _raw_ticks.decode(packed)
+    except (msgspec.DecodeError, RecursionError) as error:
+        refusal = InvalidTick(Rejection.MALFORMED, f"not a msgpack array of ticks: {error}")
+        entry.rejected.append(rejected_tick(entry_id, refusal, packed))
+        return entry
+    for raw in raws:
+        payload = bytes(raw)
+        try:
+            entry.ticks += _checked_names(TickEntry(entry_id, [_tick.decode(payload)])).ticks
+        except (msgspec.DecodeError, RecursionError) as error:
+            refusal = InvalidTick(Rejection.MALFORMED, str(error))
+            entry.rejected.append(rejected_tick(entry_id, refusal, payload))
+    return entry

@@ -1,0 +1,87 @@
+"""What the oracle and the evaluator need of the streams."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.domain.market import Change, Frame, StreamPosition, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedTick:
+    """`payload` is what was sent, cut to a bounded size."""
+
+    entry: str
+    reason: str
+    message: str
+    payload: bytes
+
+
+@dataclass(slots=True)
+class TickEntry:
+    """One entry of the tick stream, decoded; what could not be decoded is already refused."""
+
+    id: str
+    ticks: list[Tick]
+    rejected: list[RejectedTick] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class OracleState:
+    """Where the oracle stands: exactly at its cursor, because both are written in one step."""
+
+    position: StreamPosition
+    time_ns: int
+    cursor: str
+    quotes: Sequence[Tick]
+
+
+class TickLog(Protocol):
+    async def read(self, after: str, *, count: int, block_ms: int) -> Sequence[TickEntry]: ...
+
+    async def reject(self, rejected: Sequence[RejectedTick]) -> None: ...
+
+    async def trim(self, before: str) -> None: ...
+
+
+class MarketLog(Protocol):
+    """The writer's end. Raises `Fenced` for an old epoch, `StreamReset` when the stream is not as left."""
+
+    async def open(self, *, epoch: int, at_least: StreamPosition) -> OracleState | None:
+        """Takes the stream over; None when it was flushed or stands before `at_least`."""
+
+    async def start_generation(self, *, epoch: int, generation: int) -> OracleState: ...
+
+    async def append(
+        self,
+        *,
+        epoch: int,
+        previous: StreamPosition,
+        cursor: str,
+        frames: Sequence[Frame],
+        quotes: Iterable[Tick],
+    ) -> None: ...
+
+    async def trim(self, before: StreamPosition) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MarketNews:
+    """What a reader got: frames in order, and portfolios hinted to have changed."""
+
+    frames: Sequence[Frame]
+    changed: frozenset[bytes]
+
+
+class MarketFeed(Protocol):
+    """The reader's end."""
+
+    async def seek(self, after: StreamPosition) -> None: ...
+
+    async def read(self, *, count: int, block_ms: int) -> MarketNews: ...
+
+    async def progress(self, positions: dict[int, StreamPosition]) -> None: ...
+
+    async def head(self) -> tuple[StreamPosition, int]: ...
+
+    async def consensus(self) -> Sequence[Change]: ...
