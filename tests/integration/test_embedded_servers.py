@@ -15,6 +15,9 @@ import asyncpg
 import pytest
 import redis
 import redis.asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from app.adapters.embedded import (
     DataDirectoryInUse,
     EmbeddedPostgres,
@@ -26,8 +29,6 @@ from app.adapters.embedded import (
     drop_database,
 )
 from app.adapters.embedded.processes import wait_until, working_directory
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 ROOT = Path(__file__).parents[2]
 OWNER = """

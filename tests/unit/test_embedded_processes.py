@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from app.adapters.embedded.errors import EmbeddedServerError
 from app.adapters.embedded.processes import read_pid, stop_child, wait_until, working_directory
 from app.adapters.embedded.sockets import socket_directory

@@ -6,6 +6,9 @@ from decimal import Context, Decimal, localcontext
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from app.domain.adjustments import TradeLeg, TransferLeg
 from app.domain.errors import InvalidInput, PriceUnknown
 from app.domain.identifiers import AccountId, Asset, PortfolioId, TenantId, derived_id
@@ -31,8 +34,6 @@ from app.engine.fills import (
     notional,
     paper_fill,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 EXACT = Context(prec=200)
 ACCOUNT = AccountId(UUID(int=1))

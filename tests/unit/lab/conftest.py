@@ -1,4 +1,5 @@
 import pytest
+
 from tests.market_data import market_dir
 
 

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+
 from app.domain.errors import InvalidInput
 from app.domain.market import TickKind
 from app.lab.demo_market import DEFAULT_DYNAMICS, DemoMarket, Dynamics, Feed, default_feeds

@@ -7,6 +7,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from app.domain.errors import BallastError
 from app.domain.market import Tick, TickKind
 from app.lab.history import (
@@ -18,8 +21,6 @@ from app.lab.history import (
     with_heartbeats,
 )
 from app.lab.recording import Form, HistoryError
-from hypothesis import given
-from hypothesis import strategies as st
 
 BARS = "time,open,high,low,close,volume\n"
 TICKS = "time_ns,source,instrument,sequence,price,confidence\n"

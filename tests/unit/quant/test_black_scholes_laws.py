@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from app.quant.black_scholes import OptionStatus, black_76, black_scholes_merton, coin_settled
-from app.quant.conventions import deribit_greeks
 from hypothesis import given
 from hypothesis import strategies as st
+
+from app.quant.black_scholes import OptionStatus, black_76, black_scholes_merton, coin_settled
+from app.quant.conventions import deribit_greeks
 
 options = st.fixed_dictionaries(
     {

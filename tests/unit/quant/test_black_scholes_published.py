@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+
 from app.quant.black_scholes import OptionGreeks, black_scholes_merton, coin_settled
 from app.quant.conventions import deribit_greeks, per_day
 from tests.market_data import read_csv, reference_dir

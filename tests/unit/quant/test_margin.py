@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from app.quant import margin
-from app.quant.margin import LiquidationStatus
 from hypothesis import given
 from hypothesis import strategies as st
+
+from app.quant import margin
+from app.quant.margin import LiquidationStatus
 from tests.market_data import read_csv, reference_dir
 
 
