@@ -1,6 +1,7 @@
 """What Alembic runs: the revisions, on the connection that `app.adapters.postgres.migrate` gives it."""
 
 from alembic import context
+
 from app.adapters.postgres.tables import metadata
 
 context.configure(

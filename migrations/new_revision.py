@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+
 from app.adapters.embedded import EmbeddedPostgres
 from app.adapters.postgres.migrate import MIGRATIONS, run_alembic, upgrade
 

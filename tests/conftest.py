@@ -14,10 +14,11 @@ import asyncpg
 import pytest
 import redis
 import redis.asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
 from app.adapters.embedded import EmbeddedPostgres, EmbeddedRedis, create_database, drop_database
 from app.adapters.postgres.addresses import asyncpg_address, sqlalchemy_address
 from app.adapters.postgres.migrate import upgrade
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+from pydantic import BaseModel
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
 from app.adapters.postgres import tables
 from app.domain.identifiers import (
     AccountId,
@@ -23,10 +28,6 @@ from app.domain.identifiers import (
 from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.policies import StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
-from pydantic import BaseModel
-from sqlalchemy import Table, func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 BTC_SPOT = Instrument(id="BTC-USDT", kind=InstrumentKind.SPOT, underlying="BTC", quote="USDT")
 BTC_PERP = Instrument(

@@ -4,11 +4,12 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from app.adapters.postgres.addresses import sqlalchemy_address
 from app.adapters.postgres.migrate import MIGRATIONS, downgrade, upgrade
 from app.adapters.postgres.tables import metadata
-from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 REVISIONS = sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
 

@@ -1,8 +1,9 @@
 """What other tests stand on: databases of their own, an empty Redis, rows to begin with."""
 
 import pytest
-from app.domain.policies import DeltaNeutral, LiquidationGuard
 from sqlalchemy import text
+
+from app.domain.policies import DeltaNeutral, LiquidationGuard
 from tests import factories
 from tests.waiting import eventually
 
