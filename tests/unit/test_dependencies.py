@@ -1,0 +1,60 @@
+"""What pyproject.toml names, docs/dependencies.md explains and the locks pin."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINNED = re.compile(r"^([a-z0-9._-]+)==\S+", re.MULTILINE)
+
+
+def named(requirements):
+    return sorted(re.match(r"[A-Za-z0-9._-]+", requirement).group() for requirement in requirements)
+
+
+def explained(section):
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    body = text.split(f"## {section}")[1].split("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \| \S.{20,} \|$", body, re.MULTILINE)
+
+
+def pinned(lock):
+    return set(PINNED.findall((ROOT / "requirements" / lock).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("section", "requirements"),
+    [
+        ("At run time", PROJECT["dependencies"]),
+        ("For tests and checks", PROJECT["optional-dependencies"]["dev"]),
+    ],
+)
+def test_every_dependency_has_its_line(section, requirements):
+    assert explained(section) == named(requirements)
+
+
+def test_locks_pin_what_is_named():
+    runtime = set(named(PROJECT["dependencies"]))
+    assert runtime <= pinned("runtime.txt")
+    assert runtime | set(named(PROJECT["optional-dependencies"]["dev"])) <= pinned("dev.txt")
+
+
+def test_the_development_lock_contains_the_runtime_lock():
+    """Else `make test` would try other versions than `make demo` runs."""
+    pins = {
+        lock: set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / lock).read_text("utf-8"), re.MULTILINE))
+        for lock in ("runtime.txt", "dev.txt")
+    }
+    assert pins["runtime.txt"] <= pins["dev.txt"]
+
+
+@pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt"])
+def test_every_pin_is_hashed_and_no_address_is_inside(lock):
+    text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
+    blocks = re.split(r"^(?=[a-z0-9._-]+==)", text, flags=re.MULTILINE)[1:]
+    assert blocks
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+    assert not re.search(r"://|--(index|extra-index|find-links|trusted-host)", text)
