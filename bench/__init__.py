@@ -1,0 +1,1 @@
+"""Ballast measured beside its floors: `python -m bench --help`."""

@@ -1,0 +1,82 @@
+"""Runs the sides of a measurement in turn, so that whatever else the machine does meets all of them."""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.measurement import Measurement, Row, Sample
+
+Samples = Mapping[str, list[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Median over the runs, and the least and the greatest."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Summary":
+        ordered = sorted(values)
+        return cls(statistics.median(ordered), ordered[0], ordered[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`peers` holds each peer's cost over ours."""
+
+    row: Row
+    ours: Summary
+    floor: Summary
+    ratio: float
+    peers: Mapping[str, float]
+    peak_memory_mib: float
+
+
+def run(
+    measurement: Measurement,
+    *,
+    directory: Path,
+    runs: int,
+    quick: bool,
+    only: str | None,
+    progress: Callable[[str], None],
+) -> Samples:
+    """Alternately: first ours, then the floor, then the peers, and again. `only` runs one side alone."""
+    sides = {name: side for name, side in measurement.sides().items() if only in (None, name)}
+    samples: dict[str, list[Sample]] = {name: [] for name in sides}
+    directory.mkdir(parents=True, exist_ok=True)
+    for turn in range(1, runs + 1):
+        for name, side in sides.items():
+            progress(f"run {turn} of {runs}: {name}")
+            with tempfile.TemporaryDirectory(dir=directory, prefix="run-") as fresh:
+                samples[name].append(side(Path(fresh), quick))
+    return samples
+
+
+def summarise(row: Row, samples: Samples, side: str) -> Summary:
+    return Summary.of(sample.values[row.name] for sample in samples[side])
+
+
+def result_of(row: Row, samples: Samples) -> Result:
+    if row.worst_of:
+        worst = max((result_of(part, samples) for part in row.worst_of), key=lambda result: result.ratio)
+        return replace(worst, row=row)
+    ours, floor = summarise(row, samples, "ours"), summarise(row, samples, "floor")
+    peers = {
+        name: row.cost_ratio(summarise(row, samples, name).median, ours.median)
+        for name in samples
+        if name not in ("ours", "floor")
+    }
+    return Result(
+        row=row,
+        ours=ours,
+        floor=floor,
+        ratio=row.cost_ratio(ours.median, floor.median),
+        peers=peers,
+        peak_memory_mib=max(sample.peak_memory_mib for sample in samples["ours"]),
+    )

@@ -1,0 +1,1 @@
+"""One file for each measurement; `bench.registry` finds them by being here."""
