@@ -41,7 +41,8 @@ class Instrument(BaseModel):
 
     `multiplier`: linear, units of underlying per contract; inverse perpetuals and futures, quote currency
     per contract (a 100 USD contract has 100); options, units of underlying per contract.
-    `marked_by` names the instrument whose price marks this one (itself when absent).
+    `marked_by` names the instrument whose price marks this one (itself when absent); of an option, the one
+    whose price is its forward.
     """
 
     model_config = ConfigDict(
@@ -93,6 +94,8 @@ class Instrument(BaseModel):
         option_terms = (self.strike is not None, self.option_type is not None)
         if self.kind is InstrumentKind.OPTION and not all((*option_terms, self.expiry)):
             raise ValueError("an option needs strike, expiry and option_type")
+        if self.kind is InstrumentKind.OPTION and self.marked_by is None:
+            raise ValueError("an option needs marked_by: the instrument whose price is its forward")
         if self.kind is not InstrumentKind.OPTION and any(option_terms):
             raise ValueError(f"strike and option_type belong to options, this is a {self.kind}")
         if self.kind is InstrumentKind.FUTURE and self.expiry is None:
