@@ -1,0 +1,122 @@
+"""Adjustments as clients see and answer them."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Row, exists, select, tuple_, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.postgres.adjustment_rows import legs_from_json, legs_to_json
+from app.adapters.postgres.tables import adjustments
+from app.domain.adjustments import Adjustment, AdjustmentState
+from app.domain.errors import Conflict, NotFound
+from app.domain.identifiers import AdjustmentId, PolicyId, PortfolioId, TenantId
+from app.domain.market import StreamPosition
+from app.ports.management import AdjustmentRecord, Page, Place
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class AdjustmentRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, tenant_id: TenantId, adjustment_id: AdjustmentId) -> AdjustmentRecord:
+        return await self._read(tenant_id, adjustment_id, lock=False)
+
+    async def lock(self, tenant_id: TenantId, adjustment_id: AdjustmentId) -> AdjustmentRecord:
+        try:
+            return await self._read(tenant_id, adjustment_id, lock=True)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+                raise Conflict(f"adjustment {adjustment_id} is being taken by an executor") from error
+            raise
+
+    async def _read(
+        self, tenant_id: TenantId, adjustment_id: AdjustmentId, *, lock: bool
+    ) -> AdjustmentRecord:
+        query = select(adjustments).where(
+            adjustments.c.tenant_id == tenant_id, adjustments.c.id == adjustment_id
+        )
+        found = await self._connection.execute(query.with_for_update(nowait=True) if lock else query)
+        row = found.one_or_none()
+        if row is None:
+            raise NotFound("adjustment", adjustment_id)
+        return _record(row)
+
+    async def lock_open(
+        self,
+        portfolio_id: PortfolioId,
+        states: Collection[AdjustmentState],
+        policy_id: PolicyId | None = None,
+    ) -> list[AdjustmentRecord]:
+        query = select(adjustments).where(
+            adjustments.c.portfolio_id == portfolio_id, adjustments.c.state.in_(sorted(states))
+        )
+        if policy_id is not None:
+            query = query.where(adjustments.c.policy_id == policy_id)
+        ordered = query.order_by(adjustments.c.generation, adjustments.c.sequence, adjustments.c.id)
+        found = await self._connection.execute(ordered.with_for_update(skip_locked=True))
+        return [_record(row) for row in found]
+
+    async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
+        values: dict[str, Any] = {
+            "state": record.adjustment.state.value,
+            "remaining": legs_to_json(record.remaining),
+            "outcome": record.outcome,
+        }
+        if fill_time_ns is not None:
+            values["fill_time_ns"] = fill_time_ns
+        await self._connection.execute(
+            update(adjustments).where(adjustments.c.id == record.adjustment.id).values(**values)
+        )
+
+    async def page(
+        self,
+        tenant_id: TenantId,
+        *,
+        portfolio_id: PortfolioId | None,
+        state: AdjustmentState | None,
+        after: Place | None,
+        limit: int,
+    ) -> Page[AdjustmentRecord]:
+        """Newest first."""
+        query = select(adjustments).where(adjustments.c.tenant_id == tenant_id)
+        if portfolio_id is not None:
+            query = query.where(adjustments.c.portfolio_id == portfolio_id)
+        if state is not None:
+            query = query.where(adjustments.c.state == state.value)
+        if after is not None:
+            place = tuple_(adjustments.c.created_at, adjustments.c.id)
+            query = query.where(place < tuple_(after.created_at, after.id))
+        ordered = query.order_by(adjustments.c.created_at.desc(), adjustments.c.id.desc()).limit(limit + 1)
+        rows = (await self._connection.execute(ordered)).all()
+        following = Place(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
+        return Page(tuple(_record(row) for row in rows[:limit]), following)
+
+    async def any_in(self, portfolio_id: PortfolioId, state: AdjustmentState) -> bool:
+        found = exists().where(adjustments.c.portfolio_id == portfolio_id, adjustments.c.state == state.value)
+        return bool(await self._connection.scalar(select(found)))
+
+
+def _record(row: Row[tuple[object, ...]]) -> AdjustmentRecord:
+    adjustment = Adjustment(
+        id=row.id,
+        portfolio_id=row.portfolio_id,
+        policy_id=row.policy_id,
+        policy_version=row.policy_version,
+        state=AdjustmentState(row.state),
+        mode=row.mode,
+        priority=row.priority,
+        risk_reducing=row.risk_reducing,
+        legs=legs_from_json(row.legs),
+        expected_cost=row.expected_cost,
+        metrics_before=row.metrics_before,
+        metrics_after=row.metrics_after,
+        reaches_target=row.reaches_target,
+        position=StreamPosition(row.generation, row.sequence),
+        decided_at_ns=row.decided_at_ns,
+        expires_at_ns=row.expires_at_ns,
+    )
+    return AdjustmentRecord(adjustment, legs_from_json(row.remaining), row.outcome)

@@ -1,0 +1,130 @@
+"""Policies, their versions, and what was decided from them."""
+
+from sqlalchemy import Row, Select, func, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.adapters.postgres.tables import decisions, policies, policy_versions
+from app.domain.adjustments import Decision, Outcome, Reason
+from app.domain.errors import NotFound
+from app.domain.identifiers import PolicyId, PortfolioId, TenantId
+from app.domain.market import StreamPosition
+from app.domain.policies import POLICY
+from app.ports.management import AnyPolicy, PolicyRecord, PolicyVersion
+
+_Record = tuple[object, object, int, object]
+
+
+class PolicyRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, tenant_id: TenantId, policy_id: PolicyId) -> PolicyRecord:
+        found = await self._connection.execute(_of(tenant_id).where(policies.c.id == policy_id))
+        row = found.one_or_none()
+        if row is None:
+            raise NotFound("policy", policy_id)
+        return _record(row)
+
+    async def of_portfolio(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> list[PolicyRecord]:
+        found = await self._connection.execute(
+            _of(tenant_id)
+            .where(policies.c.portfolio_id == portfolio_id)
+            .order_by(policies.c.ordinal, policies.c.id)
+        )
+        return [_record(row) for row in found]
+
+    async def add(
+        self, tenant_id: TenantId, portfolio_id: PortfolioId, policy_id: PolicyId, policy: AnyPolicy
+    ) -> PolicyRecord:
+        ordinal = await self._connection.scalar(
+            select(func.coalesce(func.max(policies.c.ordinal), 0) + 1).where(
+                policies.c.portfolio_id == portfolio_id
+            )
+        )
+        record = PolicyRecord(policy_id, portfolio_id, 1, policy)
+        await self._connection.execute(
+            insert(policies).values(
+                id=policy_id, tenant_id=tenant_id, portfolio_id=portfolio_id, ordinal=ordinal, **_row(record)
+            )
+        )
+        await self._keep_version(record)
+        return record
+
+    async def replace(self, record: PolicyRecord) -> None:
+        await self._connection.execute(
+            update(policies).where(policies.c.id == record.id).values(**_row(record))
+        )
+        await self._keep_version(record)
+
+    async def delete(self, policy_id: PolicyId) -> None:
+        await self._connection.execute(
+            update(policies).where(policies.c.id == policy_id).values(deleted_at=func.now(), enabled=False)
+        )
+
+    async def versions(self, tenant_id: TenantId, policy_id: PolicyId) -> list[PolicyVersion]:
+        await self.get(tenant_id, policy_id)
+        table = policy_versions
+        found = await self._connection.execute(
+            select(table.c.version, table.c.document, table.c.created_at)
+            .where(table.c.policy_id == policy_id)
+            .order_by(table.c.version.desc())
+        )
+        return [
+            PolicyVersion(row.version, POLICY.validate_python(row.document), row.created_at) for row in found
+        ]
+
+    async def decisions(
+        self, tenant_id: TenantId, policy_id: PolicyId, *, before: StreamPosition | None, limit: int
+    ) -> list[Decision]:
+        """Newest first, by the market's sequence."""
+        place = tuple_(decisions.c.generation, decisions.c.sequence)
+        query = select(decisions).where(
+            decisions.c.tenant_id == tenant_id, decisions.c.policy_id == policy_id
+        )
+        if before is not None:
+            query = query.where(place < tuple_(before.generation, before.sequence))
+        query = query.order_by(decisions.c.generation.desc(), decisions.c.sequence.desc(), decisions.c.id)
+        return [_decision(row) for row in await self._connection.execute(query.limit(limit))]
+
+    async def _keep_version(self, record: PolicyRecord) -> None:
+        await self._connection.execute(
+            insert(policy_versions).values(
+                policy_id=record.id, version=record.version, document=record.policy.model_dump(mode="json")
+            )
+        )
+
+
+def _of(tenant_id: TenantId) -> Select[_Record]:
+    columns = (policies.c.id, policies.c.portfolio_id, policies.c.version, policies.c.document)
+    return select(*columns).where(policies.c.tenant_id == tenant_id, policies.c.deleted_at.is_(None))
+
+
+def _row(record: PolicyRecord) -> dict[str, object]:
+    return {
+        "version": record.version,
+        "kind": record.policy.kind,
+        "enabled": record.policy.enabled,
+        "document": record.policy.model_dump(mode="json"),
+    }
+
+
+def _record(row: Row[_Record]) -> PolicyRecord:
+    return PolicyRecord(row.id, row.portfolio_id, row.version, POLICY.validate_python(row.document))
+
+
+def _decision(row: Row[tuple[object, ...]]) -> Decision:
+    return Decision(
+        id=row.id,
+        portfolio_id=row.portfolio_id,
+        policy_id=row.policy_id,
+        policy_version=row.policy_version,
+        portfolio_revision=row.portfolio_revision,
+        position=StreamPosition(row.generation, row.sequence),
+        time_ns=row.time_ns,
+        outcome=Outcome(row.outcome),
+        reason=Reason(row.reason),
+        conditions=row.conditions,
+        inputs=row.inputs,
+        repeats_before=row.repeats_before,
+        adjustment_id=row.adjustment_id,
+    )

@@ -1,0 +1,318 @@
+"""What the management services need of the outside: one unit of work with a store per kind of thing.
+
+Every method that takes a tenant answers only about that tenant: another tenant's thing is not there.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+from app.domain.adjustments import Adjustment, AdjustmentState, Decision, Fill, Leg
+from app.domain.errors import Unavailable
+from app.domain.events import EventType, NewEvent
+from app.domain.identifiers import (
+    AccountId,
+    AdjustmentId,
+    ApiKeyId,
+    EndpointId,
+    FillId,
+    InstrumentId,
+    PolicyId,
+    PortfolioId,
+    TenantId,
+)
+from app.domain.instruments import Instrument
+from app.domain.market import Change, StreamPosition, TickKind
+from app.domain.policies import DeltaNeutral, LiquidationGuard
+from app.domain.portfolios import Portfolio, PortfolioState
+
+Item = TypeVar("Item")
+AnyPolicy = DeltaNeutral | LiquidationGuard
+
+
+class Scope(StrEnum):
+    """What a key may do. No scope implies another."""
+
+    READ = "read"
+    TRADE = "trade"
+    ADMIN = "admin"
+    TICKS = "ticks"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    tenant_id: TenantId
+    key_id: ApiKeyId
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    id: ApiKeyId
+    name: str
+    prefix: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page ended: the sort key of its last item."""
+
+    created_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """`following` is where the next page starts; absent on the last one."""
+
+    items: tuple[Item, ...]
+    following: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    id: PolicyId
+    portfolio_id: PortfolioId
+    version: int
+    policy: AnyPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    version: int
+    policy: AnyPolicy
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentRecord:
+    """An adjustment with what execution has left of it; `outcome` says in words why it ended."""
+
+    adjustment: Adjustment
+    remaining: tuple[Leg, ...]
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    id: EndpointId
+    url: str
+    description: str
+    event_types: tuple[str, ...]
+    enabled: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    id: int
+    endpoint_id: EndpointId
+    portfolio_id: PortfolioId
+    sequence: int
+    state: str
+    attempts: int
+    next_attempt_at: datetime
+    last_status: int | None
+    last_error: str
+    delivered_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class KeyStore(Protocol):
+    async def caller_of(self, digest: bytes) -> Caller | None: ...
+    async def ensure_tenant(self, tenant_id: TenantId, name: str) -> None: ...
+    async def add(
+        self, tenant_id: TenantId, key_id: ApiKeyId, *, name: str, digest: bytes, prefix: str,
+        scopes: Iterable[Scope],
+    ) -> ApiKey: ...  # fmt: skip
+    async def all(self, tenant_id: TenantId) -> list[ApiKey]: ...
+    async def revoke(self, tenant_id: TenantId, key_id: ApiKeyId) -> ApiKey: ...
+
+
+class InstrumentStore(Protocol):
+    async def all(self) -> list[Instrument]: ...
+    async def some(self, ids: Collection[str]) -> dict[InstrumentId, Instrument]: ...
+    async def get(self, instrument_id: str) -> Instrument: ...
+    async def add(self, instrument: Instrument) -> bool:
+        """False when the id is taken; then nothing is written."""
+        ...
+
+    async def replace(self, instrument: Instrument) -> None: ...
+
+
+class PortfolioStore(Protocol):
+    async def create(self, portfolio: Portfolio) -> None: ...
+    async def exists(self, portfolio_id: PortfolioId) -> bool: ...
+    async def get(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> Portfolio: ...
+    async def lock(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> Portfolio:
+        """For update: first of all locks, so that no two writers wait for each other."""
+        ...
+
+    async def page(self, tenant_id: TenantId, *, after_name: str | None, limit: int) -> list[Portfolio]: ...
+    async def touch(self, portfolio_id: PortfolioId) -> int: ...
+    async def touch_all_using(self, instrument_id: str) -> None:
+        """Of every tenant: those that hold the instrument or may trade it."""
+        ...
+
+    async def write_holdings(self, before: Portfolio, after: Portfolio) -> None: ...
+    async def set_state(self, portfolio_id: PortfolioId, state: PortfolioState) -> None: ...
+    async def delete(self, portfolio_id: PortfolioId) -> None: ...
+
+
+class FillStore(Protocol):
+    async def add(self, tenant_id: TenantId, fill: Fill) -> bool:
+        """False when that fill is stored already."""
+        ...
+
+    async def get(self, tenant_id: TenantId, fill_id: FillId) -> Fill: ...
+    async def page(
+        self, tenant_id: TenantId, *, portfolio_id: PortfolioId | None, after: Place | None, limit: int
+    ) -> Page[Fill]: ...
+    async def newest_ns(self, account_id: AccountId) -> int:
+        """Market time of the account's newest fill; 0 without one."""
+        ...
+
+    async def snapshot_ns(self, tenant_id: TenantId, account_id: AccountId) -> int:
+        """Market time that the account's last position snapshot was of; 0 without one."""
+        ...
+
+    async def remember_snapshot(self, tenant_id: TenantId, account_id: AccountId, as_of_ns: int) -> None: ...
+
+
+class PolicyStore(Protocol):
+    async def get(self, tenant_id: TenantId, policy_id: PolicyId) -> PolicyRecord: ...
+    async def of_portfolio(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> list[PolicyRecord]: ...
+    async def add(
+        self, tenant_id: TenantId, portfolio_id: PortfolioId, policy_id: PolicyId, policy: AnyPolicy
+    ) -> PolicyRecord: ...
+    async def replace(self, record: PolicyRecord) -> None:
+        """Writes the record and keeps it as a version of its own."""
+        ...
+
+    async def delete(self, policy_id: PolicyId) -> None: ...
+    async def versions(self, tenant_id: TenantId, policy_id: PolicyId) -> list[PolicyVersion]: ...
+    async def decisions(
+        self, tenant_id: TenantId, policy_id: PolicyId, *, before: StreamPosition | None, limit: int
+    ) -> list[Decision]: ...
+
+
+class AdjustmentStore(Protocol):
+    async def get(self, tenant_id: TenantId, adjustment_id: AdjustmentId) -> AdjustmentRecord: ...
+    async def lock(self, tenant_id: TenantId, adjustment_id: AdjustmentId) -> AdjustmentRecord:
+        """After its portfolio. A Conflict when an executor is just taking it."""
+        ...
+
+    async def lock_open(
+        self,
+        portfolio_id: PortfolioId,
+        states: Collection[AdjustmentState],
+        policy_id: PolicyId | None = None,
+    ) -> list[AdjustmentRecord]:
+        """Those in `states` that nobody else is working on, oldest first."""
+        ...
+
+    async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
+        """State, remaining legs and outcome; the legs as planned never change."""
+        ...
+
+    async def page(
+        self, tenant_id: TenantId, *, portfolio_id: PortfolioId | None, state: AdjustmentState | None,
+        after: Place | None, limit: int,
+    ) -> Page[AdjustmentRecord]: ...  # fmt: skip
+    async def any_in(self, portfolio_id: PortfolioId, state: AdjustmentState) -> bool: ...
+
+
+class WebhookStore(Protocol):
+    async def add(
+        self, tenant_id: TenantId, endpoint_id: EndpointId, *, url: str, description: str,
+        event_types: Sequence[str], secret: bytes,
+    ) -> Endpoint: ...  # fmt: skip
+    async def all(self, tenant_id: TenantId) -> list[Endpoint]: ...
+    async def get(self, tenant_id: TenantId, endpoint_id: EndpointId) -> Endpoint: ...
+    async def set_enabled(
+        self, tenant_id: TenantId, endpoint_id: EndpointId, *, enabled: bool
+    ) -> Endpoint: ...
+    async def delete(self, tenant_id: TenantId, endpoint_id: EndpointId) -> None: ...
+    async def deliveries(
+        self, tenant_id: TenantId, endpoint_id: EndpointId, *, before: int | None, limit: int
+    ) -> list[Delivery]: ...
+
+
+class IdempotencyStore(Protocol):
+    async def claim(self, tenant_id: TenantId, key: str, fingerprint: bytes) -> StoredAnswer | None:
+        """The answer given before, or nothing and the key is ours until the transaction ends.
+
+        IdempotencyConflict when somebody else is at it now, or the key came with another body.
+        """
+        ...
+
+    async def store(
+        self, tenant_id: TenantId, key: str, fingerprint: bytes, answer: StoredAnswer
+    ) -> None: ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction. What it appends is published, and whom it touches is hinted, after the commit."""
+
+    @property
+    def keys(self) -> KeyStore: ...
+    @property
+    def instruments(self) -> InstrumentStore: ...
+    @property
+    def portfolios(self) -> PortfolioStore: ...
+    @property
+    def fills(self) -> FillStore: ...
+    @property
+    def policies(self) -> PolicyStore: ...
+    @property
+    def adjustments(self) -> AdjustmentStore: ...
+    @property
+    def webhooks(self) -> WebhookStore: ...
+    @property
+    def idempotency(self) -> IdempotencyStore: ...
+    async def append(self, events: Sequence[NewEvent]) -> None: ...
+    async def append_adjustment(
+        self, type_: EventType, tenant_id: TenantId, adjustment: Adjustment, time_ns: int
+    ) -> None:
+        """The event that tells what became of an adjustment."""
+        ...
+
+
+class UnitsOfWork(Protocol):
+    """Commits when the block ends, rolls back when it raises."""
+
+    def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MarketNow:
+    """The market as it stands, within the age of the last frame.
+
+    `clock` gives the newest frame's position and the market clock, and is Unavailable before the first.
+    """
+
+    clock: Callable[[], Awaitable[tuple[StreamPosition, int]]]
+    values: Callable[[Iterable[tuple[TickKind, str]]], Awaitable[Mapping[tuple[TickKind, str], Change]]]
+    everything: Callable[[], Awaitable[Sequence[Change]]]
+
+    async def time_ns(self) -> int:
+        """The market clock; 0 before the market's first frame."""
+        try:
+            _, time_ns = await self.clock()
+        except Unavailable:
+            return 0
+        return time_ns

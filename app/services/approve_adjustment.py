@@ -1,0 +1,114 @@
+"""A client's yes or no to an adjustment. A yes is re-checked on the market of that moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from app.domain.adjustments import Adjustment, AdjustmentState, Leg, TradeLeg
+from app.domain.errors import Conflict, NotFound, PriceUnknown, Unavailable
+from app.domain.events import EventType
+from app.domain.identifiers import AdjustmentId, InstrumentId, TenantId
+from app.domain.market import Change, Quality, TickKind
+from app.domain.policies import Guards, Mode
+from app.domain.portfolios import Portfolio, PortfolioState
+from app.domain.times import NS_PER_SECOND, rfc3339
+from app.ports.management import AdjustmentRecord, MarketNow, UnitOfWork, UnitsOfWork
+from app.services.supersede_adjustments import moved
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """The market clock, and what each instrument of the plan is marked at by then."""
+
+    time_ns: int
+    prices: Mapping[InstrumentId, Change]
+
+
+async def quote_adjustment(
+    units: UnitsOfWork, market: MarketNow, tenant_id: TenantId, adjustment_id: AdjustmentId
+) -> Quotes:
+    """Read before the approving transaction, so that nobody waits for Redis under its locks."""
+    async with units() as unit:
+        record = await unit.adjustments.get(tenant_id, adjustment_id)
+        names = {leg.instrument for leg in record.remaining if isinstance(leg, TradeLeg)}
+        instruments = await unit.instruments.some(names)
+    _, time_ns = await market.clock()
+    sources = {name: (TickKind.PRICE, str(i.price_source)) for name, i in instruments.items()}
+    values = await market.values(set(sources.values()))
+    return Quotes(time_ns, {name: values[key] for name, key in sources.items() if key in values})
+
+
+async def approve_adjustment(
+    unit: UnitOfWork, tenant_id: TenantId, adjustment_id: AdjustmentId, quotes: Quotes
+) -> AdjustmentRecord:
+    """Recommended becomes approved and queued, on the prices of now."""
+    portfolio, record = await _locked(unit, tenant_id, adjustment_id)
+    approved = moved(record, AdjustmentState.APPROVED)
+    _check_allowed(portfolio, record.adjustment, quotes.time_ns)
+    maximum_age_ns = await _maximum_price_age_ns(unit, tenant_id, record.adjustment)
+    approved = replace(
+        approved, remaining=tuple(_restamped(leg, quotes, maximum_age_ns) for leg in approved.remaining)
+    )
+    queued = moved(approved, AdjustmentState.QUEUED)
+    await unit.adjustments.save(queued, fill_time_ns=quotes.time_ns)
+    for type_, step in (
+        (EventType.ADJUSTMENT_APPROVED, approved),
+        (EventType.ADJUSTMENT_QUEUED, queued),
+    ):
+        await unit.append_adjustment(type_, tenant_id, step.adjustment, quotes.time_ns)
+    await unit.portfolios.touch(portfolio.id)
+    return queued
+
+
+async def reject_adjustment(
+    unit: UnitOfWork, tenant_id: TenantId, adjustment_id: AdjustmentId, *, because: str, time_ns: int
+) -> AdjustmentRecord:
+    portfolio, record = await _locked(unit, tenant_id, adjustment_id)
+    rejected = moved(record, AdjustmentState.REJECTED, because or "rejected by the client")
+    await unit.adjustments.save(rejected)
+    await unit.append_adjustment(EventType.ADJUSTMENT_REJECTED, tenant_id, rejected.adjustment, time_ns)
+    await unit.portfolios.touch(portfolio.id)
+    return rejected
+
+
+async def _locked(
+    unit: UnitOfWork, tenant_id: TenantId, adjustment_id: AdjustmentId
+) -> tuple[Portfolio, AdjustmentRecord]:
+    record = await unit.adjustments.get(tenant_id, adjustment_id)
+    portfolio = await unit.portfolios.lock(tenant_id, record.adjustment.portfolio_id)
+    return portfolio, await unit.adjustments.lock(tenant_id, adjustment_id)
+
+
+def _check_allowed(portfolio: Portfolio, adjustment: Adjustment, time_ns: int) -> None:
+    if adjustment.mode == Mode.RECOMMEND:
+        raise Conflict(
+            "its policy only recommends: act yourself and report the fills, or set its mode to confirm"
+        )
+    if time_ns > adjustment.expires_at_ns:
+        raise Conflict(
+            f"it expired at {rfc3339(adjustment.expires_at_ns)}; the market clock shows {rfc3339(time_ns)}"
+        )
+    if portfolio.state is not PortfolioState.ACTIVE and not adjustment.risk_reducing:
+        raise Conflict(f"the portfolio is {portfolio.state}, and this does not reduce risk")
+
+
+async def _maximum_price_age_ns(unit: UnitOfWork, tenant_id: TenantId, adjustment: Adjustment) -> int:
+    try:
+        guards = (await unit.policies.get(tenant_id, adjustment.policy_id)).policy.guards
+    except NotFound:
+        guards = Guards()
+    return guards.maximum_price_age_seconds * NS_PER_SECOND
+
+
+def _restamped(leg: Leg, quotes: Quotes, maximum_age_ns: int) -> Leg:
+    if not isinstance(leg, TradeLeg):
+        return leg
+    price = quotes.prices.get(leg.instrument)
+    if price is None:
+        raise PriceUnknown(leg.instrument)
+    if price.quality > Quality.UNCERTAIN or quotes.time_ns - price.time_ns > maximum_age_ns:
+        raise Unavailable(
+            f"the price of {leg.instrument} is {price.quality.name.lower()}, of {rfc3339(price.time_ns)}; "
+            "it is not good enough to act on"
+        )
+    return replace(leg, reference_price=Decimal(repr(price.value)))

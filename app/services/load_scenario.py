@@ -1,0 +1,83 @@
+"""A scenario file: instruments, portfolios and policies as the API takes them, created under one tenant.
+
+Identifiers derive from names, so that loading it again, here or elsewhere, means the same things.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from app.domain.errors import InvalidInput
+from app.domain.identifiers import PolicyId, PortfolioId, TenantId, derived_id
+from app.domain.instruments import Instrument
+from app.ports.management import UnitOfWork
+from app.services.documents import Document, ScenarioPortfolio
+from app.services.manage_instruments import create_instrument
+from app.services.manage_keys import ensure_tenant
+from app.services.manage_policies import create_policy
+from app.services.manage_portfolios import create_portfolio
+
+
+class Scenario(Document):
+    instruments: tuple[Instrument, ...] = ()
+    portfolios: tuple[ScenarioPortfolio, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedScenario:
+    tenant_id: TenantId
+    portfolios: dict[str, PortfolioId]
+
+
+class _ExactLoader(yaml.SafeLoader):
+    """Numbers with a point stay as they are written, so that 0.1 means 0.1."""
+
+
+def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+_ExactLoader.add_constructor("tag:yaml.org,2002:float", _as_written)
+
+
+def parse_scenario(text: str) -> Scenario:
+    """InvalidInput, with the place, for what no scenario can mean."""
+    try:
+        document: Any = yaml.load(text, Loader=_ExactLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Scenario.model_validate(document)
+    except ValidationError as error:
+        first, *others = error.errors()
+        place = "".join(f"/{part}" for part in first["loc"])
+        more = f" (and {len(others)} more)" if others else ""
+        raise InvalidInput(f"{place or 'the scenario'}: {first['msg']}{more}", path=place) from error
+
+
+async def load_scenario(unit: UnitOfWork, tenant_name: str, scenario: Scenario) -> LoadedScenario:
+    """Creates what is not there; a portfolio or instrument that is there is left alone."""
+    tenant_id = await ensure_tenant(unit, tenant_name)
+    known = await unit.instruments.some({instrument.id for instrument in scenario.instruments})
+    for instrument in scenario.instruments:
+        if instrument.instrument_id not in known:
+            await create_instrument(unit, instrument)
+    loaded = {}
+    for portfolio in scenario.portfolios:
+        loaded[portfolio.name] = await _load_portfolio(unit, tenant_id, tenant_name, portfolio)
+    return LoadedScenario(tenant_id, loaded)
+
+
+async def _load_portfolio(
+    unit: UnitOfWork, tenant_id: TenantId, tenant_name: str, document: ScenarioPortfolio
+) -> PortfolioId:
+    portfolio_id = PortfolioId(derived_id("scenario", tenant_name, document.name))
+    if await unit.portfolios.exists(portfolio_id):
+        return portfolio_id
+    await create_portfolio(unit, tenant_id, portfolio_id, document)
+    for place, policy in enumerate(document.policies):
+        policy_id = PolicyId(derived_id("scenario", tenant_name, document.name, place, policy.name))
+        await create_policy(unit, tenant_id, portfolio_id, policy_id, policy)
+    return portfolio_id

@@ -1,0 +1,37 @@
+"""Open adjustments that a newer statement replaces."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from app.domain.adjustments import AdjustmentState, check_transition
+from app.domain.events import EventType
+from app.domain.identifiers import PolicyId
+from app.domain.portfolios import Portfolio
+from app.ports.management import AdjustmentRecord, UnitOfWork
+
+RECOMMENDED = frozenset({AdjustmentState.RECOMMENDED})
+NOT_STARTED = frozenset({AdjustmentState.RECOMMENDED, AdjustmentState.APPROVED, AdjustmentState.QUEUED})
+
+
+def moved(record: AdjustmentRecord, state: AdjustmentState, outcome: str = "") -> AdjustmentRecord:
+    """The record one step on, where the table of states has that step."""
+    check_transition(record.adjustment.state, state)
+    return replace(record, adjustment=replace(record.adjustment, state=state), outcome=outcome)
+
+
+async def supersede_adjustments(
+    unit: UnitOfWork,
+    portfolio: Portfolio,
+    *,
+    states: Collection[AdjustmentState],
+    policy_id: PolicyId | None = None,
+    because: str,
+    time_ns: int,
+) -> None:
+    """Those that no executor has taken. The portfolio is locked; the caller touches it."""
+    for record in await unit.adjustments.lock_open(portfolio.id, states, policy_id):
+        superseded = moved(record, AdjustmentState.SUPERSEDED, because)
+        await unit.adjustments.save(superseded)
+        await unit.append_adjustment(
+            EventType.ADJUSTMENT_SUPERSEDED, portfolio.tenant_id, superseded.adjustment, time_ns
+        )
