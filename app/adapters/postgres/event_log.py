@@ -1,0 +1,134 @@
+"""Every portfolio's log, read from PostgreSQL: for clients that were away, and for what the stream lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from app.adapters.postgres.event_rows import encode_event
+from app.adapters.redis_streams.events import StreamedEvent
+from app.domain.events import Event, EventType
+from app.domain.identifiers import PortfolioId, TenantId
+from app.domain.times import rfc3339
+from app.domain.values import decimal_text
+from app.ports.delivery import Head, OutboxEntry, Snapshot
+
+_HEAD = "SELECT event_sequence FROM portfolios WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL"
+_HEADS = """
+SELECT tenant_id, id, event_sequence FROM portfolios
+WHERE deleted_at IS NULL AND (tenant_id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
+"""
+_SEQUENCE = "SELECT event_sequence FROM portfolios WHERE id = $1"
+_COLUMNS = "e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_ns, e.data"
+_AFTER = f"""
+SELECT {_COLUMNS} FROM events e
+WHERE e.portfolio_id = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3
+"""  # noqa: S608 - constants only
+_OPEN_ADJUSTMENTS = """
+SELECT id, portfolio_id, policy_id, policy_version, state, mode, priority, risk_reducing, legs, remaining,
+       expected_cost, metrics_before, metrics_after, reaches_target, generation, sequence,
+       decided_at_ns, expires_at_ns
+FROM adjustments
+WHERE portfolio_id = $1 AND state IN ('recommended', 'approved', 'queued', 'executing')
+ORDER BY decided_at_ns, id
+"""
+_UNDISPATCHED = f"""
+SELECT e.created_at, {_COLUMNS} FROM events e
+WHERE NOT e.dispatched AND e.created_at < now() - $1::interval
+  AND (e.created_at, e.portfolio_id, e.sequence) > ($2, $3, $4)
+ORDER BY e.created_at, e.portfolio_id, e.sequence LIMIT $5
+"""  # noqa: S608 - constants only
+_UNDISPATCHED_FROM_START = f"""
+SELECT e.created_at, {_COLUMNS} FROM events e
+WHERE NOT e.dispatched AND e.created_at < now() - $1::interval
+ORDER BY e.created_at, e.portfolio_id, e.sequence LIMIT $2
+"""  # noqa: S608 - constants only
+
+
+@dataclass(frozen=True, slots=True)
+class Undispatched:
+    created_at: datetime
+    event: StreamedEvent
+
+
+class PostgresEventLog:
+    """On an asyncpg pool. Reads only."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def head(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> int | None:
+        sequence: int | None = await self._pool.fetchval(_HEAD, portfolio_id, tenant_id)
+        return sequence
+
+    async def heads(self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]) -> list[Head]:
+        if not tenant_ids and not portfolio_ids:
+            return []
+        rows = await self._pool.fetch(_HEADS, list(tenant_ids), list(portfolio_ids))
+        return [Head(*row) for row in rows]
+
+    async def after(self, portfolio_id: PortfolioId, sequence: int, *, limit: int) -> list[StreamedEvent]:
+        return [streamed(row) for row in await self._pool.fetch(_AFTER, portfolio_id, sequence, limit)]
+
+    async def snapshot(self, portfolio_id: PortfolioId) -> Snapshot:
+        """Both from one moment."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            sequence = await connection.fetchval(_SEQUENCE, portfolio_id)
+            rows = await connection.fetch(_OPEN_ADJUSTMENTS, portfolio_id)
+        return Snapshot(sequence or 0, list(map(_adjustment, rows)))
+
+    async def undispatched(
+        self, *, older_than: timedelta, after: OutboxEntry | None, limit: int
+    ) -> list[Undispatched]:
+        if after is None:
+            rows = await self._pool.fetch(_UNDISPATCHED_FROM_START, older_than, limit)
+        else:
+            event = after.event
+            rows = await self._pool.fetch(
+                _UNDISPATCHED, older_than, after.created_at, event.portfolio_id, event.sequence, limit
+            )
+        return [Undispatched(row["created_at"], streamed(row)) for row in rows]
+
+
+def streamed(row: Any) -> StreamedEvent:
+    """From a row with the columns of `events`, to what the committer published or would have."""
+    event = Event(
+        type=EventType(row["type"]),
+        version=row["version"],
+        tenant_id=TenantId(row["tenant_id"]),
+        portfolio_id=PortfolioId(row["portfolio_id"]),
+        sequence=row["sequence"],
+        time_ns=row["time_ns"],
+        data=msgspec.json.decode(row["data"]),
+    )
+    return StreamedEvent(
+        event.tenant_id, event.portfolio_id, event.sequence, event.type.value, encode_event(event)
+    )
+
+
+def _adjustment(row: Any) -> dict[str, Any]:
+    """As the `data` of adjustment.* events, and what of its legs is still unfilled."""
+    return {
+        "adjustment_id": str(row["id"]),
+        "portfolio_id": str(row["portfolio_id"]),
+        "policy_id": str(row["policy_id"]),
+        "policy_version": row["policy_version"],
+        "state": row["state"],
+        "mode": row["mode"],
+        "priority": row["priority"],
+        "risk_reducing": row["risk_reducing"],
+        "legs": msgspec.json.decode(row["legs"]),
+        "remaining": msgspec.json.decode(row["remaining"]),
+        "expected_cost": decimal_text(row["expected_cost"]),
+        "metrics_before": msgspec.json.decode(row["metrics_before"]),
+        "metrics_after": msgspec.json.decode(row["metrics_after"]),
+        "reaches_target": row["reaches_target"],
+        "market_position": f"{row['generation']}-{row['sequence']}",
+        "decided_at": rfc3339(row["decided_at_ns"]),
+        "expires_at": rfc3339(row["expires_at_ns"]),
+    }
