@@ -1,0 +1,26 @@
+# One image for every role: `docker run ballast api`, `oracle`, `evaluator`, `executor`, `courier`, `migrate`.
+FROM python:3.11.14-slim-bookworm AS build
+WORKDIR /build
+RUN ["python", "-m", "venv", "/opt/ballast"]
+# The lock before the code: a change of the code leaves this layer as it is.
+COPY requirements/runtime.txt requirements/runtime.txt
+RUN ["/opt/ballast/bin/pip", "install", "--no-cache-dir", "--require-hashes", "-r", "requirements/runtime.txt"]
+COPY pyproject.toml README.md ./
+COPY app app
+COPY migrations migrations
+RUN ["/opt/ballast/bin/pip", "install", "--no-cache-dir", "--no-deps", "--no-build-isolation", "."]
+
+FROM python:3.11.14-slim-bookworm
+COPY --from=build /opt/ballast /opt/ballast
+ENV PATH=/opt/ballast/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# By number, so that an orchestrator can tell that it is not root; owns nothing, writes nowhere.
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# For the API, the one role with a port; docker-compose.yml switches it off for the others.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+ENTRYPOINT ["ballast"]
+CMD ["--help"]
