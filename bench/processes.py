@@ -24,7 +24,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
         log: IO[bytes] | None = None,
     ) -> None:
-        self.module = module
+        self.name = " ".join((module, *arguments[:1]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdout=subprocess.PIPE,
@@ -46,14 +46,14 @@ class Child:
         assert self._process.stdout is not None
         text = self._process.stdout.readline().decode().strip()
         if not text:
-            raise RuntimeError(f"{self.module} ended with status {self._process.wait()} and said nothing")
+            raise RuntimeError(f"{self.name} ended with status {self._process.wait()} and said nothing")
         return text
 
     def output(self, *, timeout_seconds: float) -> str:
         """All that it prints until it ends by itself."""
         printed, _ = self._process.communicate(timeout=timeout_seconds)
         if self._process.returncode != 0:
-            raise RuntimeError(f"{self.module} ended with status {self._process.returncode}")
+            raise RuntimeError(f"{self.name} ended with status {self._process.returncode}")
         return printed.decode()
 
     def peak_memory_mib(self) -> float:
