@@ -64,6 +64,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_tenants_name")),
     )
     op.create_table(
+        "workers",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("alive_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
+    )
+    op.create_table(
         "api_keys",
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("tenant_id", sa.UUID(), nullable=False),
@@ -589,6 +596,7 @@ def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.drop_index(op.f("ix_api_keys_tenant_id_created_at"), table_name="api_keys")
     op.drop_table("api_keys")
+    op.drop_table("workers")
     op.drop_table("tenants")
     op.drop_table("shards")
     op.drop_table("markets")
