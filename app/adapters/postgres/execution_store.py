@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from app.adapters.postgres.adjustment_rows import adjustment_data, legs_from_json, legs_to_json
 from app.adapters.postgres.event_rows import append_events, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch, write_holdings
+from app.domain.adjustment_json import adjustment_data, legs_from_json, legs_to_json
 from app.domain.adjustments import Adjustment, AdjustmentState, Fill, check_transition
 from app.domain.errors import Fenced, RevisionMoved
 from app.domain.events import Event, EventType, NewEvent

@@ -67,6 +67,7 @@ OPTION = Instrument(
     strike=Decimal(60_000),
     expiry=_EXPIRY,
     option_type=OptionType.CALL,
+    marked_by="BTC-USDT-PERP",
 )
 COIN_OPTION = Instrument(
     id="BTC-25DEC26-60000-C.COIN",
@@ -77,6 +78,7 @@ COIN_OPTION = Instrument(
     strike=Decimal(60_000),
     expiry=_EXPIRY,
     option_type=OptionType.CALL,
+    marked_by="BTC-USDT-PERP",
     tick_size=Decimal("0.0005"),
 )
 INSTRUMENTS = {i.instrument_id: i for i in (PERP, INVERSE, SPOT, OPTION, COIN_OPTION)}

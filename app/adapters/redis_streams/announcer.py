@@ -1,0 +1,40 @@
+"""After a commit: its events to whoever listens, and a hint that portfolios changed.
+
+Best effort by design. What Redis does not get is swept from PostgreSQL: events by the courier, revisions by
+the evaluator.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.adapters.postgres.event_rows import encode_event
+from app.adapters.redis_streams.events import EventStream, StreamedEvent
+from app.adapters.redis_streams.hints import hint
+from app.domain.events import Event
+from app.domain.identifiers import PortfolioId
+
+ANNOUNCE_SECONDS = 1.0
+
+_log = structlog.get_logger()
+
+
+class RedisAnnouncer:
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._stream = EventStream(redis)
+
+    async def announce(self, events: Sequence[Event], changed: Collection[PortfolioId]) -> None:
+        streamed = [
+            StreamedEvent(e.tenant_id, e.portfolio_id, e.sequence, e.type.value, encode_event(e))
+            for e in events
+        ]
+        try:
+            async with asyncio.timeout(ANNOUNCE_SECONDS):
+                await self._stream.publish(streamed)
+                await hint(self._redis, sorted(changed))
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.warning("announce_left_to_sweeps", events=len(streamed), reason=repr(error))
