@@ -58,6 +58,7 @@ BTC_CALL = Instrument(
     strike=Decimal(60_000),
     expiry=datetime(2030, 6, 28, 8, tzinfo=UTC),
     option_type=OptionType.CALL,
+    marked_by="BTC-USDT-PERP",
 )
 INSTRUMENTS = (BTC_SPOT, BTC_PERP, BTC_INVERSE, BTC_CALL)
 
