@@ -7,7 +7,7 @@ while something is, a second view holds what really stands, and only that one ca
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -19,6 +19,7 @@ from app.domain.portfolios import Account, Portfolio
 from app.engine.columns import Columns
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.universe import Conversion, Universe
+from app.quant.arrays import IntArray
 
 PAPER_VENUE = "paper"
 _CONVERSION_FIELDS = ("first", "first_power", "second", "second_power")
@@ -31,7 +32,8 @@ class TriggerKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Blocks of one portfolio, and every market row its figures depend on.
+    """Blocks of one portfolio, and the market rows its figures depend on; `price_rows` are those whose price
+    it needs (an option's own row only brings its volatility).
 
     `holdings` is the portfolio these rows describe: with what is in flight as if done, or as it stands.
     """
@@ -43,7 +45,8 @@ class View:
     balances: tuple[int, int]
     exposures: tuple[int, int]
     triggers: tuple[int, int]
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+    rows: IntArray
+    price_rows: IntArray
     underlyings: tuple[Asset, ...]
     decides: bool
     liquidates: bool
@@ -117,6 +120,13 @@ class Book:
             numbers.append(self._append(portfolio, portfolio, decides=False, liquidates=True))
         self._by_portfolio[portfolio.id] = numbers
 
+    def amend(self, portfolio: Portfolio) -> None:
+        """Replaces what is known of a portfolio whose figures stay as they are."""
+        for number in self._by_portfolio[portfolio.id]:
+            view = self.view(number)
+            holdings = replace(view.holdings, in_flight=portfolio.in_flight)
+            self.views[number] = replace(view, portfolio=portfolio, holdings=holdings)
+
     def remove(self, portfolio_id: PortfolioId) -> None:
         for number in self._by_portfolio.pop(portfolio_id, ()):
             for row in self.view(number).rows.tolist():
@@ -133,6 +143,9 @@ class Book:
         self._clear()
         for portfolio in kept:
             self.put(portfolio)
+
+    def _known(self, rows: Iterable[int]) -> IntArray:
+        return np.array(sorted(row for row in rows if row < self.universe.size), dtype=np.int64)
 
     def _append(self, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, liquidates: bool) -> int:
         number = len(self.views)
@@ -151,7 +164,8 @@ class Book:
             positions=self.positions.append(builder.positions),
             balances=self.balances.append(builder.balances),
             triggers=self.triggers.append(builder.triggers),
-            rows=np.array(sorted(r for r in builder.market_rows if r < self.universe.size), dtype=np.int64),
+            rows=self._known(builder.price_rows | builder.own_rows),
+            price_rows=self._known(builder.price_rows),
             underlyings=tuple(builder.underlyings),
             decides=decides,
             liquidates=liquidates,
@@ -170,7 +184,8 @@ class _ViewBuilder:
         self._holdings = holdings
         self._first_exposure = book.exposures.length
         self.underlyings: dict[Asset, Conversion] = {}
-        self.market_rows: set[int] = set()
+        self.price_rows: set[int] = set()
+        self.own_rows: set[int] = set()
         self.positions: dict[str, list[float]] = {name: [] for name in book.positions.names}
         self.balances: dict[str, list[float]] = {name: [] for name in book.balances.names}
         self.triggers: dict[str, list[float]] = {name: [] for name in book.triggers.names}
@@ -180,7 +195,8 @@ class _ViewBuilder:
             instrument = self._universe.instruments[position.instrument]
             index = self._universe.index[position.instrument]
             underlying = self._conversion(Asset(instrument.underlying))
-            self.market_rows |= {index, int(self._universe.price_rows[index])}
+            self.own_rows.add(index)
+            self.price_rows.add(int(self._universe.price_rows[index]))
             _add(
                 self.positions,
                 instrument=index,
@@ -208,7 +224,7 @@ class _ViewBuilder:
             match stored.policy:
                 case DeltaNeutral() as policy:
                     hedge = self._universe.index[InstrumentId(policy.hedge_instrument)]
-                    self.market_rows.add(int(self._universe.price_rows[hedge]))
+                    self.price_rows.add(int(self._universe.price_rows[hedge]))
                     _add(
                         self.triggers,
                         policy=number,
@@ -248,7 +264,7 @@ class _ViewBuilder:
 
     def _conversion(self, asset: Asset) -> Conversion:
         found = self._universe.conversion(asset, self._currency) or self._universe.unknown
-        self.market_rows |= {found.first, found.second}
+        self.price_rows |= {found.first, found.second}
         return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
 from app.engine.universe import Universe
-from app.quant.arrays import FloatArray
+from app.quant.arrays import FloatArray, IntArray
 
 _changes = msgspec.msgpack.Decoder(list[tuple[Change, int]])
 _encoder = msgspec.msgpack.Encoder()
@@ -100,9 +100,9 @@ class FrameBlock:
     changed_rows: Sequence[Sequence[int]]
     prices: FloatArray
     volatilities: FloatArray
-    price_times: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    price_times: IntArray
     price_qualities: np.ndarray[tuple[int, int], np.dtype[np.int8]]
-    price_frames: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    price_frames: IntArray
 
     @classmethod
     def advance(cls, market: MarketView, frames: Sequence[Frame]) -> "FrameBlock":
@@ -147,8 +147,8 @@ class FrameBlock:
             price_frames=market.price_frames[None].copy(),
         )
 
-    def worst_quality(self, k: int, rows: Sequence[int]) -> Quality:
+    def worst_quality(self, k: int, rows: IntArray) -> Quality:
         return Quality(int(self.price_qualities[k, rows].max())) if len(rows) else Quality.VALID
 
-    def oldest_age_ns(self, k: int, rows: Sequence[int]) -> int:
+    def oldest_age_ns(self, k: int, rows: IntArray) -> int:
         return int(self.frames[k].time_ns - self.price_times[k, rows].min()) if len(rows) else 0

@@ -6,19 +6,18 @@ stored order, one after the other. Unknown prices make figures NaN, and nothing 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from app.domain.identifiers import InstrumentId
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.columns import Columns
 from app.engine.market_view import FrameBlock
-from app.quant.arrays import BoolArray, FloatArray
+from app.engine.universe import Universe
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.black_scholes import black_76
 from app.quant.margin import coin_option_requirements
-
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,3 +277,23 @@ def _figures(sums: _Sums, scope: _Scope) -> Figures:
         vegas=sums.vegas,
         thetas=sums.thetas,
     )
+
+
+def mark_prices(universe: Universe, block: FrameBlock, k: int) -> dict[InstrumentId, float]:
+    """What every instrument is worth on a frame, as its venue quotes it; NaN where that is not known."""
+    forwards = block.prices[k, universe.price_rows]
+    marks = forwards.copy()
+    at = np.flatnonzero(universe.option)
+    if len(at):
+        known = np.isfinite(forwards[at]) & np.isfinite(block.volatilities[k, at])
+        left_ns = np.maximum(universe.expiries_ns[at] - block.frames[k].time_ns, 0)
+        values = black_76(
+            forwards=np.where(known, forwards[at], 1.0),
+            strikes=universe.strikes[at],
+            years_to_expiry=left_ns / NS_PER_YEAR,
+            volatilities=np.where(known, block.volatilities[k, at], 0.0),
+            is_call=universe.call[at],
+        ).values
+        quoted = np.where(universe.inverse[at], values / forwards[at], values)
+        marks[at] = np.where(known, quoted, np.nan)
+    return dict(zip(universe.instruments, marks.tolist(), strict=True))

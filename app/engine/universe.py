@@ -43,6 +43,7 @@ class Universe:
         }
         listed = list(self.instruments.values())
         self.index = {i.instrument_id: row for row, i in enumerate(listed)}
+        self.names = [i.id for i in listed]
         self.size = len(listed)
         self.unknown_row, self.one_row = self.size, self.size + 1
         self.unknown = Conversion(self.unknown_row, 1, self.unknown_row, 1)

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 StatusArray = NDArray[np.int8]
+IntArray = NDArray[np.int64]
 
 
 def as_columns(*inputs: ArrayLike) -> tuple[tuple[int, ...], list[FloatArray]]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.adapters.postgres.adjustment_rows import legs_from_json
+from app.domain.adjustment_json import legs_from_json
 from app.domain.adjustments import OPEN_STATES, AdjustmentState, InFlight
 from app.domain.errors import NotFound, RevisionMoved
 from app.domain.identifiers import Asset, PortfolioId

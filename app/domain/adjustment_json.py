@@ -1,0 +1,74 @@
+"""Adjustments and their legs as JSON: in the table, in events, and as the API shows them."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from app.domain.adjustments import Adjustment, Leg, TradeLeg, TransferLeg
+from app.domain.identifiers import AccountId, Asset, InstrumentId
+from app.domain.times import rfc3339
+from app.domain.values import decimal_text
+
+
+def leg_to_json(leg: Leg) -> dict[str, Any]:
+    match leg:
+        case TradeLeg():
+            return {
+                "type": "trade",
+                "account_id": str(leg.account_id),
+                "instrument": leg.instrument,
+                "quantity": decimal_text(leg.quantity),
+                "reference_price": decimal_text(leg.reference_price),
+                "reduces": leg.reduces,
+            }
+        case TransferLeg():
+            return {
+                "type": "transfer",
+                "account_id": str(leg.account_id),
+                "asset": leg.asset,
+                "amount": decimal_text(leg.amount),
+            }
+
+
+def legs_to_json(legs: Iterable[Leg]) -> list[dict[str, Any]]:
+    return [leg_to_json(leg) for leg in legs]
+
+
+def legs_from_json(documents: Iterable[Mapping[str, Any]]) -> tuple[Leg, ...]:
+    return tuple(map(_leg, documents))
+
+
+def _leg(document: Mapping[str, Any]) -> Leg:
+    account_id = AccountId(UUID(document["account_id"]))
+    if document["type"] == "transfer":
+        return TransferLeg(account_id, Asset(document["asset"]), Decimal(document["amount"]))
+    return TradeLeg(
+        account_id,
+        InstrumentId(document["instrument"]),
+        Decimal(document["quantity"]),
+        Decimal(document["reference_price"]),
+        document["reduces"],
+    )
+
+
+def adjustment_data(adjustment: Adjustment) -> dict[str, Any]:
+    """The `data` of every adjustment.* event."""
+    return {
+        "adjustment_id": str(adjustment.id),
+        "portfolio_id": str(adjustment.portfolio_id),
+        "policy_id": str(adjustment.policy_id),
+        "policy_version": adjustment.policy_version,
+        "state": adjustment.state.value,
+        "mode": adjustment.mode,
+        "priority": adjustment.priority,
+        "risk_reducing": adjustment.risk_reducing,
+        "legs": legs_to_json(adjustment.legs),
+        "expected_cost": decimal_text(adjustment.expected_cost),
+        "metrics_before": adjustment.metrics_before,
+        "metrics_after": adjustment.metrics_after,
+        "reaches_target": adjustment.reaches_target,
+        "market_position": adjustment.position.entry_id,
+        "decided_at": rfc3339(adjustment.decided_at_ns),
+        "expires_at": rfc3339(adjustment.expires_at_ns),
+    }

@@ -1,0 +1,111 @@
+"""What the core concludes for one portfolio, and how a conclusion is put into words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.domain.adjustment_json import adjustment_data
+from app.domain.adjustments import (
+    Adjustment,
+    AdjustmentState,
+    Decision,
+    Fill,
+    InFlight,
+    Leg,
+    TradeLeg,
+)
+from app.domain.events import EventType, NewEvent
+from app.domain.identifiers import PolicyId
+from app.domain.market import Frame
+from app.domain.metrics import MetricName
+from app.domain.portfolios import Account, Portfolio
+from app.domain.times import rfc3339
+from app.domain.values import decimal_text
+from app.engine.book import View
+from app.engine.memory import PolicyMemory
+from app.engine.metrics import Figures
+from app.engine.rounding import metric_text
+
+Memories = dict[PolicyId, PolicyMemory]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Everything one portfolio's frames led to, to be committed together or not at all.
+
+    `before` is what was decided on: its revision is what the commit checks. `after` has other holdings when
+    an account was liquidated, and then the next revision.
+    """
+
+    before: Portfolio
+    after: Portfolio
+    decisions: list[Decision] = field(default_factory=list)
+    adjustments: list[Adjustment] = field(default_factory=list)
+    expired: list[InFlight] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+    memories: Memories = field(default_factory=dict)
+
+    @property
+    def must_commit(self) -> bool:
+        """Memory alone may wait for the next checkpoint."""
+        return bool(self.decisions or self.events)
+
+
+def metric_texts(view: View, figures: Figures, pair: int) -> dict[str, str]:
+    """The figures of a pair under their registered names; margin metrics show the worst account."""
+    accounts, exposures = figures.account_slice(pair), figures.exposure_slice(pair)
+    equity = float(sum(figures.equities[accounts].tolist()))
+    gross = float(sum(figures.gross_notionals[exposures].tolist()))
+    ratios = figures.margin_ratios[accounts].tolist()
+    worst = next((r for r in ratios if r != r), max(ratios, default=0.0))  # noqa: PLR0124 - NaN first: unknown
+    texts = {
+        MetricName.EQUITY: metric_text(equity),
+        MetricName.MARGIN_RATIO: metric_text(worst),
+        MetricName.LEVERAGE: metric_text(gross / equity if equity > 0.0 else float("inf")),
+    }
+    named = {name.value: text for name, text in texts.items()}
+    for underlying, delta in zip(view.underlyings, figures.deltas[exposures].tolist(), strict=True):
+        named[f"{MetricName.NET_DELTA}.{underlying}"] = metric_text(delta)
+    return named
+
+
+def adjustment_event(kind: EventType, adjustment: Adjustment, portfolio: Portfolio, time_ns: int) -> NewEvent:
+    return NewEvent(kind, portfolio.tenant_id, portfolio.id, time_ns, adjustment_data(adjustment))
+
+
+def expired_event(work: InFlight, portfolio: Portfolio, frame: Frame) -> NewEvent:
+    data = {
+        "adjustment_id": str(work.id),
+        "portfolio_id": str(portfolio.id),
+        "policy_id": str(work.policy_id),
+        "state": AdjustmentState.EXPIRED.value,
+        "expires_at": rfc3339(work.expires_at_ns),
+    }
+    return NewEvent(EventType.ADJUSTMENT_EXPIRED, portfolio.tenant_id, portfolio.id, frame.time_ns, data)
+
+
+def liquidated_event(
+    account: Account, fills: Sequence[Fill], equity: float, portfolio: Portfolio, frame: Frame
+) -> NewEvent:
+    data = {
+        "portfolio_id": str(portfolio.id),
+        "account_id": str(account.id),
+        "account": account.name,
+        "equity_before": metric_text(equity),
+        "market_position": frame.position.entry_id,
+        "fills": [
+            {
+                "instrument": fill.instrument,
+                "quantity": decimal_text(fill.quantity),
+                "price": decimal_text(fill.price),
+                "fee": decimal_text(fill.fee),
+                "fee_asset": fill.asset,
+            }
+            for fill in fills
+        ],
+    }
+    return NewEvent(EventType.ACCOUNT_LIQUIDATED, portfolio.tenant_id, portfolio.id, frame.time_ns, data)
+
+
+def reduces_risk(legs: Sequence[Leg]) -> bool:
+    return all(leg.reduces for leg in legs if isinstance(leg, TradeLeg))
