@@ -10,6 +10,7 @@ import pytest
 
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect
+from app.adapters.redis_streams.event_feed import EventFeed
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.keys import HINTS, STATE
 from app.adapters.redis_streams.market_clock import RedisMarketClock
@@ -280,7 +281,7 @@ async def start_role(pool, streams, venue, stop):
         announcer=RedisAnnouncer(streams),
         clock=RedisMarketClock(streams),
     )
-    wakeups = QueueWakeups(EventStream(streams))
+    wakeups = QueueWakeups(EventFeed(streams))
     return asyncio.create_task(executor_role.run(executor=executor, wakeups=wakeups, stop=stop))
 
 
