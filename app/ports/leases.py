@@ -1,5 +1,6 @@
 """Who may write: leases with fencing epochs, kept in PostgreSQL and judged by its clock."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,10 +45,13 @@ class ShardGrant:
 
 
 class ShardLeases(Protocol):
-    async def claim(self) -> list[ShardGrant]:
-        """Free, expired or own shards, up to this worker's fair share."""
+    async def claim(self, held: Collection[ShardId]) -> list[ShardGrant]:
+        """Free, expired or own shards that are not held yet, up to this worker's fair share."""
 
     async def renew(self, held: dict[ShardId, int]) -> tuple[set[ShardId], int]:
         """(what is still held, how many to give up so that others get their share)."""
 
     async def release(self, held: dict[ShardId, int]) -> None: ...
+
+    async def leave(self) -> None:
+        """No longer counted when shards are shared out."""

@@ -1,10 +1,11 @@
 """What the oracle and the evaluator need of the streams."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.domain.market import Change, Frame, StreamPosition, Tick
+from app.domain.events import Event
+from app.domain.market import Frame, StreamPosition, Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,12 @@ class MarketNews:
 
 
 class MarketFeed(Protocol):
-    """The reader's end."""
+    """The reader's end, and where a reader says how far it came."""
 
     async def seek(self, after: StreamPosition) -> None: ...
 
     async def read(self, *, count: int, block_ms: int) -> MarketNews: ...
 
-    async def progress(self, positions: dict[int, StreamPosition]) -> None: ...
+    async def between(self, after: StreamPosition, upto: StreamPosition) -> Sequence[Frame]: ...
 
-    async def head(self) -> tuple[StreamPosition, int]: ...
-
-    async def consensus(self) -> Sequence[Change]: ...
+    async def publish(self, events: Sequence[Event], progress: Mapping[int, StreamPosition]) -> None: ...

@@ -4,6 +4,7 @@ The same owner name takes its own lease over at once: a restarted process need n
 which the higher epoch has fenced.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -85,12 +86,13 @@ class PostgresShardLeases:
         self._owner = owner
         self._lease = lease
 
-    async def claim(self) -> list[ShardGrant]:
+    async def claim(self, held: Collection[ShardId]) -> list[ShardGrant]:
         async with self._pool.acquire() as connection, connection.transaction():
-            share = await self._share(connection)
+            wanted = max(0, await self._share(connection) - len(held))
             rows = await connection.fetch(
                 "WITH free AS ("
-                "  SELECT shard FROM shards WHERE owner = $1 OR lease_until IS NULL OR lease_until < now()"
+                "  SELECT shard FROM shards WHERE shard <> ALL($4::int[])"
+                "  AND (owner = $1 OR lease_until IS NULL OR lease_until < now())"
                 "  ORDER BY (owner = $1) DESC NULLS LAST, shard LIMIT $3 FOR UPDATE SKIP LOCKED) "
                 "UPDATE shards s SET owner = $1, epoch = s.epoch + 1, lease_until = now() + $2 "
                 "FROM free WHERE s.shard = free.shard "
@@ -98,7 +100,8 @@ class PostgresShardLeases:
                 "s.snapshot_sequence, s.snapshot",
                 self._owner,
                 self._lease,
-                share,
+                wanted,
+                list(held),
             )
         return [
             ShardGrant(

@@ -25,6 +25,13 @@ class StreamedEvent:
     type: str
     body: bytes
 
+    def fields(self) -> tuple[str | bytes | int, ...]:
+        """Of its stream entry."""
+        return (
+            "t", self.tenant_id.bytes, "p", self.portfolio_id.bytes, "s", self.sequence,
+            "k", self.type, "d", self.body,
+        )  # fmt: skip
+
 
 class EventStream:
     def __init__(self, redis: "Redis") -> None:
@@ -34,11 +41,7 @@ class EventStream:
         """One round trip, in order."""
         pipeline = self._redis.pipeline(transaction=False)
         for event in events:
-            pipeline.execute_command(
-                "XADD", EVENTS, "MAXLEN", "~", KEEP_ENTRIES, "*",
-                "t", event.tenant_id.bytes, "p", event.portfolio_id.bytes, "s", event.sequence,
-                "k", event.type, "d", event.body,
-            )  # fmt: skip
+            pipeline.execute_command("XADD", EVENTS, "MAXLEN", "~", KEEP_ENTRIES, "*", *event.fields())
         if len(pipeline):
             await pipeline.execute()
 

@@ -1,0 +1,275 @@
+"""The evaluator's commit: one statement, so one round trip and one transaction.
+
+It locks the shards and checks their epochs, locks the deciding portfolios in id order and checks their
+revisions, numbers the events, and writes decisions, adjustments, events, memory and checkpoint. Portfolios
+that moved are left out; shards that were lost take their portfolios with them. Only a liquidation, which
+also writes holdings, takes a transaction of several statements.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from app.adapters.postgres.event_rows import numbered_event, to_json
+from app.adapters.postgres.portfolio_rows import load_portfolios, write_holdings
+from app.domain.adjustment_json import legs_to_json
+from app.domain.adjustments import Adjustment, AdjustmentState, Decision, Fill
+from app.domain.events import EVENTS, Event
+from app.domain.identifiers import PolicyId, PortfolioId, ShardId
+from app.domain.instruments import Instrument
+from app.engine.verdicts import Verdict
+from app.ports.evaluation import Commit, Committed, Loaded
+
+_COMMIT = """
+WITH held AS MATERIALIZED (
+    SELECT s.shard FROM shards s JOIN unnest($1::int[], $2::bigint[]) AS h(shard, epoch) USING (shard)
+    WHERE s.epoch = h.epoch ORDER BY s.shard FOR UPDATE OF s
+), wanted AS (
+    SELECT * FROM unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::int[])
+        AS w(id, revision, next_revision, events)
+), locked AS MATERIALIZED (
+    SELECT p.id, p.tenant_id, w.next_revision, w.events
+    FROM portfolios p JOIN wanted w ON w.id = p.id AND w.revision = p.revision
+    WHERE p.shard IN (SELECT shard FROM held) AND p.deleted_at IS NULL
+    ORDER BY p.id FOR UPDATE OF p
+), numbered AS (
+    UPDATE portfolios p
+    SET event_sequence = p.event_sequence + l.events,
+        revision = l.next_revision, evaluated_revision = l.next_revision
+    FROM locked l WHERE p.id = l.id
+    RETURNING p.id, p.event_sequence - l.events AS before
+), decided AS (
+    INSERT INTO decisions (id, tenant_id, portfolio_id, policy_id, policy_version, portfolio_revision,
+        generation, sequence, time_ns, outcome, reason, conditions, inputs, repeats_before, adjustment_id)
+    SELECT d.id, l.tenant_id, d.portfolio_id, d.policy_id, d.policy_version, d.portfolio_revision,
+        d.generation, d.sequence, d.time_ns, d.outcome, d.reason, d.conditions, d.inputs,
+        d.repeats_before, d.adjustment_id
+    FROM unnest($7::uuid[], $8::uuid[], $9::uuid[], $10::int[], $11::bigint[], $12::bigint[], $13::bigint[],
+        $14::bigint[], $15::text[], $16::text[], $17::jsonb[], $18::jsonb[], $19::bigint[], $20::uuid[])
+        AS d(id, portfolio_id, policy_id, policy_version, portfolio_revision, generation, sequence,
+             time_ns, outcome, reason, conditions, inputs, repeats_before, adjustment_id)
+    JOIN locked l ON l.id = d.portfolio_id
+), adjusted AS (
+    INSERT INTO adjustments (id, tenant_id, portfolio_id, policy_id, policy_version, state, mode, priority,
+        risk_reducing, legs, remaining, expected_cost, metrics_before, metrics_after, reaches_target,
+        generation, sequence, decided_at_ns, expires_at_ns)
+    SELECT a.id, l.tenant_id, a.portfolio_id, a.policy_id, a.policy_version, a.state, a.mode, a.priority,
+        a.risk_reducing, a.legs, a.legs, a.expected_cost, a.metrics_before, a.metrics_after,
+        a.reaches_target, a.generation, a.sequence, a.decided_at_ns, a.expires_at_ns
+    FROM unnest($21::uuid[], $22::uuid[], $23::uuid[], $24::int[], $25::text[], $26::text[],
+        $27::smallint[], $28::bool[], $29::jsonb[], $30::numeric[], $31::jsonb[], $32::jsonb[], $33::bool[],
+        $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[])
+        AS a(id, portfolio_id, policy_id, policy_version, state, mode, priority, risk_reducing, legs,
+             expected_cost, metrics_before, metrics_after, reaches_target, generation, sequence,
+             decided_at_ns, expires_at_ns)
+    JOIN locked l ON l.id = a.portfolio_id
+), expired AS (
+    UPDATE adjustments a SET state = 'expired', outcome = 'its time passed on the market clock'
+    FROM unnest($38::uuid[], $39::uuid[]) AS x(id, portfolio_id) JOIN locked l ON l.id = x.portfolio_id
+    WHERE a.id = x.id AND a.state IN ('recommended', 'approved')
+), logged AS (
+    INSERT INTO events (portfolio_id, sequence, tenant_id, type, version, time_ns, data)
+    SELECT e.portfolio_id, n.before + e.ordinal, l.tenant_id, e.type, e.version, e.time_ns, e.data
+    FROM unnest($40::uuid[], $41::int[], $42::text[], $43::smallint[], $44::bigint[], $45::jsonb[])
+        AS e(portfolio_id, ordinal, type, version, time_ns, data)
+    JOIN numbered n ON n.id = e.portfolio_id JOIN locked l ON l.id = e.portfolio_id
+), remembered AS (
+    INSERT INTO policy_memory (policy_id, portfolio_id, memory)
+    SELECT m.policy_id, m.portfolio_id, m.memory
+    FROM unnest($46::uuid[], $47::uuid[], $48::bytea[], $49::bool[])
+        AS m(policy_id, portfolio_id, memory, decided)
+    WHERE EXISTS (SELECT FROM held) AND (NOT m.decided OR m.portfolio_id IN (SELECT id FROM locked))
+    ON CONFLICT (policy_id) DO UPDATE SET memory = EXCLUDED.memory
+), moved_on AS (
+    UPDATE shards s
+    SET generation = $50, sequence = $51, time_ns = $52,
+        snapshot = coalesce($53::bytea, s.snapshot),
+        snapshot_sequence = CASE WHEN $53::bytea IS NULL THEN s.snapshot_sequence ELSE $51 END
+    FROM held WHERE s.shard = held.shard
+)
+SELECT NULL::uuid AS id, shard::bigint AS number FROM held
+UNION ALL SELECT id, before FROM numbered
+"""
+
+_FILLS = """
+INSERT INTO fills (id, tenant_id, portfolio_id, account_id, leg, kind, instrument_id, asset, quantity, price,
+    fee, time_ns)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+
+class PostgresEvaluationStore:
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def instruments(self) -> Sequence[Instrument]:
+        rows = await self._pool.fetch("SELECT terms FROM instruments ORDER BY id")
+        return [Instrument.model_validate_json(row["terms"]) for row in rows]
+
+    async def shards(self) -> int:
+        return int(await self._pool.fetchval("SELECT count(*) FROM shards"))
+
+    async def load_shards(self, shards: Iterable[ShardId]) -> Loaded:
+        return await self._load("shard = ANY($1::int[])", list(shards))
+
+    async def load(self, portfolio_ids: Iterable[PortfolioId], shards: Iterable[ShardId]) -> Loaded:
+        return await self._load(
+            "shard = ANY($1::int[]) AND id = ANY($2::uuid[])", list(shards), list(portfolio_ids)
+        )
+
+    async def changed(self, shards: Iterable[ShardId]) -> Sequence[PortfolioId]:
+        rows = await self._pool.fetch(
+            "SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND revision <> evaluated_revision",
+            list(shards),
+        )
+        return [row["id"] for row in rows]
+
+    async def commit(self, commit: Commit) -> Committed:
+        arguments = _arguments(commit)
+        async with self._pool.acquire() as connection:
+            if not any(verdict.fills for verdict in commit.verdicts):
+                return _committed(commit, await connection.fetch(_COMMIT, *arguments))
+            async with connection.transaction():
+                committed = _committed(commit, await connection.fetch(_COMMIT, *arguments))
+                for verdict in commit.verdicts:
+                    if verdict.before.id in committed.portfolios:
+                        await write_holdings(connection, verdict.before, verdict.after)
+                        await connection.executemany(_FILLS, [_fill(f, verdict) for f in verdict.fills])
+                return committed
+
+    async def _load(self, where: str, *arguments: object) -> Loaded:
+        """Heads first: what changes while the rest is read makes a revision old, never too new."""
+        async with self._pool.acquire() as connection:
+            heads = await connection.fetch(
+                f"SELECT id, revision <> evaluated_revision AS open FROM portfolios "  # noqa: S608 - constants above
+                f"WHERE {where} AND deleted_at IS NULL ORDER BY id",
+                *arguments,
+            )
+            ids = [row["id"] for row in heads]
+            portfolios = await load_portfolios(connection, ids)
+            memories = await connection.fetch(
+                "SELECT policy_id, memory FROM policy_memory WHERE portfolio_id = ANY($1::uuid[])", ids
+            )
+        return Loaded(
+            portfolios=portfolios,
+            unevaluated=frozenset(row["id"] for row in heads if row["open"]),
+            memories={PolicyId(row["policy_id"]): row["memory"] for row in memories},
+        )
+
+
+def _committed(commit: Commit, rows: Sequence[Any]) -> Committed:
+    before = {row["id"]: row["number"] for row in rows if row["id"] is not None}
+    events: list[Event] = []
+    for verdict in commit.verdicts:
+        first = before.get(verdict.before.id)
+        if first is not None:
+            events += (numbered_event(e, first + n) for n, e in enumerate(verdict.events, start=1))
+    return Committed(
+        shards=frozenset(ShardId(row["number"]) for row in rows if row["id"] is None),
+        portfolios=frozenset(PortfolioId(key) for key in before),
+        events=events,
+    )
+
+
+def _arguments(commit: Commit) -> list[object]:
+    verdicts = commit.verdicts
+    return [
+        list(commit.epochs),
+        list(commit.epochs.values()),
+        *_columns(4, ((v.before.id, v.before.revision, v.after.revision, len(v.events)) for v in verdicts)),
+        *_columns(14, (_decision(d) for v in verdicts for d in v.decisions)),
+        *_columns(17, (_adjustment(a, v) for v in verdicts for a in v.adjustments)),
+        *_columns(2, ((work.id, v.before.id) for v in verdicts for work in v.expired)),
+        *_columns(6, _event_rows(verdicts)),
+        *_columns(4, _memory_rows(commit)),
+        commit.position.generation,
+        commit.position.sequence,
+        commit.time_ns,
+        commit.snapshot,
+    ]
+
+
+def _columns(width: int, rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    """Arrays for unnest, also of no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def _decision(decision: Decision) -> tuple[object, ...]:
+    return (
+        decision.id,
+        decision.portfolio_id,
+        decision.policy_id,
+        decision.policy_version,
+        decision.portfolio_revision,
+        decision.position.generation,
+        decision.position.sequence,
+        decision.time_ns,
+        decision.outcome.value,
+        decision.reason.value,
+        to_json(decision.conditions),
+        to_json(decision.inputs),
+        decision.repeats_before,
+        decision.adjustment_id,
+    )
+
+
+def _adjustment(adjustment: Adjustment, verdict: Verdict) -> tuple[object, ...]:
+    """One that was recommended and expired within the same frames is stored as it ended."""
+    expired = any(work.id == adjustment.id for work in verdict.expired)
+    return (
+        adjustment.id,
+        adjustment.portfolio_id,
+        adjustment.policy_id,
+        adjustment.policy_version,
+        (AdjustmentState.EXPIRED if expired else adjustment.state).value,
+        adjustment.mode,
+        adjustment.priority,
+        adjustment.risk_reducing,
+        to_json(legs_to_json(adjustment.legs)),
+        adjustment.expected_cost,
+        to_json(adjustment.metrics_before),
+        to_json(adjustment.metrics_after),
+        adjustment.reaches_target,
+        adjustment.position.generation,
+        adjustment.position.sequence,
+        adjustment.decided_at_ns,
+        adjustment.expires_at_ns,
+    )
+
+
+def _event_rows(verdicts: Sequence[Verdict]) -> Iterable[tuple[object, ...]]:
+    for verdict in verdicts:
+        for ordinal, event in enumerate(verdict.events, start=1):
+            yield (
+                event.portfolio_id,
+                ordinal,
+                event.type.value,
+                EVENTS[event.type].version,
+                event.time_ns,
+                to_json(event.data),
+            )
+
+
+def _memory_rows(commit: Commit) -> Iterable[tuple[object, ...]]:
+    for verdict in commit.verdicts:
+        for policy_id, memory in verdict.memories.items():
+            yield policy_id, verdict.before.id, memory.packed(), True
+    for portfolio_id, policy_id, packed in commit.memories:
+        yield policy_id, portfolio_id, packed, False
+
+
+def _fill(fill: Fill, verdict: Verdict) -> tuple[UUID | str | int | object, ...]:
+    return (
+        fill.id,
+        verdict.before.tenant_id,
+        fill.portfolio_id,
+        fill.account_id,
+        fill.leg,
+        fill.kind,
+        fill.instrument,
+        fill.asset,
+        fill.quantity,
+        fill.price,
+        fill.fee,
+        fill.time_ns,
+    )
