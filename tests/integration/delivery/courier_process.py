@@ -1,0 +1,44 @@
+"""A courier as a process of its own, to be killed: addresses from the environment, short times."""
+
+import asyncio
+import os
+from datetime import timedelta
+
+import asyncpg
+
+from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.redis_streams.client import connect
+from app.adapters.redis_streams.event_feed import EventFeed
+from app.adapters.webhooks.addresses import parse_networks
+from app.adapters.webhooks.sender import HttpWebhookSender
+from app.services.deliver_event import Deliverer
+from app.services.dispatch_events import EventDispatcher
+
+
+async def main():
+    async with (
+        asyncpg.create_pool(os.environ["COURIER_DATABASE_URL"], min_size=0, max_size=4) as pool,
+        connect(os.environ["COURIER_REDIS_URL"]) as redis,
+        HttpWebhookSender(
+            timeout=timedelta(seconds=1), allowed_networks=parse_networks(["127.0.0.0/8"])
+        ) as sender,
+    ):
+        deliverer = Deliverer(
+            queue=PostgresDeliveryQueue(pool),
+            sender=sender,
+            lease=timedelta(seconds=1.5),
+            poll_period=timedelta(milliseconds=100),
+        )
+        dispatcher = EventDispatcher(
+            feed=EventFeed(redis),
+            outbox=PostgresOutbox(pool),
+            due=deliverer.wake,
+            sweep_period=timedelta(milliseconds=100),
+            sweep_age=timedelta(milliseconds=100),
+        )
+        stop = asyncio.Event()
+        await asyncio.gather(deliverer.run(stop), dispatcher.run(stop))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
