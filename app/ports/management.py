@@ -206,7 +206,12 @@ class PolicyStore(Protocol):
     async def delete(self, policy_id: PolicyId) -> None: ...
     async def versions(self, tenant_id: TenantId, policy_id: PolicyId) -> list[PolicyVersion]: ...
     async def decisions(
-        self, tenant_id: TenantId, policy_id: PolicyId, *, before: StreamPosition | None, limit: int
+        self,
+        tenant_id: TenantId,
+        policy_id: PolicyId,
+        *,
+        before: tuple[StreamPosition, UUID] | None,
+        limit: int,
     ) -> list[Decision]: ...
 
 
@@ -226,7 +231,7 @@ class AdjustmentStore(Protocol):
         ...
 
     async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
-        """State, remaining legs and outcome; the legs as planned never change."""
+        """State, legs, remaining legs and outcome. Only approval changes legs, by their reference prices."""
         ...
 
     async def page(

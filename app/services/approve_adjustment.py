@@ -12,8 +12,12 @@ from app.domain.market import Change, Quality, TickKind
 from app.domain.policies import Guards, Mode
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND, rfc3339
+from app.engine import rounding
 from app.ports.management import AdjustmentRecord, MarketNow, UnitOfWork, UnitsOfWork
 from app.services.supersede_adjustments import moved
+
+_MARKS = (TickKind.MARK, TickKind.PRICE)
+"""What positions are marked at, the first that is known: as the engine does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,14 @@ async def quote_adjustment(
         names = {leg.instrument for leg in record.remaining if isinstance(leg, TradeLeg)}
         instruments = await unit.instruments.some(names)
     _, time_ns = await market.clock()
-    sources = {name: (TickKind.PRICE, str(i.price_source)) for name, i in instruments.items()}
-    values = await market.values(set(sources.values()))
-    return Quotes(time_ns, {name: values[key] for name, key in sources.items() if key in values})
+    sources = {name: str(instrument.price_source) for name, instrument in instruments.items()}
+    values = await market.values({(kind, source) for kind in _MARKS for source in sources.values()})
+    prices = {}
+    for name, source in sources.items():
+        known = [values[kind, source] for kind in _MARKS if (kind, source) in values]
+        if known:
+            prices[name] = known[0]
+    return Quotes(time_ns, prices)
 
 
 async def approve_adjustment(
@@ -46,9 +55,7 @@ async def approve_adjustment(
     approved = moved(record, AdjustmentState.APPROVED)
     _check_allowed(portfolio, record.adjustment, quotes.time_ns)
     maximum_age_ns = await _maximum_price_age_ns(unit, tenant_id, record.adjustment)
-    approved = replace(
-        approved, remaining=tuple(_restamped(leg, quotes, maximum_age_ns) for leg in approved.remaining)
-    )
+    approved = _restamped(approved, quotes, maximum_age_ns)
     queued = moved(approved, AdjustmentState.QUEUED)
     await unit.adjustments.save(queued, fill_time_ns=quotes.time_ns)
     for type_, step in (
@@ -84,7 +91,7 @@ def _check_allowed(portfolio: Portfolio, adjustment: Adjustment, time_ns: int) -
         raise Conflict(
             "its policy only recommends: act yourself and report the fills, or set its mode to confirm"
         )
-    if time_ns > adjustment.expires_at_ns:
+    if time_ns >= adjustment.expires_at_ns:
         raise Conflict(
             f"it expired at {rfc3339(adjustment.expires_at_ns)}; the market clock shows {rfc3339(time_ns)}"
         )
@@ -100,15 +107,31 @@ async def _maximum_price_age_ns(unit: UnitOfWork, tenant_id: TenantId, adjustmen
     return guards.maximum_price_age_seconds * NS_PER_SECOND
 
 
-def _restamped(leg: Leg, quotes: Quotes, maximum_age_ns: int) -> Leg:
-    if not isinstance(leg, TradeLeg):
+def _restamped(record: AdjustmentRecord, quotes: Quotes, maximum_age_ns: int) -> AdjustmentRecord:
+    """The same plan on the prices of now; an uncertain price does not block the way out of risk."""
+    worst = Quality.INSUFFICIENT_SOURCES if record.adjustment.risk_reducing else Quality.VALID
+    prices = {
+        leg.instrument: _price(leg.instrument, quotes, maximum_age_ns, worst)
+        for leg in record.remaining
+        if isinstance(leg, TradeLeg)
+    }
+
+    def restamp(leg: Leg) -> Leg:
+        if isinstance(leg, TradeLeg) and leg.instrument in prices:
+            return replace(leg, reference_price=prices[leg.instrument])
         return leg
-    price = quotes.prices.get(leg.instrument)
-    if price is None:
-        raise PriceUnknown(leg.instrument)
-    if price.quality > Quality.UNCERTAIN or quotes.time_ns - price.time_ns > maximum_age_ns:
+
+    adjustment = replace(record.adjustment, legs=tuple(map(restamp, record.adjustment.legs)))
+    return replace(record, adjustment=adjustment, remaining=tuple(map(restamp, record.remaining)))
+
+
+def _price(instrument: InstrumentId, quotes: Quotes, maximum_age_ns: int, worst: Quality) -> Decimal:
+    change = quotes.prices.get(instrument)
+    if change is None:
+        raise PriceUnknown(instrument)
+    if change.quality > worst or quotes.time_ns - change.time_ns > maximum_age_ns:
         raise Unavailable(
-            f"the price of {leg.instrument} is {price.quality.name.lower()}, of {rfc3339(price.time_ns)}; "
-            "it is not good enough to act on"
+            f"the price of {instrument} is {change.quality.name.lower()}, of {rfc3339(change.time_ns)}: "
+            "not good enough to act on"
         )
-    return replace(leg, reference_price=Decimal(repr(price.value)))
+    return rounding.price(change.value)

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.adapters.postgres.adjustment_rows import adjustment_data
 from app.adapters.postgres.event_rows import append_events, encode_event
 from app.adapters.postgres.management_adjustments import AdjustmentRows
 from app.adapters.postgres.management_fills import FillRows
@@ -25,6 +24,7 @@ from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.management_portfolios import PortfolioRows
 from app.adapters.postgres.management_webhooks import WebhookRows
 from app.adapters.redis_streams.events import StreamedEvent
+from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import Adjustment
 from app.domain.errors import Unavailable
 from app.domain.events import Event, EventType, NewEvent

@@ -7,8 +7,8 @@ from sqlalchemy import Row, exists, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.adjustment_rows import legs_from_json, legs_to_json
 from app.adapters.postgres.tables import adjustments
+from app.domain.adjustment_json import legs_from_json, legs_to_json
 from app.domain.adjustments import Adjustment, AdjustmentState
 from app.domain.errors import Conflict, NotFound
 from app.domain.identifiers import AdjustmentId, PolicyId, PortfolioId, TenantId
@@ -63,6 +63,7 @@ class AdjustmentRows:
     async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
         values: dict[str, Any] = {
             "state": record.adjustment.state.value,
+            "legs": legs_to_json(record.adjustment.legs),
             "remaining": legs_to_json(record.remaining),
             "outcome": record.outcome,
         }

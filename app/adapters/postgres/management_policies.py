@@ -1,5 +1,7 @@
 """Policies, their versions, and what was decided from them."""
 
+from uuid import UUID
+
 from sqlalchemy import Row, Select, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -74,17 +76,23 @@ class PolicyRows:
         ]
 
     async def decisions(
-        self, tenant_id: TenantId, policy_id: PolicyId, *, before: StreamPosition | None, limit: int
+        self,
+        tenant_id: TenantId,
+        policy_id: PolicyId,
+        *,
+        before: tuple[StreamPosition, UUID] | None,
+        limit: int,
     ) -> list[Decision]:
         """Newest first, by the market's sequence."""
-        place = tuple_(decisions.c.generation, decisions.c.sequence)
+        place = (decisions.c.generation, decisions.c.sequence, decisions.c.id)
         query = select(decisions).where(
             decisions.c.tenant_id == tenant_id, decisions.c.policy_id == policy_id
         )
         if before is not None:
-            query = query.where(place < tuple_(before.generation, before.sequence))
-        query = query.order_by(decisions.c.generation.desc(), decisions.c.sequence.desc(), decisions.c.id)
-        return [_decision(row) for row in await self._connection.execute(query.limit(limit))]
+            position, id_ = before
+            query = query.where(tuple_(*place) < tuple_(position.generation, position.sequence, id_))
+        ordered = query.order_by(*(column.desc() for column in place)).limit(limit)
+        return [_decision(row) for row in await self._connection.execute(ordered)]
 
     async def _keep_version(self, record: PolicyRecord) -> None:
         await self._connection.execute(

@@ -1,0 +1,90 @@
+"""Routes of adjustments: seen, approved, rejected."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import ConfigDict, Field
+from starlette.responses import Response
+
+from app.domain.adjustments import AdjustmentState
+from app.domain.identifiers import AdjustmentId, PortfolioId
+from app.entrypoints.api.cursors import Cursor, Limit, decode_place, encode_place
+from app.entrypoints.api.dependencies import Deps, Reader, Trader
+from app.entrypoints.api.schemas import Id, Listing, ShownAdjustment
+from app.entrypoints.api.strict_json import StrictRoute
+from app.entrypoints.api.writes import Answer, Writing
+from app.ports.management import UnitOfWork
+from app.services.approve_adjustment import approve_adjustment, quote_adjustment, reject_adjustment
+from app.services.documents import Document
+
+router = APIRouter(prefix="/v1/adjustments", tags=["adjustments"], route_class=StrictRoute)
+
+
+class RejectionDocument(Document):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "hedged elsewhere"}]})
+
+    reason: Annotated[str, Field(max_length=400)] = ""
+
+
+@router.get("")
+async def list_page(
+    *,
+    caller: Reader,
+    deps: Deps,
+    portfolio: Annotated[Id | None, Query(description="Only of this portfolio.")] = None,
+    state: Annotated[AdjustmentState | None, Query(description="Only in this state.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[ShownAdjustment]:
+    """Newest first."""
+    async with deps.units() as unit:
+        page = await unit.adjustments.page(
+            caller.tenant_id,
+            portfolio_id=None if portfolio is None else PortfolioId(portfolio),
+            state=state,
+            after=decode_place(cursor),
+            limit=limit,
+        )
+    return Listing(
+        items=[ShownAdjustment.of(record) for record in page.items],
+        next_cursor=encode_place(page.following),
+    )
+
+
+@router.get("/{adjustment_id}")
+async def read(adjustment_id: Id, caller: Reader, deps: Deps) -> ShownAdjustment:
+    async with deps.units() as unit:
+        return ShownAdjustment.of(await unit.adjustments.get(caller.tenant_id, AdjustmentId(adjustment_id)))
+
+
+@router.post("/{adjustment_id}/approve", response_model=ShownAdjustment)
+async def approve(adjustment_id: Id, caller: Trader, deps: Deps, writes: Writing) -> Response:
+    """Re-checked on the market of this moment, then queued. Needs an `Idempotency-Key`."""
+    _ = writes.required_key
+    wanted = AdjustmentId(adjustment_id)
+    quotes = await quote_adjustment(deps.units, deps.market, caller.tenant_id, wanted)
+
+    async def work(unit: UnitOfWork) -> Answer:
+        return Answer(ShownAdjustment.of(await approve_adjustment(unit, caller.tenant_id, wanted, quotes)))
+
+    return await writes.run(caller, work)
+
+
+@router.post("/{adjustment_id}/reject", response_model=ShownAdjustment)
+async def reject(
+    adjustment_id: Id, caller: Trader, deps: Deps, writes: Writing, document: RejectionDocument
+) -> Response:
+    """While no executor has taken it."""
+    time_ns = await deps.market.time_ns()
+
+    async def work(unit: UnitOfWork) -> Answer:
+        record = await reject_adjustment(
+            unit,
+            caller.tenant_id,
+            AdjustmentId(adjustment_id),
+            because=document.reason,
+            time_ns=time_ns,
+        )
+        return Answer(ShownAdjustment.of(record))
+
+    return await writes.run(caller, work)

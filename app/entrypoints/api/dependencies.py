@@ -1,0 +1,72 @@
+"""What the API is made of, and how its routes get at it."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+from uuid import UUID, uuid4
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+from prometheus_client import CollectorRegistry
+from starlette.requests import HTTPConnection
+
+from app.domain.errors import Denied
+from app.entrypoints.api.problems import Unauthenticated
+from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
+from app.services.authenticate import authenticate
+
+Check = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Plain services and ports. `checks` must all pass, by not raising, for the API to be ready."""
+
+    units: UnitsOfWork
+    market: MarketNow
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    new_id: Callable[[], UUID] = uuid4
+    new_secret: Callable[[int], bytes] = secrets.token_bytes
+
+
+def dependencies_of(connection: HTTPConnection) -> Dependencies:
+    return cast(Dependencies, connection.app.state.dependencies)
+
+
+Deps = Annotated[Dependencies, Depends(dependencies_of)]
+
+bearer = HTTPBearer(bearerFormat="blst_…", scheme_name="apiKey", description="An API key.", auto_error=False)
+
+
+async def caller_of(
+    connection: HTTPConnection,
+    deps: Deps,
+    _documented: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Caller:
+    scheme, token = get_authorization_scheme_param(connection.headers.get("Authorization"))
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("send the API key as `Authorization: Bearer blst_…`")
+    async with deps.units() as unit:
+        caller = await authenticate(unit, token)
+    if caller is None:
+        raise Unauthenticated("no such key, or it was revoked")
+    return caller
+
+
+def allowed(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
+    """A dependency that gives the caller where its key has the scope."""
+
+    async def check(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+        if scope not in caller.scopes:
+            raise Denied(f"this needs a key with the scope {scope.value!r}")
+        return caller
+
+    return check
+
+
+Reader = Annotated[Caller, Depends(allowed(Scope.READ))]
+Trader = Annotated[Caller, Depends(allowed(Scope.TRADE))]
+Administrator = Annotated[Caller, Depends(allowed(Scope.ADMIN))]

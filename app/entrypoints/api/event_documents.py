@@ -1,0 +1,103 @@
+"""Events as OpenAPI describes them: one webhook per entry of the registry."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header
+from pydantic import Field, create_model
+
+from app.domain.adjustments import AdjustmentState
+from app.domain.events import EVENTS, EventSpec, EventType
+from app.domain.portfolios import PortfolioState
+from app.entrypoints.api.schemas import AdjustmentData, DecimalText, Id, Moment, Shown
+
+
+class ExpiredData(Shown):
+    """An adjustment whose time passed by the market clock."""
+
+    adjustment_id: Id
+    portfolio_id: Id
+    policy_id: Id
+    state: Literal[AdjustmentState.EXPIRED]
+    expires_at: Moment
+
+
+class LiquidationFillData(Shown):
+    instrument: str | None = Field(examples=["BTC-USDT-PERP"])
+    quantity: DecimalText
+    price: DecimalText
+    fee: DecimalText
+    fee_asset: str = Field(examples=["USDT"])
+
+
+class LiquidatedData(Shown):
+    """A paper account that fell below its maintenance margin, and how it was closed."""
+
+    portfolio_id: Id
+    account_id: Id
+    account: str = Field(examples=["main"])
+    equity_before: str = Field(examples=["120.5"])
+    market_position: str = Field(examples=["1-48210"])
+    fills: list[LiquidationFillData]
+
+
+class StateChangedData(Shown):
+    portfolio_id: Id
+    previous_state: PortfolioState
+    state: PortfolioState
+
+
+_DATA: dict[EventType, type[Shown]] = {
+    EventType.ADJUSTMENT_EXPIRED: ExpiredData,
+    EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
+    EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,
+}
+
+
+def data_of(type_: EventType) -> type[Shown]:
+    """The form of the event's `data`."""
+    return _DATA.get(type_, AdjustmentData)
+
+
+def envelope_of(spec: EventSpec) -> type[Shown]:
+    """What WebSocket clients and webhooks receive, for one type of event."""
+    name = "".join(word.capitalize() for word in spec.type.replace(".", "_").split("_")) + "Event"
+    fields: dict[str, Any] = {
+        "id": (str, Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])),
+        "type": (Literal[spec.type.value], Field(examples=[spec.type.value])),
+        "version": (Literal[spec.version], Field(examples=[spec.version])),
+        "portfolio_id": (Id, ...),
+        "sequence": (int, Field(description="In its portfolio's log, without gaps.", examples=[12])),
+        "previous_sequence": (int, Field(examples=[11])),
+        "time": (Moment, ...),
+        "data": (data_of(spec.type), ...),
+    }
+    return create_model(name, __base__=Shown, __doc__=spec.summary, **fields)
+
+
+def event_webhooks() -> APIRouter:
+    router = APIRouter()
+    for spec in EVENTS.values():
+        router.add_api_route(
+            spec.type.value,
+            _receiver(envelope_of(spec)),
+            methods=["POST"],
+            name=spec.type.value,
+            summary=spec.summary,
+            status_code=204,
+            operation_id=f"on_{spec.type.replace('.', '_')}",
+            tags=["events"],
+        )
+    return router
+
+
+def _receiver(envelope: type[Shown]) -> Any:
+    async def receive(
+        event: Any,
+        webhook_id: Annotated[str, Header(description="The event's id; the same on every attempt.")],
+        webhook_timestamp: Annotated[str, Header(description="Unix seconds of the attempt.")],
+        webhook_signature: Annotated[str, Header(description="Standard Webhooks signature, `v1,…`.")],
+    ) -> None:
+        """Answer 2xx once it is stored; anything else is tried again."""
+
+    receive.__annotations__["event"] = envelope
+    return receive

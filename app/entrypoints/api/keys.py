@@ -1,0 +1,62 @@
+"""Routes of API keys."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import ConfigDict, Field
+from starlette.responses import Response
+
+from app.domain.identifiers import ApiKeyId
+from app.entrypoints.api.dependencies import Administrator, Deps
+from app.entrypoints.api.schemas import CreatedKey, Id, Listing, ShownKey
+from app.entrypoints.api.strict_json import StrictRoute
+from app.entrypoints.api.writes import Answer, Writing
+from app.ports.management import Scope, UnitOfWork
+from app.services.documents import Document, Name
+from app.services.manage_keys import SECRET_BYTES, create_key
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=StrictRoute)
+
+
+class KeyDocument(Document):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "dashboard", "scopes": ["read", "trade"]}]}
+    )
+
+    name: Name
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(Scope))]
+
+
+@router.post("", status_code=201, response_model=CreatedKey)
+async def create(document: KeyDocument, caller: Administrator, deps: Deps, writes: Writing) -> Response:
+    """The only answer that shows the key."""
+
+    async def work(unit: UnitOfWork) -> Answer:
+        key, token = await create_key(
+            unit,
+            tenant_id=caller.tenant_id,
+            key_id=ApiKeyId(deps.new_id()),
+            name=document.name,
+            scopes=document.scopes,
+            secret=deps.new_secret(SECRET_BYTES),
+        )
+        shown = ShownKey.of(key).model_dump()
+        return Answer(CreatedKey(**shown, key=token), 201, kept=CreatedKey(**shown, key=None))
+
+    return await writes.run(caller, work)
+
+
+@router.get("")
+async def list_all(caller: Administrator, deps: Deps) -> Listing[ShownKey]:
+    async with deps.units() as unit:
+        return Listing(items=[ShownKey.of(key) for key in await unit.keys.all(caller.tenant_id)])
+
+
+@router.delete("/{key_id}", response_model=ShownKey)
+async def revoke(key_id: Id, caller: Administrator, writes: Writing) -> Response:
+    """From its commit on, the key opens nothing."""
+
+    async def work(unit: UnitOfWork) -> Answer:
+        return Answer(ShownKey.of(await unit.keys.revoke(caller.tenant_id, ApiKeyId(key_id))))
+
+    return await writes.run(caller, work)

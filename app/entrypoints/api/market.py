@@ -1,0 +1,27 @@
+"""Routes of the market as it stands."""
+
+from fastapi import APIRouter
+
+from app.domain.market import TickKind
+from app.entrypoints.api.dependencies import Deps, Reader
+from app.entrypoints.api.schemas import ShownMarket
+
+router = APIRouter(prefix="/v1/market", tags=["market"])
+
+_KINDS = tuple(kind for kind in TickKind if kind is not TickKind.HEARTBEAT)
+
+
+@router.get("")
+async def read_all(_: Reader, deps: Deps) -> ShownMarket:
+    """Every consensus value, with its quality and its age by the market clock."""
+    position, clock_ns = await deps.market.clock()
+    return ShownMarket.of(await deps.market.everything(), position.entry_id, clock_ns)
+
+
+@router.get("/{instrument_id:path}")
+async def read_one(instrument_id: str, _: Reader, deps: Deps) -> ShownMarket:
+    async with deps.units() as unit:
+        instrument = await unit.instruments.get(instrument_id)
+    position, clock_ns = await deps.market.clock()
+    known = await deps.market.values([(kind, instrument.id) for kind in _KINDS])
+    return ShownMarket.of(list(known.values()), position.entry_id, clock_ns)

@@ -1,0 +1,184 @@
+"""Routes of policies. A version is an ETag, and no edit happens on a version that was not seen."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.domain.identifiers import PolicyId, PortfolioId
+from app.domain.policies import Policy
+from app.entrypoints.api.cursors import Cursor, Limit, decode_decision, encode_decision
+from app.entrypoints.api.dependencies import Deps, Reader, Trader
+from app.entrypoints.api.schemas import Id, Listing, ShownDecision, ShownPolicy, ShownPolicyVersion
+from app.entrypoints.api.strict_json import StrictRoute
+from app.entrypoints.api.writes import Answer, Writing
+from app.ports.management import PolicyRecord, UnitOfWork
+from app.services.manage_policies import (
+    create_policy,
+    delete_policy,
+    replace_policy,
+    set_policy_enabled,
+)
+
+router = APIRouter(prefix="/v1", tags=["policies"], route_class=StrictRoute)
+
+_ETAG = re.compile(r'"([0-9]{1,9})"')
+
+
+def expected_version(
+    if_match: Annotated[
+        str | None, Header(description="The ETag of the version meant.", examples=['"3"'])
+    ] = None,
+) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match.strip())
+    if match is None:
+        raise HTTPException(400, 'If-Match takes one ETag as it was given out, like "3"')
+    return int(match[1])
+
+
+def required_version(
+    version: Annotated[int | None, Depends(expected_version)],
+    if_match: Annotated[str | None, Header()] = None,
+) -> int | None:
+    if if_match is None:
+        raise HTTPException(428, "send If-Match with the ETag of the version that you change")
+    return version
+
+
+OptionalVersion = Annotated[int | None, Depends(expected_version)]
+RequiredVersion = Annotated[int | None, Depends(required_version)]
+
+
+def _answer(record: PolicyRecord, status: int = 200) -> Answer:
+    headers = {"ETag": f'"{record.version}"', "Location": f"/v1/policies/{record.id}"}
+    return Answer(ShownPolicy.of(record), status, headers)
+
+
+@router.post("/portfolios/{portfolio_id}/policies", status_code=201, response_model=ShownPolicy)
+async def create(portfolio_id: Id, policy: Policy, caller: Trader, deps: Deps, writes: Writing) -> Response:
+    async def work(unit: UnitOfWork) -> Answer:
+        policy_id = PolicyId(deps.new_id())
+        record = await create_policy(unit, caller.tenant_id, PortfolioId(portfolio_id), policy_id, policy)
+        return _answer(record, 201)
+
+    return await writes.run(caller, work)
+
+
+@router.get("/portfolios/{portfolio_id}/policies")
+async def list_of_portfolio(portfolio_id: Id, caller: Reader, deps: Deps) -> Listing[ShownPolicy]:
+    async with deps.units() as unit:
+        await unit.portfolios.get(caller.tenant_id, PortfolioId(portfolio_id))
+        records = await unit.policies.of_portfolio(caller.tenant_id, PortfolioId(portfolio_id))
+    return Listing(items=[ShownPolicy.of(record) for record in records])
+
+
+@router.get("/policies/{policy_id}")
+async def read(policy_id: Id, caller: Reader, deps: Deps, response: Response) -> ShownPolicy:
+    async with deps.units() as unit:
+        record = await unit.policies.get(caller.tenant_id, PolicyId(policy_id))
+    response.headers["ETag"] = f'"{record.version}"'
+    return ShownPolicy.of(record)
+
+
+@router.put("/policies/{policy_id}", response_model=ShownPolicy)
+async def put(
+    *,
+    policy_id: Id,
+    policy: Policy,
+    version: RequiredVersion,
+    caller: Trader,
+    deps: Deps,
+    writes: Writing,
+) -> Response:
+    """A new version; what the old one still had open is superseded. 412 when `If-Match` is not current."""
+    time_ns = await deps.market.time_ns()
+
+    async def work(unit: UnitOfWork) -> Answer:
+        record = await replace_policy(
+            unit,
+            caller.tenant_id,
+            PolicyId(policy_id),
+            policy,
+            expected_version=version,
+            time_ns=time_ns,
+        )
+        return _answer(record)
+
+    return await writes.run(caller, work)
+
+
+@router.post("/policies/{policy_id}/enable", response_model=ShownPolicy)
+async def enable(
+    policy_id: Id, version: OptionalVersion, caller: Trader, deps: Deps, writes: Writing
+) -> Response:
+    return await _switch(policy_id, version, caller, deps, writes, enabled=True)
+
+
+@router.post("/policies/{policy_id}/disable", response_model=ShownPolicy)
+async def disable(
+    policy_id: Id, version: OptionalVersion, caller: Trader, deps: Deps, writes: Writing
+) -> Response:
+    return await _switch(policy_id, version, caller, deps, writes, enabled=False)
+
+
+async def _switch(
+    policy_id: Id, version: int | None, caller: Trader, deps: Deps, writes: Writing, *, enabled: bool
+) -> Response:
+    time_ns = await deps.market.time_ns()
+
+    async def work(unit: UnitOfWork) -> Answer:
+        record = await set_policy_enabled(
+            unit,
+            caller.tenant_id,
+            PolicyId(policy_id),
+            enabled=enabled,
+            expected_version=version,
+            time_ns=time_ns,
+        )
+        return _answer(record)
+
+    return await writes.run(caller, work)
+
+
+@router.delete("/policies/{policy_id}", status_code=204)
+async def delete(
+    policy_id: Id, version: OptionalVersion, caller: Trader, deps: Deps, writes: Writing
+) -> Response:
+    time_ns = await deps.market.time_ns()
+
+    async def work(unit: UnitOfWork) -> Answer:
+        await delete_policy(
+            unit, caller.tenant_id, PolicyId(policy_id), expected_version=version, time_ns=time_ns
+        )
+        return Answer(status=204)
+
+    return await writes.run(caller, work)
+
+
+@router.get("/policies/{policy_id}/versions")
+async def list_versions(policy_id: Id, caller: Reader, deps: Deps) -> Listing[ShownPolicyVersion]:
+    """Newest first."""
+    async with deps.units() as unit:
+        versions = await unit.policies.versions(caller.tenant_id, PolicyId(policy_id))
+    return Listing(items=[ShownPolicyVersion.of(version) for version in versions])
+
+
+@router.get("/policies/{policy_id}/decisions")
+async def list_decisions(
+    policy_id: Id, caller: Reader, deps: Deps, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[ShownDecision]:
+    """What was concluded whenever it fired, newest first, suppressions with their reason included."""
+    async with deps.units() as unit:
+        await unit.policies.get(caller.tenant_id, PolicyId(policy_id))
+        found = await unit.policies.decisions(
+            caller.tenant_id, PolicyId(policy_id), before=decode_decision(cursor), limit=limit + 1
+        )
+    last = found[limit - 1] if len(found) > limit else None
+    return Listing(
+        items=[ShownDecision.of(decision) for decision in found[:limit]],
+        next_cursor=None if last is None else encode_decision(last.position, last.id),
+    )

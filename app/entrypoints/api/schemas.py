@@ -1,0 +1,400 @@
+"""What the API answers. Decimals and times are strings; a list comes in pages."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from app.domain.adjustment_json import adjustment_data, legs_to_json
+from app.domain.adjustments import AdjustmentState, Decision, Fill, Outcome, Reason
+from app.domain.events import EventType
+from app.domain.identifiers import derived_id
+from app.domain.market import Change, TickKind
+from app.domain.policies import Mode, Policy
+from app.domain.portfolios import MarginMode, Portfolio, PortfolioState
+from app.domain.times import rfc3339
+from app.domain.values import decimal_text
+from app.ports.management import (
+    AdjustmentRecord,
+    ApiKey,
+    Delivery,
+    Endpoint,
+    PolicyRecord,
+    PolicyVersion,
+    Scope,
+)
+
+Item = TypeVar("Item")
+
+_DECIMAL = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["1.5"]}
+DecimalText = Annotated[Decimal, PlainSerializer(decimal_text, return_type=str), WithJsonSchema(_DECIMAL)]
+Moment = Annotated[
+    str,
+    Field(description="RFC 3339, UTC, to the nanosecond.", examples=["2026-11-23T09:00:00.000000000Z"]),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-23T09:00:00.000000000Z"]}),
+]
+_EXAMPLE_ID = "0b6f7c52-6f0e-4d4e-9a55-5c1f2f3a9b10"
+Id = Annotated[UUID, Field(examples=[_EXAMPLE_ID])]
+WallTime = Annotated[datetime, Field(examples=["2026-11-23T09:00:00.000000Z"])]
+
+
+class Shown(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Listing(Shown, Generic[Item]):
+    """One page. `next_cursor` asks for the next one; it is null on the last."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class ShownKey(Shown):
+    id: Id
+    name: str = Field(examples=["dashboard"])
+    prefix: str = Field(description="How the key begins, to recognise it by.", examples=["blst_Qm3x9aZ"])
+    scopes: list[Scope]
+    created_at: WallTime
+    revoked_at: WallTime | None = None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> "ShownKey":
+        return cls(
+            id=key.id,
+            name=key.name,
+            prefix=key.prefix,
+            scopes=list(key.scopes),
+            created_at=key.created_at,
+            revoked_at=key.revoked_at,
+        )
+
+
+class CreatedKey(ShownKey):
+    """`key` is shown here and never again: only its hash is stored, so a repeated request answers null."""
+
+    key: str | None = Field(examples=["blst_Qm3x9aZ0b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5q6r7s"])
+
+
+class ShownPosition(Shown):
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    quantity: DecimalText
+    entry_price: DecimalText
+
+
+class ShownBalance(Shown):
+    asset: str = Field(examples=["USDT"])
+    amount: DecimalText
+    haircut: DecimalText
+
+
+class ShownReserve(Shown):
+    asset: str = Field(examples=["USDT"])
+    amount: DecimalText
+    keep: DecimalText
+
+
+class ShownAccount(Shown):
+    id: Id
+    name: str = Field(examples=["main"])
+    venue: str = Field(examples=["paper"])
+    margin_mode: MarginMode
+    positions: list[ShownPosition]
+    balances: list[ShownBalance]
+
+
+class ShownPortfolio(Shown):
+    """`revision` counts every write to it, its holdings and its policies."""
+
+    id: Id
+    name: str = Field(examples=["basis book"])
+    valuation_currency: str = Field(examples=["USDT"])
+    state: PortfolioState
+    revision: int = Field(examples=[7])
+    accounts: list[ShownAccount]
+    reserves: list[ShownReserve]
+
+    @classmethod
+    def of(cls, portfolio: Portfolio) -> "ShownPortfolio":
+        return cls(
+            id=portfolio.id,
+            name=portfolio.name,
+            valuation_currency=portfolio.valuation_currency,
+            state=portfolio.state,
+            revision=portfolio.revision,
+            accounts=[
+                ShownAccount(
+                    id=a.id,
+                    name=a.name,
+                    venue=a.venue,
+                    margin_mode=a.margin_mode,
+                    positions=[
+                        ShownPosition(instrument=p.instrument, quantity=p.quantity, entry_price=p.entry_price)
+                        for p in a.positions
+                    ],
+                    balances=[
+                        ShownBalance(asset=b.asset, amount=b.amount, haircut=b.haircut) for b in a.balances
+                    ],
+                )
+                for a in portfolio.accounts
+            ],
+            reserves=[ShownReserve(asset=r.asset, amount=r.amount, keep=r.keep) for r in portfolio.reserves],
+        )
+
+
+class PolicyWarning(Shown):
+    code: str = Field(examples=["target_outside_band"])
+    message: str = Field(examples=["its target lies outside the band of 'BTC flat'"])
+    path: str = Field(examples=["/target_delta"])
+
+
+class ShownPolicy(Shown):
+    id: Id
+    portfolio_id: Id
+    version: int = Field(description="Also its ETag.", examples=[3])
+    policy: Policy
+    warnings: list[PolicyWarning] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, record: PolicyRecord) -> "ShownPolicy":
+        return cls(
+            id=record.id, portfolio_id=record.portfolio_id, version=record.version, policy=record.policy
+        )
+
+
+class ShownPolicyVersion(Shown):
+    version: int = Field(examples=[2])
+    policy: Policy
+    created_at: WallTime
+
+    @classmethod
+    def of(cls, version: PolicyVersion) -> "ShownPolicyVersion":
+        return cls(version=version.version, policy=version.policy, created_at=version.created_at)
+
+
+class ShownTradeLeg(Shown):
+    type: str = Field(examples=["trade"], pattern="^trade$")
+    account_id: Id
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    quantity: DecimalText
+    reference_price: DecimalText
+    reduces: bool
+
+
+class ShownTransferLeg(Shown):
+    type: str = Field(examples=["transfer"], pattern="^transfer$")
+    account_id: Id
+    asset: str = Field(examples=["USDT"])
+    amount: DecimalText
+
+
+ShownLeg = ShownTradeLeg | ShownTransferLeg
+_METRICS: dict[str, Any] = {"examples": [{"margin_ratio": "0.52", "leverage": "4.1"}]}
+
+
+class AdjustmentData(Shown):
+    """An adjustment as events carry it."""
+
+    adjustment_id: Id
+    portfolio_id: Id
+    policy_id: Id
+    policy_version: int = Field(examples=[3])
+    state: AdjustmentState
+    mode: Mode
+    priority: int = Field(examples=[100])
+    risk_reducing: bool
+    legs: list[ShownLeg]
+    expected_cost: DecimalText
+    metrics_before: dict[str, str] = Field(json_schema_extra=_METRICS)
+    metrics_after: dict[str, str] = Field(json_schema_extra=_METRICS)
+    reaches_target: bool
+    market_position: str = Field(description="Entry of the market stream.", examples=["1-48210"])
+    decided_at: Moment
+    expires_at: Moment
+
+
+class ShownAdjustment(AdjustmentData):
+    """`remaining` are the legs not done yet; `outcome` says why it ended, in words."""
+
+    remaining: list[ShownLeg]
+    outcome: str = Field(examples=[""])
+
+    @classmethod
+    def of(cls, record: AdjustmentRecord) -> "ShownAdjustment":
+        shown = adjustment_data(record.adjustment)
+        return cls.model_validate(
+            shown | {"remaining": legs_to_json(record.remaining), "outcome": record.outcome}
+        )
+
+
+class ShownDecision(Shown):
+    id: Id
+    policy_id: Id
+    policy_version: int = Field(examples=[3])
+    portfolio_id: Id
+    portfolio_revision: int = Field(examples=[7])
+    market_position: str = Field(examples=["1-48210"])
+    time: Moment
+    outcome: Outcome
+    reason: Reason
+    conditions: dict[str, str] = Field(examples=[{"net_delta": "0.31"}])
+    inputs: dict[str, str] = Field(examples=[{"BTC-USDT-PERP": "64250.5"}])
+    repeats_before: int = Field(description="How often the record before it was repeated.", examples=[0])
+    adjustment_id: Id | None = None
+
+    @classmethod
+    def of(cls, decision: Decision) -> "ShownDecision":
+        return cls(
+            id=decision.id,
+            policy_id=decision.policy_id,
+            policy_version=decision.policy_version,
+            portfolio_id=decision.portfolio_id,
+            portfolio_revision=decision.portfolio_revision,
+            market_position=decision.position.entry_id,
+            time=rfc3339(decision.time_ns),
+            outcome=decision.outcome,
+            reason=decision.reason,
+            conditions=decision.conditions,
+            inputs=decision.inputs,
+            repeats_before=decision.repeats_before,
+            adjustment_id=decision.adjustment_id,
+        )
+
+
+class ShownFill(Shown):
+    id: Id
+    portfolio_id: Id
+    account_id: Id
+    adjustment_id: Id | None = None
+    leg: int = Field(examples=[0])
+    kind: str = Field(examples=["trade"], description="trade, transfer, liquidation or expiry")
+    instrument: str | None = Field(examples=["BTC-USDT-PERP"])
+    asset: str = Field(description="What the fee is in, or what was transferred.", examples=["USDT"])
+    quantity: DecimalText
+    price: DecimalText
+    fee: DecimalText
+    time: Moment
+
+    @classmethod
+    def of(cls, fill: Fill) -> "ShownFill":
+        return cls(
+            id=fill.id,
+            portfolio_id=fill.portfolio_id,
+            account_id=fill.account_id,
+            adjustment_id=fill.adjustment_id,
+            leg=fill.leg,
+            kind=fill.kind,
+            instrument=fill.instrument,
+            asset=fill.asset,
+            quantity=fill.quantity,
+            price=fill.price,
+            fee=fill.fee,
+            time=rfc3339(fill.time_ns),
+        )
+
+
+class RecordedFill(Shown):
+    fill: ShownFill
+    revision: int = Field(description="Of the portfolio, with the fill in it.", examples=[8])
+
+
+class ShownValue(Shown):
+    """A consensus value. `quality` says what it is good for; the age is by the market clock."""
+
+    kind: TickKind
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    value: str = Field(examples=["64250.5"])
+    confidence: str = Field(description="Half width of the sources' interval.", examples=["1.2"])
+    sources: int = Field(examples=[3])
+    quality: str = Field(examples=["valid"], pattern="^(valid|uncertain|insufficient_sources|stale)$")
+    time: Moment
+    age_seconds: str = Field(examples=["0.25"])
+
+    @classmethod
+    def of(cls, change: Change, clock_ns: int) -> "ShownValue":
+        return cls(
+            kind=change.kind,
+            instrument=change.instrument,
+            value=decimal_text(Decimal(repr(change.value))),
+            confidence=decimal_text(Decimal(repr(change.confidence))),
+            sources=change.sources,
+            quality=change.quality.name.lower(),
+            time=rfc3339(change.time_ns),
+            age_seconds=decimal_text(Decimal(clock_ns - change.time_ns).scaleb(-9)),
+        )
+
+
+class ShownMarket(Shown):
+    """The market as it stands. `clock` is the market clock, which every age and expiry goes by."""
+
+    clock: Moment
+    position: str = Field(description="Newest entry of the market stream.", examples=["1-48210"])
+    values: list[ShownValue]
+
+    @classmethod
+    def of(cls, changes: Sequence[Change], position: str, clock_ns: int) -> "ShownMarket":
+        values = [ShownValue.of(change, clock_ns) for change in changes]
+        return cls(clock=rfc3339(clock_ns), position=position, values=values)
+
+
+class ShownEndpoint(Shown):
+    id: Id
+    url: str = Field(examples=["https://example.com/hooks/ballast"])
+    description: str = Field(examples=["desk alerts"])
+    event_types: list[EventType] = Field(description="Empty: all.")
+    enabled: bool
+    created_at: WallTime
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "ShownEndpoint":
+        return cls(
+            id=endpoint.id,
+            url=endpoint.url,
+            description=endpoint.description,
+            event_types=[EventType(t) for t in endpoint.event_types],
+            enabled=endpoint.enabled,
+            created_at=endpoint.created_at,
+        )
+
+
+class CreatedEndpoint(ShownEndpoint):
+    """`secret` signs every delivery (Standard Webhooks); it is shown here only, null when repeated."""
+
+    secret: str | None = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class ShownDelivery(Shown):
+    id: int = Field(examples=[91])
+    event_id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
+    portfolio_id: Id
+    sequence: int = Field(description="Of the event in its portfolio's log.", examples=[12])
+    state: str = Field(examples=["delivered"], pattern="^(pending|delivered|failed)$")
+    attempts: int = Field(examples=[1])
+    next_attempt_at: WallTime
+    last_status: int | None = Field(examples=[200])
+    last_error: str = Field(examples=[""])
+    delivered_at: WallTime | None = None
+    created_at: WallTime
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "ShownDelivery":
+        return cls(
+            id=delivery.id,
+            event_id=f"evt_{derived_id('event', delivery.portfolio_id, delivery.sequence).hex}",
+            portfolio_id=delivery.portfolio_id,
+            sequence=delivery.sequence,
+            state=delivery.state,
+            attempts=delivery.attempts,
+            next_attempt_at=delivery.next_attempt_at,
+            last_status=delivery.last_status,
+            last_error=delivery.last_error,
+            delivered_at=delivery.delivered_at,
+            created_at=delivery.created_at,
+        )
+
+
+class Health(Shown):
+    status: str = Field(examples=["ok"])
+    failing: dict[str, str] = Field(default_factory=dict, examples=[{}])

@@ -1,0 +1,112 @@
+"""JSON as the API takes it: nothing ambiguous, nothing inexact, nothing that could hurt whoever reads it."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+MAXIMUM_DEPTH = 32
+
+
+class FloatLiteral:
+    """A JSON number with a fraction or an exponent. No field takes one, so its place is reported."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class MalformedBody(HTTPException):
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
+
+
+def parse(body: bytes) -> Any:
+    try:
+        document = json.loads(
+            body.decode("utf-8"),
+            parse_float=FloatLiteral,
+            parse_constant=_no_constant,
+            object_pairs_hook=_distinct,
+        )
+    except RecursionError:
+        raise MalformedBody(f"nested deeper than {MAXIMUM_DEPTH} levels") from None
+    except UnicodeDecodeError:
+        raise MalformedBody("not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBody(f"not JSON: {error.msg} at character {error.pos}") from None
+    except ValueError:  # what is left: an integer of more digits than Python converts
+        raise MalformedBody("an integer with too many digits") from None
+    _check(document)
+    return document
+
+
+def _check(document: Any) -> None:
+    """By level, not by recursion."""
+    level = [document]
+    for _ in range(MAXIMUM_DEPTH + 1):
+        following: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                _check_text(value)
+            elif isinstance(value, dict):
+                for key in value:
+                    _check_text(key)
+                following.extend(value.values())
+            elif isinstance(value, list):
+                following.extend(value)
+        if not following:
+            return
+        level = following
+    raise MalformedBody(f"nested deeper than {MAXIMUM_DEPTH} levels")
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        if "\x00" in text:
+            raise MalformedBody("a text with the character U+0000")
+        return
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise MalformedBody("a text with the character U+0000 or half a surrogate pair")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise MalformedBody("an object names a member twice")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise MalformedBody(f"{name} is no JSON number")
+
+
+class StrictRequest(Request):
+    async def json(self) -> Any:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        return parse(await self.body())
+
+
+class StrictRoute(APIRoute):
+    """Reads bodies by `parse`, and says so when a body is not JSON at all."""
+
+    def get_route_handler(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        self,
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            if self.body_field is not None and not _is_json(request):
+                raise HTTPException(415, "send the body as `Content-Type: application/json`")
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strictly
+
+
+def _is_json(request: Request) -> bool:
+    declared = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return declared == "application/json" or (
+        declared.startswith("application/") and declared.endswith("+json")
+    )

@@ -1,0 +1,87 @@
+"""Writes: one request is one transaction, and with an `Idempotency-Key` it happens once."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.entrypoints.api.dependencies import Deps
+from app.ports.management import Caller, StoredAnswer, UnitOfWork, UnitsOfWork
+
+_KEY_CHARACTERS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`kept` is stored for a repeated request in place of `body`, where that holds a secret."""
+
+    body: BaseModel | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    kept: BaseModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    request: Request
+    units: UnitsOfWork
+    key: str | None
+
+    async def run(self, caller: Caller, work: Callable[[UnitOfWork], Awaitable[Answer]]) -> Response:
+        """What `work` did and answered is committed together, before anything is sent."""
+        async with self.units() as unit:
+            if self.key is None:
+                return _response(_stored(await work(unit), kept=False))
+            fingerprint = await self._fingerprint()
+            earlier = await unit.idempotency.claim(caller.tenant_id, self.key, fingerprint)
+            if earlier is not None:
+                return _response(earlier, {"Idempotency-Replayed": "true"})
+            answer = await work(unit)
+            await unit.idempotency.store(caller.tenant_id, self.key, fingerprint, _stored(answer, kept=True))
+            return _response(_stored(answer, kept=False))
+
+    @property
+    def required_key(self) -> str:
+        if self.key is None:
+            raise HTTPException(400, "this needs an Idempotency-Key header: it must never happen twice")
+        return self.key
+
+    async def _fingerprint(self) -> bytes:
+        target = f"{self.request.method} {self.request.url.path}?{self.request.url.query}\n"
+        return sha256(target.encode() + await self.request.body()).digest()
+
+
+async def writes_of(
+    request: Request,
+    deps: Deps,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="POST: the same key with the same request happens once.", examples=["4f0c2b1e"]),
+    ] = None,
+) -> Writes:
+    if idempotency_key is None or request.method != "POST":
+        return Writes(request, deps.units, None)
+    if not 0 < len(idempotency_key) <= _KEY_CHARACTERS or not idempotency_key.isascii():
+        raise HTTPException(400, f"an Idempotency-Key is 1 to {_KEY_CHARACTERS} ASCII characters")
+    return Writes(request, deps.units, idempotency_key)
+
+
+Writing = Annotated[Writes, Depends(writes_of)]
+
+
+def _stored(answer: Answer, *, kept: bool) -> StoredAnswer:
+    body = answer.kept if kept and answer.kept is not None else answer.body
+    encoded = b"" if body is None else body.model_dump_json(by_alias=True).encode()
+    return StoredAnswer(answer.status, encoded, dict(answer.headers))
+
+
+def _response(answer: StoredAnswer, more_headers: Mapping[str, str] | None = None) -> Response:
+    headers = answer.headers | dict(more_headers or {})
+    if not answer.body:
+        return Response(status_code=answer.status, headers=headers)
+    return Response(answer.body, answer.status, headers, "application/json")
