@@ -28,6 +28,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 _RECONNECT_SECONDS = 0.2
 _DO_NOT_COME_BACK = 3500
 _SILENCE_SECONDS = 60.0  # two heartbeats missed
+_SUBSCRIBE = {"op": "subscribe", "channel": "adjustments"}
 
 
 class RecorderError(Exception):
@@ -70,12 +71,13 @@ async def record_websocket(url: str, key: str, ledger: Ledger, *, from_now: bool
             async with connect(
                 url, additional_headers={"Authorization": f"Bearer {key}"}, compression=None
             ) as socket:
-                await socket.send(json.dumps({"op": "subscribe", "channel": "adjustments", "after": after}))
                 while True:
                     async with asyncio.timeout(_SILENCE_SECONDS):
                         message = json.loads(await socket.recv())
                     if message["op"] == "event":
                         ledger.write(message["event"], verified=None)
+                    elif message["op"] == "authenticated":
+                        await socket.send(json.dumps(_SUBSCRIBE | {"after": after}))
                     elif message["op"] == "subscribed":
                         after = message["sequences"]
                         ledger.last = {**after, **ledger.last}
