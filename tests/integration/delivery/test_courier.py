@@ -116,7 +116,7 @@ async def test_published_events_arrive_once_where_they_belong(
         assert off.received == []
         assert set(ids(everything).values()) == {1}
         assert {msgspec.json.decode(body)["id"] for _, body in everything.received} == set(ids(everything))
-    assert await asyncpg_pool.fetchval("SELECT count(*) FROM events WHERE NOT dispatched") == 0
+    await eventually(lambda: _all_dispatched(asyncpg_pool))
 
 
 async def test_never_published_events_are_swept_and_published(
@@ -130,7 +130,7 @@ async def test_never_published_events_are_swept_and_published(
         await start_courier(feed)
         await eventually(lambda: sequences(hook) == [1, 2, 3])
     assert [event.sequence for _, event in await feed.read("0-0", block_ms=None)] == [1, 2, 3]
-    assert await asyncpg_pool.fetchval("SELECT count(*) FROM events WHERE NOT dispatched") == 0
+    await eventually(lambda: _all_dispatched(asyncpg_pool))
 
 
 async def test_f33_redis_away_delays_and_loses_nothing(
@@ -163,13 +163,17 @@ async def test_f33_redis_away_delays_and_loses_nothing(
             await own_feed.publish(await committed.commit(tenant, portfolio, 1))
             assert await listener.sequences(1) == [6]
             await eventually(lambda: sequences(hook) == [1, 2, 3, 4, 5, 6])
-            assert await asyncpg_pool.fetchval("SELECT count(*) FROM events WHERE NOT dispatched") == 0
+            await eventually(lambda: _all_dispatched(asyncpg_pool))
     finally:
         await asyncio.to_thread(server.stop)
 
 
 def _caller(tenant):
     return Caller(tenant, uuid4(), frozenset({Scope.READ}))
+
+
+async def _all_dispatched(pool):
+    return await pool.fetchval("SELECT count(*) FROM events WHERE NOT dispatched") == 0
 
 
 async def _published(feed, count):
