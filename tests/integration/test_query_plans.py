@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.adapters.embedded import create_database, drop_database
 from app.adapters.postgres.addresses import sqlalchemy_address
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.execution_store import PostgresExecutionStore
 from app.adapters.postgres.management_adjustments import AdjustmentRows
@@ -31,6 +32,7 @@ from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch
 from app.adapters.postgres.tables import metadata
 from app.domain.adjustments import AdjustmentState
+from app.domain.identifiers import ShardId
 from app.domain.market import StreamPosition
 from app.ports.delivery import Attempt, Retryable
 from app.ports.management import Place
@@ -185,6 +187,14 @@ async def test_reader_catches_up(pool):
     await log.snapshot(PORTFOLIO)
 
 
+async def test_evaluator_sweeps_and_reloads_what_changed(pool):
+    store = PostgresEvaluationStore(pool)
+    shards = [ShardId(number) for number in range(16)]
+    changed = await store.changed(shards)
+    assert len(changed) == 9
+    assert len((await store.load(changed, shards)).unevaluated) == 9
+
+
 async def test_evaluator_loads_portfolios(pool):
     async with pool.acquire() as connection:
         await load_portfolios(connection, [gen("portfolio", n) for n in range(4)])
@@ -218,7 +228,7 @@ async def test_policies_and_decisions_are_listed(sqlalchemy_connection):
         policies = PolicyRows(connection)
         assert await policies.get(TENANT, gen("policy", 7))
         assert await policies.of_portfolio(TENANT, PORTFOLIO)
-        for before in (None, StreamPosition(1, 9_000)):
+        for before in (None, (StreamPosition(1, 9_000), uuid4())):
             assert await policies.decisions(TENANT, gen("policy", 7), before=before, limit=2)
 
 
