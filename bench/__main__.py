@@ -46,7 +46,11 @@ def bench(
     except LookupError as error:
         raise typer.BadParameter(str(error), param_hint="ROW") from None
     for measurement, reported in chosen:
-        measure(measurement, reported, runs=runs, quick=quick, only=only)
+        try:
+            measure(measurement, reported, runs=runs, quick=quick, only=only)
+        except RuntimeError as error:
+            _progress.print(f"[red]{error}[/red]")
+            raise typer.Exit(1) from None
 
 
 def measure(
@@ -83,13 +87,13 @@ def list_rows() -> None:
 
 
 def show_results(measured: list[harness.Result], samples: harness.Samples) -> None:
-    table = Table("row", "unit", "ours", "floor", "ratio", "peers (over ours)", "peak MiB")
+    table = _table("row", "unit", "ours", "floor", "ratio", "peers / ours", "MiB")
     for result in measured:
         table.add_row(
             result.row.name,
             result.row.unit,
-            _figures(result.ours),
-            _figures(result.floor),
+            _figures(result.ours, "\n"),
+            _figures(result.floor, "\n"),
             f"{result.ratio:.2f}",
             ", ".join(f"{name} {cost:.2f}" for name, cost in result.peers.items()) or "-",
             f"{result.peak_memory_mib:.0f}",
@@ -99,7 +103,7 @@ def show_results(measured: list[harness.Result], samples: harness.Samples) -> No
 
 
 def show_side(rows: list[Row], samples: harness.Samples, side: str) -> None:
-    table = Table("row", "unit", side, "peak MiB")
+    table = _table("row", "unit", side, "MiB")
     peak = max(sample.peak_memory_mib for sample in samples[side])
     for row in rows:
         table.add_row(row.name, row.unit, _figures(harness.summarise(row, samples, side)), f"{peak:.0f}")
@@ -115,9 +119,17 @@ def show_notes(samples: harness.Samples) -> None:
             _out.print(f"  {side}: {note} {_figures(figures)}")
 
 
-def _figures(summary: harness.Summary) -> str:
+def _table(*columns: str) -> Table:
+    """Figures are never broken; the spread, least to greatest, has its own line."""
+    table = Table(show_lines=True)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _figures(summary: harness.Summary, separator: str = " ") -> str:
     median, least, greatest = map(_figure, (summary.median, summary.least, summary.greatest))
-    return f"{median} ({least} to {greatest})"
+    return f"{median}{separator}({least} to {greatest})"
 
 
 def _figure(value: float) -> str:

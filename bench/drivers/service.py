@@ -15,7 +15,7 @@ from bench.floors.redis_wire import BlockingRedis
 from bench.processes import Child, children
 
 ROLES = ("oracle", "evaluator", "executor", "courier", "api")
-_CLI = "app.entrypoints.cli"
+_CLI = "bench.drivers.ballast_command"
 _READY_SECONDS = 60.0
 _LOG_LINES = 30
 

@@ -14,7 +14,8 @@ _MILLISECOND_NS = 1_000_000
 def stages_ms(redis_path: str, latencies: list[float], *, skipped: int) -> dict[str, float]:
     """Means in milliseconds: publisher to the oracle's stamp, to the event in Redis, to the client.
 
-    An event's entry id has whole milliseconds: half of one is added, so its mean is right.
+    An event's entry id has whole milliseconds: half of one is added, so its mean is right. The last stage is
+    below zero where clients got events from PostgreSQL before the stream had them, as under overload.
     """
     redis = BlockingRedis(redis_path)
     published: dict[int, int] = {}
