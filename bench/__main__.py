@@ -17,6 +17,7 @@ QUICK_RUNS = 2
 
 app = typer.Typer(add_completion=False)
 _out = Console()
+_out.width = max(_out.width, 110)  # a narrower terminal wraps lines rather than lose figures
 _progress = Console(stderr=True)
 
 

@@ -15,7 +15,7 @@ from bench.floors.redis_wire import BlockingRedis
 from bench.processes import Child, children
 
 ROLES = ("oracle", "evaluator", "executor", "courier", "api")
-_CLI = "bench.drivers.ballast_command"
+_CLI = "app.entrypoints.cli"
 _READY_SECONDS = 60.0
 _LOG_LINES = 30
 
@@ -54,6 +54,7 @@ def ballast(directory: Path, prepare: Callable[[str], None]) -> Iterator[Ballast
     with ExitStack() as running:
         servers = running.enter_context(EmbeddedServers(directory / "servers"))
         environment = {"BALLAST_DATABASE_URL": servers.database_url, "BALLAST_REDIS_URL": servers.redis_url}
+        running.enter_context(_log_shown_on_failure(directory / "roles.log"))
         log = running.enter_context((directory / "roles.log").open("wb"))
         migrate = Child(_CLI, ["migrate"], environment=environment, log=log)
         with children(migrate):
@@ -66,12 +67,8 @@ def ballast(directory: Path, prepare: Callable[[str], None]) -> Iterator[Ballast
         )
         running.enter_context(children(*roles))
         service = Ballast(servers.redis_url.removeprefix("unix://"), servers.database_url, port, roles)
-        try:
-            _wait_until_ready(service)
-            yield service
-        except BaseException:
-            _show_log(directory / "roles.log")
-            raise
+        _wait_until_ready(service)
+        yield service
 
 
 def _wait_until_ready(service: Ballast) -> None:
@@ -102,7 +99,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _show_log(path: Path) -> None:
-    """The last words of the roles, beside the error that follows."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    print("\n".join(lines[-_LOG_LINES:]), file=sys.stderr)
+@contextmanager
+def _log_shown_on_failure(path: Path) -> Iterator[None]:
+    """The last words of the roles, before the error that follows."""
+    try:
+        yield
+    except BaseException:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        print("\n".join(lines[-_LOG_LINES:]), file=sys.stderr)
+        raise
