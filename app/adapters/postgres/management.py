@@ -12,8 +12,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.adapters.postgres.addresses import sqlalchemy_address
 from app.adapters.postgres.event_rows import append_events, encode_event
 from app.adapters.postgres.management_adjustments import AdjustmentRows
 from app.adapters.postgres.management_fills import FillRows
@@ -38,6 +39,17 @@ _START = text("SELECT set_config('lock_timeout', '5s', true), set_config('statem
 _AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError, asyncpg.PostgresConnectionError)
 _TOO_LONG = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError)
 _log = structlog.get_logger(__name__)
+
+
+def management_engine(url: str, *, connections: int = 10) -> AsyncEngine:
+    """JSON columns stay text, as they do for the modules that work on the driver's own connections."""
+    return create_async_engine(
+        sqlalchemy_address(url),
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        json_deserializer=str,
+    )
 
 
 class PostgresUnitOfWork:
@@ -67,7 +79,10 @@ class PostgresUnitOfWork:
 
 
 class PostgresUnitsOfWork:
-    """Hands out units of work; what they appended is published once they are committed."""
+    """Hands out units of work; what they appended is published once they are committed.
+
+    The engine is a `management_engine`.
+    """
 
     def __init__(self, engine: AsyncEngine, *, publish: Publish, hint: Hint, market: str = "market") -> None:
         self._engine = engine

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, exists, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -111,13 +112,13 @@ def _record(row: Row[tuple[object, ...]]) -> AdjustmentRecord:
         mode=row.mode,
         priority=row.priority,
         risk_reducing=row.risk_reducing,
-        legs=legs_from_json(row.legs),
+        legs=legs_from_json(msgspec.json.decode(row.legs)),
         expected_cost=row.expected_cost,
-        metrics_before=row.metrics_before,
-        metrics_after=row.metrics_after,
+        metrics_before=msgspec.json.decode(row.metrics_before),
+        metrics_after=msgspec.json.decode(row.metrics_after),
         reaches_target=row.reaches_target,
         position=StreamPosition(row.generation, row.sequence),
         decided_at_ns=row.decided_at_ns,
         expires_at_ns=row.expires_at_ns,
     )
-    return AdjustmentRecord(adjustment, legs_from_json(row.remaining), row.outcome)
+    return AdjustmentRecord(adjustment, legs_from_json(msgspec.json.decode(row.remaining)), row.outcome)

@@ -2,6 +2,7 @@
 
 from hashlib import blake2b
 
+import msgspec
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,7 +38,7 @@ class IdempotencyRows:
                 "other_body",
                 "this Idempotency-Key was used for another request; a new request needs a new key",
             )
-        return StoredAnswer(row.status, bytes(row.response), row.headers)
+        return StoredAnswer(row.status, bytes(row.response), msgspec.json.decode(row.headers))
 
     async def store(self, tenant_id: TenantId, key: str, fingerprint: bytes, answer: StoredAnswer) -> None:
         await self._connection.execute(

@@ -18,14 +18,14 @@ class InstrumentRows:
 
     async def all(self) -> list[Instrument]:
         terms = await self._connection.scalars(select(instruments.c.terms).order_by(instruments.c.id))
-        return [Instrument.model_validate(document) for document in terms]
+        return [Instrument.model_validate_json(document) for document in terms]
 
     async def some(self, ids: Collection[str]) -> dict[InstrumentId, Instrument]:
         """Unknown ones are absent."""
         terms = await self._connection.scalars(
             select(instruments.c.terms).where(instruments.c.id.in_(sorted(ids)))
         )
-        found = [Instrument.model_validate(document) for document in terms]
+        found = [Instrument.model_validate_json(document) for document in terms]
         return {instrument.instrument_id: instrument for instrument in found}
 
     async def get(self, instrument_id: str) -> Instrument:

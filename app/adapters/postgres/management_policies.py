@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Row, Select, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -72,7 +73,7 @@ class PolicyRows:
             .order_by(table.c.version.desc())
         )
         return [
-            PolicyVersion(row.version, POLICY.validate_python(row.document), row.created_at) for row in found
+            PolicyVersion(row.version, POLICY.validate_json(row.document), row.created_at) for row in found
         ]
 
     async def decisions(
@@ -117,7 +118,7 @@ def _row(record: PolicyRecord) -> dict[str, object]:
 
 
 def _record(row: Row[_Record]) -> PolicyRecord:
-    return PolicyRecord(row.id, row.portfolio_id, row.version, POLICY.validate_python(row.document))
+    return PolicyRecord(row.id, row.portfolio_id, row.version, POLICY.validate_json(row.document))
 
 
 def _decision(row: Row[tuple[object, ...]]) -> Decision:
@@ -131,8 +132,8 @@ def _decision(row: Row[tuple[object, ...]]) -> Decision:
         time_ns=row.time_ns,
         outcome=Outcome(row.outcome),
         reason=Reason(row.reason),
-        conditions=row.conditions,
-        inputs=row.inputs,
+        conditions=msgspec.json.decode(row.conditions),
+        inputs=msgspec.json.decode(row.inputs),
         repeats_before=row.repeats_before,
         adjustment_id=row.adjustment_id,
     )

@@ -89,8 +89,8 @@ async def put(
     *,
     policy_id: Id,
     policy: Policy,
-    version: RequiredVersion,
     caller: Trader,
+    version: RequiredVersion,
     deps: Deps,
     writes: Writing,
 ) -> Response:
@@ -113,14 +113,14 @@ async def put(
 
 @router.post("/policies/{policy_id}/enable", response_model=ShownPolicy)
 async def enable(
-    policy_id: Id, version: OptionalVersion, caller: Trader, deps: Deps, writes: Writing
+    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: Writing
 ) -> Response:
     return await _switch(policy_id, version, caller, deps, writes, enabled=True)
 
 
 @router.post("/policies/{policy_id}/disable", response_model=ShownPolicy)
 async def disable(
-    policy_id: Id, version: OptionalVersion, caller: Trader, deps: Deps, writes: Writing
+    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: Writing
 ) -> Response:
     return await _switch(policy_id, version, caller, deps, writes, enabled=False)
 
@@ -146,7 +146,7 @@ async def _switch(
 
 @router.delete("/policies/{policy_id}", status_code=204)
 async def delete(
-    policy_id: Id, version: OptionalVersion, caller: Trader, deps: Deps, writes: Writing
+    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: Writing
 ) -> Response:
     time_ns = await deps.market.time_ns()
 
