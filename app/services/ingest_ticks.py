@@ -7,6 +7,7 @@ the epoch are written in one step, so being killed anywhere only means that the 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 import structlog
 
 from app.domain.errors import Fenced, StreamReset
@@ -20,6 +21,9 @@ from app.services.pacing import pause
 HEARTBEAT_NS = 1_000_000_000
 HOUSEKEEPING_SECONDS = 2.0
 READ_COUNT = 1_000
+MAXIMUM_PAYLOAD = 512
+
+_encoder = msgspec.json.Encoder()
 
 
 class IngestTicks:
@@ -30,7 +34,6 @@ class IngestTicks:
         market: MarketLog,
         lease: OracleLease,
         known_instruments: Callable[[], Awaitable[frozenset[str]]],
-        describe: Callable[[TickEntry, Tick, Exception], RejectedTick],
         clock: WallClock,
         limits: Limits | None = None,
     ) -> None:
@@ -38,7 +41,6 @@ class IngestTicks:
         self.market = market
         self.lease = lease
         self.known_instruments = known_instruments
-        self.describe = describe
         self.clock = clock
         self.limits = limits
         self._log = structlog.get_logger("oracle")
@@ -132,7 +134,10 @@ class _Writer:
                 frames.append(step.frame)
             quotes += step.quotes
             rejected += entry.rejected
-            rejected += (service.describe(entry, tick, refusal) for tick, refusal in step.rejected)
+            rejected += (
+                RejectedTick(entry.id, refusal.reason, str(refusal), _encoder.encode(tick)[:MAXIMUM_PAYLOAD])
+                for tick, refusal in step.rejected
+            )
         if rejected:
             await service.ticks.reject(rejected)
         self.cursor = entries[-1].id

@@ -118,6 +118,12 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
         sa.Column("revision", sa.BigInteger(), server_default="1", nullable=False),
         sa.Column("evaluated_revision", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column(
+            "unevaluated",
+            sa.Boolean(),
+            sa.Computed("revision <> evaluated_revision", persisted=True),
+            nullable=False,
+        ),
         sa.Column("event_sequence", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -132,10 +138,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_portfolios_shard"), "portfolios", ["shard"])
     op.create_index(
-        "ix_portfolios_unevaluated",
-        "portfolios",
-        ["shard"],
-        postgresql_where=sa.text("revision <> evaluated_revision"),
+        op.f("ix_portfolios_tenant_id_created_at_id"), "portfolios", ["tenant_id", "created_at", "id"]
+    )
+    op.create_index(
+        "ix_portfolios_unevaluated", "portfolios", ["shard"], postgresql_where=sa.text("unevaluated")
     )
     op.create_index(
         "uq_portfolios_tenant_id_name",
@@ -587,10 +593,9 @@ def downgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.drop_index(
-        "ix_portfolios_unevaluated",
-        table_name="portfolios",
-        postgresql_where=sa.text("revision <> evaluated_revision"),
+        "ix_portfolios_unevaluated", table_name="portfolios", postgresql_where=sa.text("unevaluated")
     )
+    op.drop_index(op.f("ix_portfolios_tenant_id_created_at_id"), table_name="portfolios")
     op.drop_index(op.f("ix_portfolios_shard"), table_name="portfolios")
     op.drop_table("portfolios")
     op.drop_table("idempotency_keys")

@@ -119,7 +119,7 @@ class PostgresEvaluationStore:
 
     async def changed(self, shards: Iterable[ShardId]) -> Sequence[PortfolioId]:
         rows = await self._pool.fetch(
-            "SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND revision <> evaluated_revision",
+            "SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND unevaluated",
             list(shards),
         )
         return [row["id"] for row in rows]
@@ -141,7 +141,7 @@ class PostgresEvaluationStore:
         """Heads first: what changes while the rest is read makes a revision old, never too new."""
         async with self._pool.acquire() as connection:
             heads = await connection.fetch(
-                f"SELECT id, revision <> evaluated_revision AS open FROM portfolios "  # noqa: S608 - constants above
+                f"SELECT id, unevaluated AS open FROM portfolios "  # noqa: S608 - constants above
                 f"WHERE {where} AND deleted_at IS NULL ORDER BY id",
                 *arguments,
             )

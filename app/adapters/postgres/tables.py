@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
@@ -134,6 +135,9 @@ portfolios = Table(
     Column("state", Text, nullable=False, server_default=PortfolioState.ACTIVE.value),
     Column("revision", BigInteger, nullable=False, server_default="1"),
     Column("evaluated_revision", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "unevaluated", Boolean, Computed("revision <> evaluated_revision", persisted=True), nullable=False
+    ),
     Column("event_sequence", BigInteger, nullable=False, server_default="0"),
     Column("deleted_at", DateTime(timezone=True)),
     _created(),
@@ -145,8 +149,9 @@ portfolios = Table(
         unique=True,
         postgresql_where=text("deleted_at IS NULL"),
     ),
-    Index("ix_portfolios_unevaluated", "shard", postgresql_where=text("revision <> evaluated_revision")),
+    Index("ix_portfolios_unevaluated", "shard", postgresql_where=text("unevaluated")),
     Index(None, "shard"),
+    Index(None, "tenant_id", "created_at", "id"),
 )
 
 accounts = Table(

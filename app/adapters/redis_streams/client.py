@@ -10,6 +10,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+
+from app.domain.errors import ConfigurationError
 
 BLOCK_MS = 1_000
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -59,3 +62,13 @@ def newest_id(entries: Iterable[Entry], default: str) -> str:
     for entry_id, _ in entries:
         last = entry_id.decode()
     return last
+
+
+async def refuse_evicting(client: "Redis") -> None:
+    """A Redis that evicts under memory pressure would take whole streams with it."""
+    try:
+        policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy", "noeviction")
+    except ResponseError:
+        return  # managed services may forbid CONFIG
+    if policy not in ("noeviction", b"noeviction"):
+        raise ConfigurationError(f"Redis evicts keys (maxmemory-policy {policy}); set it to noeviction")

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from app.adapters.postgres.event_rows import encode_event
 from app.adapters.redis_streams.client import BLOCK_MS, read_stream
 from app.adapters.redis_streams.keys import EVENTS
+from app.domain.events import Event
 
 KEEP_ENTRIES = 100_000
 
@@ -31,6 +33,12 @@ class StreamedEvent:
             "t", self.tenant_id.bytes, "p", self.portfolio_id.bytes, "s", self.sequence,
             "k", self.type, "d", self.body,
         )  # fmt: skip
+
+
+def streamed_event(event: Event) -> StreamedEvent:
+    return StreamedEvent(
+        event.tenant_id, event.portfolio_id, event.sequence, event.type.value, encode_event(event)
+    )
 
 
 class EventStream:

@@ -1,12 +1,12 @@
 """A reader of the `market` stream: frames in order, hints beside them, and how far the shards have come."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from redis.asyncio import Redis
 
 from app.adapters.redis_streams.client import Entry, newest_id, read_range, read_stream
-from app.adapters.redis_streams.events import KEEP_ENTRIES, StreamedEvent
+from app.adapters.redis_streams.events import KEEP_ENTRIES, streamed_event
 from app.adapters.redis_streams.keys import EVENTS, HINTS, MARKET, PROGRESS, PROGRESS_CHANNEL
 from app.domain.events import Event
 from app.domain.market import ORIGIN, Frame, StreamPosition
@@ -16,9 +16,8 @@ _frame = msgspec.msgpack.Decoder(Frame)
 
 
 class RedisMarketFeed:
-    def __init__(self, redis: "Redis", *, streamed: Callable[[Event], StreamedEvent]) -> None:
+    def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._streamed = streamed
         self._cursors = {MARKET: ORIGIN.entry_id, HINTS: "0-0"}
 
     async def seek(self, after: StreamPosition) -> None:
@@ -51,7 +50,7 @@ class RedisMarketFeed:
         """What was committed, and how far that brought the shards: one round trip, events first."""
         pipeline = self._redis.pipeline(transaction=False)
         for event in events:
-            streamed = self._streamed(event)
+            streamed = streamed_event(event)
             pipeline.execute_command("XADD", EVENTS, "MAXLEN", "~", KEEP_ENTRIES, "*", *streamed.fields())
         flat: list[str | int] = []
         for shard, position in progress.items():

@@ -1,0 +1,230 @@
+"""The only place that wires: settings and adapters in, what the roles run on out."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+from redis.asyncio import Redis
+
+from app.adapters.embedded import EmbeddedServers
+from app.adapters.postgres.addresses import asyncpg_address
+from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
+from app.adapters.postgres.event_log import PostgresEventLog
+from app.adapters.postgres.execution_store import PostgresExecutionStore
+from app.adapters.postgres.exports import PostgresExports
+from app.adapters.postgres.leases import PostgresOracleLease, PostgresShardLeases
+from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
+from app.adapters.postgres.markets import Quiescence, ensure_market
+from app.adapters.postgres.migrate import upgrade
+from app.adapters.redis_streams.announcer import RedisAnnouncer
+from app.adapters.redis_streams.client import connect, refuse_evicting
+from app.adapters.redis_streams.event_feed import EventFeed
+from app.adapters.redis_streams.events import EventStream
+from app.adapters.redis_streams.hints import hint
+from app.adapters.redis_streams.market_clock import RedisMarketClock
+from app.adapters.redis_streams.market_feed import RedisMarketFeed
+from app.adapters.redis_streams.market_log import RedisMarketLog
+from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
+from app.adapters.redis_streams.progress import RedisProgress
+from app.adapters.redis_streams.queue_wakeups import QueueWakeups
+from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.venues.paper import PaperVenue
+from app.adapters.wall_clock import SystemClock
+from app.adapters.webhooks.addresses import parse_networks
+from app.adapters.webhooks.sender import HttpWebhookSender
+from app.domain.errors import ConfigurationError
+from app.ports.leases import ShardGrant
+from app.ports.management import Caller, MarketNow
+from app.services.authenticate import authenticate
+from app.services.evaluate_market import Lane
+from app.services.execute_adjustment import ExecuteAdjustments
+from app.services.fan_out_events import Hub
+from app.services.ingest_ticks import IngestTicks
+from app.services.replay_history import Lockstep
+from app.settings import Settings
+
+EXECUTION_LEASE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    units: PostgresUnitsOfWork
+    market: MarketNow
+    checks: Mapping[str, Callable[[], Awaitable[object]]]
+    hub: Hub
+    authenticate: Callable[[str], Awaitable[Caller | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class CourierParts:
+    feed: EventFeed
+    outbox: PostgresOutbox
+    queue: PostgresDeliveryQueue
+    sender: HttpWebhookSender
+
+
+class Stack:
+    """Connections of one process, and the services on them. Roles take only what they need."""
+
+    def __init__(self, settings: Settings, resources: AsyncExitStack) -> None:
+        if settings.database_url is None or settings.redis_url is None:
+            raise ConfigurationError(
+                "set BALLAST_DATABASE_URL and BALLAST_REDIS_URL, or start everything with `ballast up`"
+            )
+        self.settings = settings
+        self._database_url = settings.database_url
+        self._redis_url = settings.redis_url
+        self._resources = resources
+
+    async def redis(self) -> "Redis":
+        return await self._resources.enter_async_context(connect(self._redis_url))
+
+    async def pool(self, *, connections: int = 8) -> Any:
+        """Generic plans: the hot statements never change, and planning them costs more than running them."""
+        try:
+            return await self._resources.enter_async_context(
+                asyncpg.create_pool(
+                    asyncpg_address(self._database_url),
+                    min_size=1,
+                    max_size=connections,
+                    server_settings={"plan_cache_mode": "force_generic_plan", "application_name": "ballast"},
+                )
+            )
+        except (OSError, asyncpg.PostgresError) as error:
+            raise ConfigurationError(f"PostgreSQL does not answer at BALLAST_DATABASE_URL: {error}") from None
+
+    async def oracle(self) -> IngestTicks:
+        redis, pool = await self.redis(), await self.pool(connections=3)
+        await refuse_evicting(redis)
+
+        async def known_instruments() -> frozenset[str]:
+            return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
+
+        return IngestTicks(
+            ticks=RedisTickLog(redis),
+            market=RedisMarketLog(redis),
+            lease=PostgresOracleLease(pool, owner=f"oracle@{self.settings.instance}"),
+            known_instruments=known_instruments,
+            clock=SystemClock(),
+        )
+
+    async def shard_leases(self) -> PostgresShardLeases:
+        pool = await self.pool(connections=2)
+        return PostgresShardLeases(pool, owner=f"evaluator@{self.settings.instance}")
+
+    async def lanes(self) -> Callable[[Sequence[ShardGrant]], Lane]:
+        pool = await self.pool()
+        redis = await self.redis()
+        await refuse_evicting(redis)
+
+        def open_lane(grants: Sequence[ShardGrant]) -> Lane:
+            return Lane(
+                store=PostgresEvaluationStore(pool),
+                feed=RedisMarketFeed(redis),
+                clock=SystemClock(),
+                grants=grants,
+            )
+
+        return open_lane
+
+    async def executor(self) -> tuple[ExecuteAdjustments, QueueWakeups]:
+        redis, pool = await self.redis(), await self.pool()
+        store = PostgresExecutionStore(
+            pool, owner=f"executor@{self.settings.instance}", lease=EXECUTION_LEASE
+        )
+        work = ExecuteAdjustments(
+            store=store,
+            venues={"paper": PaperVenue()},
+            announcer=RedisAnnouncer(redis),
+            clock=RedisMarketClock(redis),
+        )
+        return work, QueueWakeups(EventFeed(redis))
+
+    async def courier(self) -> CourierParts:
+        pool = await self.pool()
+        networks = parse_networks(self.settings.webhook_allowed_networks)
+        sender = await self._resources.enter_async_context(HttpWebhookSender(allowed_networks=networks))
+        return CourierParts(
+            EventFeed(await self.redis()), PostgresOutbox(pool), PostgresDeliveryQueue(pool), sender
+        )
+
+    async def units(self) -> PostgresUnitsOfWork:
+        engine = management_engine(self._database_url)
+        self._resources.push_async_callback(engine.dispose)
+        redis = await self.redis()
+        stream = EventStream(redis)
+        return PostgresUnitsOfWork(engine, publish=stream.publish, hint=lambda ids: hint(redis, ids))
+
+    async def api(self) -> ApiParts:
+        units, redis, pool = await self.units(), await self.redis(), await self.pool()
+        market = MarketNow(
+            clock=lambda: read_clock(redis),
+            values=lambda keys: read_consensus(redis, keys),
+            everything=lambda: read_whole_consensus(redis),
+        )
+
+        async def caller_of(token: str) -> Caller | None:
+            async with units() as unit:
+                return await authenticate(unit, token)
+
+        hub = Hub(
+            feed=EventFeed(await self.redis()), history=PostgresEventLog(pool), market_time=market.time_ns
+        )
+        checks = {"postgres": lambda: pool.fetchval("SELECT 1"), "redis": redis.ping}
+        return ApiParts(units, market, checks, hub, caller_of)
+
+    async def lockstep(self) -> Lockstep:
+        redis, pool = await self.redis(), await self.pool(connections=2)
+        return Lockstep(ticks=RedisTickLog(redis), progress=RedisProgress(redis), books=Quiescence(pool))
+
+    async def exports(self) -> PostgresExports:
+        return PostgresExports(await self.pool(connections=1))
+
+    async def ticks(self) -> RedisTickLog:
+        return RedisTickLog(await self.redis())
+
+
+@asynccontextmanager
+async def stack(settings: Settings) -> AsyncIterator[Stack]:
+    async with AsyncExitStack() as resources:
+        yield Stack(settings, resources)
+
+
+async def migrate(settings: Settings) -> None:
+    """The schema at head, and the market with its shards."""
+    if settings.database_url is None:
+        raise ConfigurationError("set BALLAST_DATABASE_URL, or start everything with `ballast up`")
+    await upgrade(settings.database_url)
+    async with AsyncExitStack() as resources:
+        pool = await Stack(
+            settings.model_copy(update={"redis_url": settings.redis_url or ""}), resources
+        ).pool()
+        await ensure_market(pool, clock=settings.clock, shards=settings.shards)
+
+
+def embedded_servers(data_dir: Path) -> EmbeddedServers:
+    return EmbeddedServers(data_dir)
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

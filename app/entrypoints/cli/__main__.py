@@ -1,0 +1,5 @@
+"""`python -m app.entrypoints.cli`."""
+
+from app.entrypoints.cli import main
+
+main()

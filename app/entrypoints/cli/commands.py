@@ -1,0 +1,182 @@
+"""What `ballast` can be told."""
+
+import asyncio
+import secrets
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from app.bootstrap import configure_logging, migrate, stack
+from app.domain.errors import ConfigurationError, InvalidInput
+from app.domain.identifiers import ApiKeyId
+from app.entrypoints.cli import documents, local
+from app.entrypoints.cli.roles import ROLES, api, run_role
+from app.ports.management import Scope
+from app.services.manage_keys import SECRET_BYTES, create_key, ensure_tenant
+from app.settings import load_settings
+
+application = typer.Typer(
+    name="ballast",
+    help="Keeps leveraged crypto portfolios upright: policies are evaluated on every tick.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+application.add_typer(keys, name="keys")
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where embedded servers keep their data [default: .ballast/data].")
+]
+Evaluators = Annotated[int, typer.Option(min=1, max=64, help="How many evaluator processes.")]
+
+
+@application.command("migrate")
+def migrate_command() -> None:
+    """Bring the database's schema up to date and create the market. May be repeated."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    asyncio.run(migrate(settings))
+    typer.echo("the database is up to date", err=True)
+
+
+@keys.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="The tenant's name; created when it is new.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; repeat for several [default: read, trade].")
+    ] = None,
+) -> None:
+    """Create an API key and print it. It is shown once: only its hash is stored."""
+    typer.echo(asyncio.run(_create_key(tenant, name, scope or [Scope.READ, Scope.TRADE])))
+
+
+async def _create_key(tenant: str, name: str, scopes: list[Scope]) -> str:
+    async with stack(load_settings()) as connected:
+        units = await connected.units()
+        async with units() as unit:
+            tenant_id = await ensure_tenant(unit, tenant)
+            _, token = await create_key(
+                unit,
+                tenant_id=tenant_id,
+                key_id=ApiKeyId(uuid4()),
+                name=name,
+                scopes=scopes,
+                secret=secrets.token_bytes(SECRET_BYTES),
+            )
+    return token
+
+
+@application.command("api")
+def api_command(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """The role that serves HTTP and WebSocket."""
+    run_role(api(host=host, port=port), load_settings())
+
+
+@application.command("oracle")
+def oracle_command() -> None:
+    """The role that turns ticks into the one market stream; a second one stands by."""
+    run_role(ROLES["oracle"], load_settings())
+
+
+@application.command("evaluator")
+def evaluator_command() -> None:
+    """The role that evaluates every policy on every frame; several share the shards."""
+    run_role(ROLES["evaluator"], load_settings())
+
+
+@application.command("executor")
+def executor_command() -> None:
+    """The role that has venues execute approved and automatic adjustments."""
+    run_role(ROLES["executor"], load_settings())
+
+
+@application.command("courier")
+def courier_command() -> None:
+    """The role that delivers signed webhooks."""
+    run_role(ROLES["courier"], load_settings())
+
+
+@application.command("up")
+def up_command(
+    evaluators: Evaluators = 1, host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None
+) -> None:
+    """All five roles on this machine, on embedded servers or on those that the environment names."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    asyncio.run(local.up(settings, evaluators=evaluators, host=host, port=port, data_dir=data_dir))
+
+
+@application.command("replay")
+def replay_command(  # noqa: PLR0917 - typer calls it by name
+    file: Annotated[Path, typer.Argument(help="Bars or ticks: CSV, CSV.gz or Parquet.")],
+    speed: Annotated[
+        str, typer.Option(help="So many times the recorded pace, or `max`: in lock step with the service.")
+    ] = "max",
+    scenario: Annotated[
+        Path | None,
+        typer.Option(help="Portfolios and policies (YAML): runs on a service of its own, started for it."),
+    ] = None,
+    start: Annotated[datetime | None, typer.Option(help="Leave out what came before (UTC).")] = None,
+    end: Annotated[datetime | None, typer.Option(help="Leave out what comes from here on (UTC).")] = None,
+    instrument: Annotated[str | None, typer.Option(help="Name of the instrument, for files of bars.")] = None,
+    evaluators: Evaluators = 1,
+    data_dir: Annotated[Path | None, typer.Option(help="Keep the scenario's data here.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the scenario's export to this file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON line.")] = False,
+) -> None:
+    """Publish recorded market data into the tick stream of a service that runs on the replay clock."""
+    from app.entrypoints.cli import replay
+
+    options = replay.Options(
+        file=file,
+        speed=replay.parse_speed(speed),
+        start=replay.as_utc(start),
+        end=replay.as_utc(end),
+        instrument=instrument,
+        evaluators=evaluators,
+        data_dir=data_dir,
+        export=export,
+        as_json=json,
+    )
+    if not file.is_file():
+        raise InvalidInput(f"no file {file}")
+    configure_logging("error")
+    if scenario is None:
+        asyncio.run(replay.into_running_service(load_settings(), options))
+        return
+    if not scenario.is_file():
+        raise InvalidInput(f"no scenario {scenario}")
+    asyncio.run(replay.with_scenario(load_settings(), options, scenario.read_text(encoding="utf-8")))
+
+
+@application.command("export")
+def export_command() -> None:
+    """Print decisions, adjustments, fills, positions and balances as JSON lines, in canonical order."""
+    asyncio.run(_export())
+
+
+async def _export() -> None:
+    async with stack(load_settings()) as connected:
+        async for line in (await connected.exports()).lines():
+            sys.stdout.write(line + "\n")
+
+
+@application.command("openapi")
+def openapi_command(
+    directory: Annotated[Path, typer.Option(help="Where the documents are written.")] = Path("openapi"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail when they are not up to date.")
+    ] = False,
+) -> None:
+    """Write openapi.json and asyncapi.yaml, as the code says they are."""
+    stale = documents.stale(directory) if check else documents.write(directory)
+    if check and stale:
+        raise ConfigurationError(f"out of date: {', '.join(stale)}; run `ballast openapi`")

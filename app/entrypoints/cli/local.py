@@ -1,0 +1,57 @@
+"""Everything on one machine: servers, schema, roles."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import typer
+
+from app.bootstrap import embedded_servers, migrate
+from app.entrypoints.cli.supervise import Supervisor, parts
+from app.settings import Settings
+
+
+@asynccontextmanager
+async def servers(settings: Settings, data_dir: Path | None) -> AsyncIterator[Settings]:
+    """Settings with both addresses: the operator's servers, or embedded ones for what is not set."""
+    if settings.database_url and settings.redis_url:
+        yield settings
+        return
+    directory = data_dir or settings.data_dir
+    directory.mkdir(parents=True, exist_ok=True)
+    async with embedded_servers(directory) as running:
+        yield settings.model_copy(
+            update={
+                "database_url": settings.database_url or running.database_url,
+                "redis_url": settings.redis_url or running.redis_url,
+            }
+        )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """For the roles' processes."""
+    return {
+        "BALLAST_DATABASE_URL": settings.database_url or "",
+        "BALLAST_REDIS_URL": settings.redis_url or "",
+        "BALLAST_CLOCK": settings.clock,
+        "BALLAST_LOG_LEVEL": settings.log_level,
+        "BALLAST_WEBHOOK_ALLOWED_NETWORKS": ",".join(settings.webhook_allowed_networks),
+    }
+
+
+def stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def up(settings: Settings, *, evaluators: int, host: str, port: int, data_dir: Path | None) -> None:
+    stop = stop_on_signals()
+    async with servers(settings, data_dir) as ready:
+        await migrate(ready)
+        typer.echo(f"API http://{host}:{port}   docs http://{host}:{port}/docs   Ctrl-C stops", err=True)
+        supervisor = Supervisor(environment(ready))
+        await supervisor.run(parts(evaluators=evaluators, host=host, port=port), stop)

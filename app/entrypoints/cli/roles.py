@@ -1,0 +1,131 @@
+"""Each role as a process: connect, run until SIGTERM or SIGINT, leave in order."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from typing_extensions import override
+
+from app.bootstrap import Stack, configure_logging, stack
+from app.entrypoints import courier as courier_role
+from app.entrypoints import evaluator as evaluator_role
+from app.entrypoints import executor as executor_role
+from app.entrypoints import oracle as oracle_role
+from app.entrypoints.api.application import create_app
+from app.entrypoints.api.dependencies import Dependencies
+from app.entrypoints.api.websocket import CloseCode, stream_router
+from app.settings import Settings
+
+Role = Callable[[Stack, asyncio.Event], Awaitable[None]]
+_PING_SECONDS, _PONG_SECONDS = 25.0, 8.0
+_LARGEST_CLIENT_MESSAGE = 65_536
+
+
+def run_role(role: Role, settings: Settings) -> None:
+    configure_logging(settings.log_level)
+    uvloop.run(_run(role, settings))
+
+
+async def _run(role: Role, settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # What was imported stays: the collector need not look at it again in the middle of a tick.
+    gc.collect()
+    gc.freeze()
+    async with stack(settings) as connected:
+        await role(connected, stop)
+
+
+async def oracle(connected: Stack, stop: asyncio.Event) -> None:
+    await oracle_role.run(oracle=await connected.oracle(), stop=stop)
+
+
+async def evaluator(connected: Stack, stop: asyncio.Event) -> None:
+    leases, open_lane = await connected.shard_leases(), await connected.lanes()
+    await evaluator_role.run(leases=leases, open_lane=open_lane, stop=stop)
+
+
+async def executor(connected: Stack, stop: asyncio.Event) -> None:
+    work, wakeups = await connected.executor()
+    await executor_role.run(executor=work, wakeups=wakeups, stop=stop)
+
+
+async def courier(connected: Stack, stop: asyncio.Event) -> None:
+    parts = await connected.courier()
+    await courier_role.run(
+        feed=parts.feed, outbox=parts.outbox, queue=parts.queue, sender=parts.sender, stop=stop
+    )
+
+
+def api(*, host: str, port: int) -> Role:
+    async def serve(connected: Stack, stop: asyncio.Event) -> None:
+        parts = await connected.api()
+
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            following = asyncio.create_task(parts.hub.run(stop, close_code=CloseCode.SHUTDOWN))
+            try:
+                yield
+            finally:
+                following.cancel()
+
+        dependencies = Dependencies(units=parts.units, market=parts.market, checks=parts.checks)
+        app = create_app(
+            dependencies, routers=[stream_router(parts.hub, parts.authenticate)], lifespan=lifespan
+        )
+        server = _Server(_server_config(app, host=host, port=port))
+        stopping = asyncio.create_task(_stop_server(server, stop))
+        structlog.get_logger("api").info("api_started", host=host, port=port)
+        await server.serve()
+        stop.set()
+        await stopping
+
+    return serve
+
+
+class _Server(uvicorn.Server):
+    """Signals are the role's, not the server's."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _server_config(app: FastAPI, *, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="none",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        ws_per_message_deflate=False,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PONG_SECONDS,
+        ws_max_size=_LARGEST_CLIENT_MESSAGE,
+        timeout_graceful_shutdown=5,
+    )
+
+
+async def _stop_server(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    await asyncio.sleep(0)
+    server.should_exit = True
+
+
+ROLES: dict[str, Role] = {
+    "oracle": oracle,
+    "evaluator": evaluator,
+    "executor": executor,
+    "courier": courier,
+}

@@ -1,0 +1,40 @@
+"""What an operator may set, by environment. Only bootstrap reads it; everything else gets plain arguments."""
+
+from pathlib import Path
+from socket import gethostname
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Variables are named `BALLAST_…`. Without database and Redis addresses, embedded servers are used."""
+
+    model_config = SettingsConfigDict(env_prefix="BALLAST_", extra="ignore")
+
+    database_url: str | None = None
+    redis_url: str | None = None
+    data_dir: Path = Path(".ballast/data")
+    instance: Annotated[str, Field(min_length=1, max_length=64)] = Field(default_factory=gethostname)
+    clock: Literal["live", "replay"] = "live"
+    shards: Annotated[int, Field(ge=1, le=1024)] = 4
+    webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("webhook_allowed_networks", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, given: object) -> object:
+        return tuple(filter(None, given.replace(" ", "").split(","))) if isinstance(given, str) else given
+
+
+def load_settings() -> Settings:
+    """ConfigurationError names the variable and what is wrong with it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "BALLAST_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']}") from None
