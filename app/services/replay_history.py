@@ -52,6 +52,15 @@ class Lockstep:
             published(count)
         return count
 
+    async def is_at_rest(self) -> bool:
+        """The market has begun, and every shard stands where it stands."""
+        self._shards = await self._books.shards()
+        return await self._is_worked_off("0-0")
+
+    async def has_settled(self) -> bool:
+        """Nothing queued or executing, every revision evaluated."""
+        return await self._books.settled()
+
     async def _worked_off(self, entry: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not await self._is_worked_off(entry):

@@ -4,6 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+from msgspec import json
+
+from app.domain.times import rfc3339
+
 _DECISIONS = """
 SELECT id, portfolio_id, policy_id, policy_version, portfolio_revision, generation, sequence, time_ns,
     outcome, reason, conditions, inputs, repeats_before, adjustment_id
@@ -37,6 +41,17 @@ SELECT
     (SELECT count(*) FROM fills WHERE portfolio_id = $1) AS fills,
     (SELECT count(*) FROM events WHERE portfolio_id = $1 AND type = 'account.liquidated') AS liquidations
 """
+_TOTALS = """
+SELECT
+    (SELECT count(*) FROM decisions WHERE tenant_id = $1) AS decisions,
+    (SELECT count(*) FROM adjustments WHERE tenant_id = $1) AS adjustments,
+    (SELECT count(*) FROM events WHERE tenant_id = $1) AS events
+"""
+_LATEST = """
+SELECT p.name AS portfolio, a.state, a.legs, a.decided_at_ns FROM adjustments a
+JOIN portfolios p ON p.id = a.portfolio_id WHERE a.tenant_id = $1
+ORDER BY a.created_at DESC, a.id LIMIT 12
+"""
 _TABLES = {
     "decision": _DECISIONS,
     "adjustment": _ADJUSTMENTS,
@@ -67,3 +82,38 @@ class PostgresExports:
     async def counts(self, portfolio_id: UUID) -> dict[str, int]:
         row = await self._pool.fetchrow(_COUNTS, portfolio_id)
         return dict(row)
+
+    async def totals(self, tenant_id: UUID) -> dict[str, int]:
+        return dict(await self._pool.fetchrow(_TOTALS, tenant_id))
+
+    async def heads(self, tenant_id: UUID) -> dict[str, int]:
+        """The last event's sequence, by portfolio."""
+        rows = await self._pool.fetch(
+            "SELECT id, event_sequence FROM portfolios WHERE tenant_id = $1", tenant_id
+        )
+        return {str(row["id"]): row["event_sequence"] for row in rows}
+
+    async def events(self, tenant_id: UUID) -> list[tuple[str, int]]:
+        rows = await self._pool.fetch(
+            "SELECT portfolio_id, sequence FROM events WHERE tenant_id = $1", tenant_id
+        )
+        return [(str(row["portfolio_id"]), row["sequence"]) for row in rows]
+
+    async def latest_adjustments(self, tenant_id: UUID) -> list[dict[str, str]]:
+        """In words, newest first."""
+        return [
+            {
+                "portfolio": row["portfolio"],
+                "state": row["state"],
+                "time": rfc3339(row["decided_at_ns"])[11:23],
+                "what": ", ".join(_in_words(leg) for leg in json.decode(row["legs"])),
+            }
+            for row in await self._pool.fetch(_LATEST, tenant_id)
+        ]
+
+
+def _in_words(leg: dict[str, Any]) -> str:
+    if leg["type"] == "transfer":
+        return f"top up {leg['amount']} {leg['asset']}"
+    sells = leg["quantity"].startswith("-")
+    return f"{'sell' if sells else 'buy'} {leg['quantity'].removeprefix('-')} {leg['instrument']}"

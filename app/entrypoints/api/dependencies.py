@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
 
-from fastapi import Depends
+from fastapi import Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from prometheus_client import CollectorRegistry
 from starlette.requests import HTTPConnection
 
 from app.domain.errors import Denied
+from app.domain.instruments import InstrumentName
 from app.entrypoints.api.problems import Unauthenticated
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
 from app.services.authenticate import authenticate
@@ -36,6 +37,7 @@ def dependencies_of(connection: HTTPConnection) -> Dependencies:
     return cast(Dependencies, connection.app.state.dependencies)
 
 
+InstrumentPath = Annotated[InstrumentName, Path(description="May hold slashes.")]
 Deps = Annotated[Dependencies, Depends(dependencies_of)]
 
 bearer = HTTPBearer(bearerFormat="blst_…", scheme_name="apiKey", description="An API key.", auto_error=False)

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from app.domain.errors import InvalidInput
 from app.domain.instruments import Instrument
-from app.entrypoints.api.dependencies import Administrator, Deps, Reader
+from app.entrypoints.api.dependencies import Administrator, Deps, InstrumentPath, Reader
 from app.entrypoints.api.schemas import Listing
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing
@@ -25,7 +25,9 @@ async def create(instrument: Instrument, caller: Administrator, writes: Writing)
 
 
 @router.put("/{instrument_id:path}", response_model=Instrument)
-async def put(instrument_id: str, instrument: Instrument, caller: Administrator, writes: Writing) -> Response:
+async def put(
+    instrument_id: InstrumentPath, instrument: Instrument, caller: Administrator, writes: Writing
+) -> Response:
     """Creates it, or changes margins, fees and steps. What positions are counted in stays."""
     if instrument.id != instrument_id:
         raise InvalidInput(f"the path names {instrument_id}", path="/id")
@@ -44,6 +46,6 @@ async def list_all(_: Reader, deps: Deps) -> Listing[Instrument]:
 
 
 @router.get("/{instrument_id:path}")
-async def read(instrument_id: str, _: Reader, deps: Deps) -> Instrument:
+async def read(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> Instrument:
     async with deps.units() as unit:
         return await unit.instruments.get(instrument_id)

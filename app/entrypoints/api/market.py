@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.domain.market import TickKind
-from app.entrypoints.api.dependencies import Deps, Reader
+from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
 from app.entrypoints.api.schemas import ShownMarket
 
 router = APIRouter(prefix="/v1/market", tags=["market"])
@@ -19,7 +19,7 @@ async def read_all(_: Reader, deps: Deps) -> ShownMarket:
 
 
 @router.get("/{instrument_id:path}")
-async def read_one(instrument_id: str, _: Reader, deps: Deps) -> ShownMarket:
+async def read_one(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> ShownMarket:
     async with deps.units() as unit:
         instrument = await unit.instruments.get(instrument_id)
     position, clock_ns = await deps.market.clock()

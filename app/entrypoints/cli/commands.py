@@ -114,6 +114,21 @@ def up_command(
     asyncio.run(local.up(settings, evaluators=evaluators, host=host, port=port, data_dir=data_dir))
 
 
+@application.command("demo")
+def demo_command(
+    duration: Annotated[
+        float | None, typer.Option(min=1.0, help="End by itself after so many seconds, with a summary.")
+    ] = None,
+    port: Port = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its data.")] = Path(".ballast/demo"),
+) -> None:
+    """The whole service on a simulated market, with a WebSocket client and a webhook receiver watching."""
+    from app.entrypoints.cli import demo
+
+    configure_logging("error")
+    asyncio.run(demo.run(load_settings(), duration=duration, port=port, data_dir=data_dir))
+
+
 @application.command("replay")
 def replay_command(  # noqa: PLR0917 - typer calls it by name
     file: Annotated[Path, typer.Argument(help="Bars or ticks: CSV, CSV.gz or Parquet.")],
