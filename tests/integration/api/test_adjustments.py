@@ -27,7 +27,7 @@ async def approve(api, adjustment_id, key="k"):
 
 
 async def test_an_approved_one_is_queued_on_the_prices_of_now(
-    api, portfolio, engine, tenant, redis, asyncpg_pool
+    *, api, portfolio, engine, tenant, redis, asyncpg_pool
 ):
     await start_market(redis)
     adjustment_id = await add_adjustment(engine, tenant, portfolio)
@@ -60,7 +60,7 @@ async def test_an_approved_one_is_queued_on_the_prices_of_now(
     ids=["expired", "no price", "old price", "bad price"],
 )
 async def test_what_does_not_hold_any_more_is_not_approved(
-    api, portfolio, engine, tenant, redis, market, status, code
+    *, api, portfolio, engine, tenant, redis, market, status, code
 ):
     await start_market(redis, **market)
     adjustment_id = await add_adjustment(engine, tenant, portfolio)
@@ -111,7 +111,7 @@ async def test_what_is_only_recommended_is_not_for_the_executor(api, portfolio, 
     ],
 )
 async def test_rejecting_follows_the_table_of_states(
-    api, portfolio, engine, tenant, redis, asyncpg_pool, state, allowed
+    *, api, portfolio, engine, tenant, redis, asyncpg_pool, state, allowed
 ):
     await start_market(redis)
     adjustment_id = await add_adjustment(engine, tenant, portfolio, state=state)
@@ -128,7 +128,7 @@ async def test_rejecting_follows_the_table_of_states(
 
 
 async def test_one_that_an_executor_is_taking_is_not_answered(
-    api, portfolio, engine, tenant, redis, asyncpg_pool
+    *, api, portfolio, engine, tenant, redis, asyncpg_pool
 ):
     await start_market(redis)
     adjustment_id = await add_adjustment(engine, tenant, portfolio, state="queued")

@@ -101,7 +101,7 @@ async def test_switching_is_a_version_and_twice_is_none(api, portfolio):
 
 
 @pytest.mark.parametrize("change", ["edit", "disable", "delete"])
-async def test_what_a_policy_had_open_ends_with_its_version(api, portfolio, engine, tenant, redis, change):
+async def test_what_a_policy_had_open_ends_with_its_version(*, api, portfolio, engine, tenant, redis, change):
     await start_market(redis)
     policy, other = await api.policy(portfolio["id"]), await api.policy(portfolio["id"])
     path = f"/v1/policies/{policy['id']}"

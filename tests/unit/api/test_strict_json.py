@@ -1,0 +1,81 @@
+"""JSON as the API takes it, and the cursors it gives out."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import InvalidInput
+from app.domain.market import StreamPosition
+from app.entrypoints.api import cursors
+from app.entrypoints.api.strict_json import FloatLiteral, MalformedBody, parse
+from app.ports.management import Place
+from app.services.documents import storable
+
+exact = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text().filter(lambda text: "\x00" not in text),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_characters="\x00")), inner),
+    max_leaves=12,
+)
+
+
+@given(exact)
+def test_exact_documents_are_read_as_they_are(document):
+    assert parse(json.dumps(document).encode()) == document
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_keeps_its_text(number):
+    literal = parse(json.dumps(number).encode())
+    assert isinstance(literal, FloatLiteral)
+    assert literal.text == json.dumps(number)
+
+
+@given(st.binary(max_size=64))
+def test_bytes_are_a_document_or_malformed_and_nothing_else(body):
+    with suppress(MalformedBody):
+        parse(body)
+
+
+@given(st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=5)))), st.uuids())
+def test_a_place_survives_its_cursor(moment, id_):
+    assert cursors.decode_place(cursors.encode_place(Place(moment, id_))) == Place(moment, id_)
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_a_cursor(text):
+    for decode in (cursors.decode_place, cursors.decode_name, cursors.decode_number, cursors.decode_decision):
+        try:
+            decode(text)
+        except InvalidInput:
+            continue
+
+
+def test_cursors_of_other_lists():
+    assert cursors.decode_name(cursors.encode_name("zwölf")) == "zwölf"
+    assert cursors.decode_number(cursors.encode_number(91)) == 91
+    decision = (StreamPosition(2, 7), UUID(int=5))
+    assert cursors.decode_decision(cursors.encode_decision(*decision)) == decision
+
+
+@pytest.mark.parametrize(("text", "fits"), [
+    ("99999999999999999999.999999999999999999", True),
+    ("-0.000000000000000001", True),
+    ("1E+19", True),
+    ("100000000000000000000", False),
+    ("1E-19", False),
+    ("0E-400", False),
+    ("NaN", False),
+    ("Infinity", False),
+])  # fmt: skip
+def test_storable_is_what_the_columns_keep(text, fits):
+    if fits:
+        assert storable(Decimal(text)) == Decimal(text)
+    else:
+        with pytest.raises(ValueError, match=r"finite|digits"):
+            storable(Decimal(text))
