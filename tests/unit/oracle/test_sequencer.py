@@ -1,0 +1,212 @@
+"""Laws of the sequencer: one gapless sequence, a clock that never goes back, nothing taken twice."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.market import Rejection, Tick, TickKind
+from app.oracle.sequencer import ClockMode, Limits, Sequencer
+
+NOW_NS = 1_767_225_600_000_000_000
+SECOND = 1_000_000_000
+INSTRUMENTS = ("BTC-USDT", "ETH-USDT")
+
+
+def sequencer(*, clock=ClockMode.REPLAY, time_ns=NOW_NS, sequence=0, quotes=(), limits=None):
+    return Sequencer(
+        generation=3,
+        sequence=sequence,
+        time_ns=time_ns,
+        clock=clock,
+        instruments=frozenset(INSTRUMENTS),
+        quotes=quotes,
+        limits=limits,
+    )
+
+
+def price(value, *, sequence, source="venue", instrument="BTC-USDT", time_ns=NOW_NS, kind=TickKind.PRICE):
+    return Tick(kind, source, instrument, sequence, time_ns, value)
+
+
+def heartbeat(*, time_ns):
+    return Tick(TickKind.HEARTBEAT, "venue", "", 1, time_ns, 0.0)
+
+
+def reasons(step):
+    return [refusal.reason for _, refusal in step.rejected]
+
+
+# Too old whatever the clock, or within half the greatest age of where it starts.
+TIMES = st.integers(NOW_NS - 90 * SECOND, NOW_NS - 61 * SECOND) | st.integers(
+    NOW_NS - 30 * SECOND, NOW_NS + 30 * SECOND
+)
+TICKS = st.builds(
+    Tick,
+    kind=st.sampled_from(list(TickKind)),
+    source=st.sampled_from(["a", "b", "c"]),
+    instrument=st.sampled_from([*INSTRUMENTS, "NOBODY-KNOWS"]),
+    sequence=st.integers(min_value=0, max_value=8),
+    time_ns=st.sampled_from([0, 1 << 62]) | TIMES,
+    value=st.one_of(st.floats(), st.floats(min_value=0.5, max_value=2.0)),
+    confidence=st.one_of(st.just(0.0), st.floats()),
+)
+ENTRIES = st.lists(
+    st.tuples(st.lists(TICKS, max_size=4), st.integers(NOW_NS - 9 * SECOND, NOW_NS + 9 * SECOND)),
+    max_size=12,
+)
+CLOCKS = st.sampled_from(list(ClockMode))
+
+
+def steps(machine, entries):
+    return [
+        machine.step(entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns)
+        for n, (ticks, wall_ns) in enumerate(entries)
+    ]
+
+
+@given(CLOCKS, ENTRIES)
+def test_frames_are_gapless_and_their_clock_never_goes_back(clock, entries):
+    frames = [step.frame for step in steps(sequencer(clock=clock), entries) if step.frame]
+    times = [NOW_NS, *(frame.time_ns for frame in frames)]
+    assert [frame.sequence for frame in frames] == list(range(1, len(frames) + 1))
+    assert times == sorted(times)
+
+
+@given(CLOCKS, ENTRIES)
+def test_every_tick_is_a_quote_or_refused_or_a_heartbeat(clock, entries):
+    for (ticks, _), step in zip(entries, steps(sequencer(clock=clock), entries), strict=True):
+        beats = [t for t in ticks if t.kind is TickKind.HEARTBEAT]
+        refused = [t for t, _ in step.rejected]
+        assert len(step.quotes) + sum(t.kind is not TickKind.HEARTBEAT for t in refused) == (
+            len(ticks) - len(beats)
+        )
+        served = bool(step.quotes) or len(beats) > sum(t.kind is TickKind.HEARTBEAT for t in refused)
+        assert (step.frame is not None) == served
+
+
+@given(CLOCKS, ENTRIES)
+def test_no_source_is_heard_twice_with_the_same_sequence(clock, entries):
+    heard = {}
+    for step in steps(sequencer(clock=clock), entries):
+        for quote in step.quotes:
+            key = (quote.kind, quote.instrument, quote.source)
+            assert quote.sequence > heard.get(key, -1)
+            heard[key] = quote.sequence
+
+
+@given(CLOCKS, ENTRIES)
+def test_the_same_entries_once_more_change_no_price(clock, entries):
+    machine = sequencer(clock=clock)
+    steps(machine, entries)
+    repeated = [step for step in steps(machine, entries) if step.quotes]
+    # What was refused at first for its time alone may be in time now; nothing taken is taken again.
+    taken = {id(quote) for step in steps(sequencer(clock=clock), entries) for quote in step.quotes}
+    assert all(id(quote) not in taken for step in repeated for quote in step.quotes)
+
+
+@given(CLOCKS, ENTRIES, st.integers(min_value=0, max_value=12))
+def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut):
+    """Position, clock and last quotes are the whole state."""
+    whole = steps(sequencer(clock=clock), entries)
+    first = sequencer(clock=clock)
+    done = steps(first, entries[:cut])
+    stored = {(q.kind, q.instrument, q.source): q for step in done for q in step.quotes}
+    successor = sequencer(clock=clock, time_ns=first.time_ns, sequence=first.sequence, quotes=stored.values())
+    rest = [
+        successor.step(entry=f"{cut + n}-0", ticks=ticks, wall_ns=wall_ns)
+        for n, (ticks, wall_ns) in enumerate(entries[cut:])
+    ]
+    assert [s.frame for s in done + rest] == [s.frame for s in whole]
+    assert [reasons(s) for s in done + rest] == [reasons(s) for s in whole]
+
+
+def test_a_replay_is_dated_by_its_publisher_and_not_by_the_wall():
+    machine = sequencer(time_ns=0)
+    then_ns = NOW_NS - 400 * 86_400 * SECOND
+    first = machine.step(entry="1-0", ticks=[price(1.0, sequence=1, time_ns=then_ns)], wall_ns=NOW_NS).frame
+    assert (first.time_ns, first.stamp_ns, first.entry) == (then_ns, NOW_NS, "1-0")
+    older = price(2.0, sequence=2, time_ns=then_ns - SECOND)
+    second = machine.step(entry="2-0", ticks=[older], wall_ns=NOW_NS + 1).frame
+    assert second.time_ns == then_ns
+
+
+def test_a_live_market_is_dated_by_the_wall_and_not_by_its_publishers():
+    machine = sequencer(clock=ClockMode.LIVE, time_ns=0)
+    tick = price(1.0, sequence=1, time_ns=NOW_NS - 7)
+    frame = machine.step(entry="1-0", ticks=[tick], wall_ns=NOW_NS).frame
+    assert frame.time_ns == NOW_NS
+    assert frame.changes[0].time_ns == NOW_NS - 7
+    later = machine.heartbeat(wall_ns=NOW_NS - SECOND)
+    assert later.time_ns == NOW_NS
+
+
+@pytest.mark.parametrize(
+    ("clock", "lead_ns", "refused"),
+    [
+        (ClockMode.LIVE, 5 * SECOND, []),
+        (ClockMode.LIVE, 5 * SECOND + 1, [Rejection.FUTURE]),
+        (ClockMode.REPLAY, 30 * 86_400 * SECOND, []),
+        (ClockMode.REPLAY, 30 * 86_400 * SECOND + 1, [Rejection.FUTURE]),
+    ],
+)
+def test_only_a_replay_leaps_over_gaps(clock, lead_ns, refused):
+    tick = price(1.0, sequence=1, time_ns=NOW_NS + lead_ns)
+    assert reasons(sequencer(clock=clock).step(entry="1-0", ticks=[tick], wall_ns=NOW_NS)) == refused
+
+
+def test_the_limits_are_those_given():
+    machine = sequencer(limits=Limits(maximum_age_ns=10))
+    stale = price(1.0, sequence=1, time_ns=NOW_NS - 11)
+    assert reasons(machine.step(entry="1-0", ticks=[stale], wall_ns=0)) == [Rejection.STALE]
+
+
+@pytest.mark.parametrize("second", [5, 4, 0, -1])
+def test_an_old_sequence_is_refused_within_and_across_entries(second):
+    machine = sequencer()
+    both = [price(100.0, sequence=5), price(1.0, sequence=second)]
+    step = machine.step(entry="1-0", ticks=both, wall_ns=0)
+    assert reasons(step) == [Rejection.OLD_SEQUENCE]
+    assert [change.value for change in step.frame.changes] == [100.0]
+    again = machine.step(entry="2-0", ticks=[price(1.0, sequence=second)], wall_ns=0)
+    assert reasons(again) == [Rejection.OLD_SEQUENCE]
+    assert again.frame is None
+
+
+def test_sources_kinds_and_instruments_count_for_themselves():
+    ticks = [
+        price(100.0, sequence=5),
+        price(101.0, sequence=5, source="other"),
+        price(102.0, sequence=5, kind=TickKind.MARK),
+        price(3.0, sequence=5, instrument="ETH-USDT"),
+    ]
+    step = sequencer().step(entry="1-0", ticks=ticks, wall_ns=0)
+    assert not step.rejected
+    assert {(c.kind.value, c.instrument): (c.value, c.sources) for c in step.frame.changes} == {
+        ("price", "BTC-USDT"): (100.5, 2),
+        ("mark", "BTC-USDT"): (102.0, 1),
+        ("price", "ETH-USDT"): (3.0, 1),
+    }
+
+
+def test_a_refused_tick_neither_votes_nor_moves_the_clock():
+    machine = sequencer()
+    bad = price(-1.0, sequence=9, time_ns=NOW_NS + 50 * SECOND)
+    unknown = price(1.0, sequence=9, instrument="NOBODY-KNOWS", time_ns=NOW_NS + 50 * SECOND)
+    step = machine.step(entry="1-0", ticks=[bad, unknown], wall_ns=0)
+    assert (step.frame, step.quotes, machine.time_ns, machine.sequence) == (None, [], NOW_NS, 0)
+    assert reasons(step) == [Rejection.NOT_POSITIVE, Rejection.UNKNOWN_INSTRUMENT]
+    good = machine.step(entry="2-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
+    assert good.frame.changes[0].value == 100.0
+
+
+def test_a_heartbeat_carries_time_alone():
+    machine = sequencer()
+    machine.step(entry="1-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
+    step = machine.step(entry="2-0", ticks=[heartbeat(time_ns=NOW_NS + SECOND)], wall_ns=0)
+    assert (step.frame.changes, step.frame.time_ns, step.frame.sequence) == ((), NOW_NS + SECOND, 2)
+    assert step.quotes == []
+
+
+def test_the_oracles_own_heartbeat_follows_the_wall():
+    frame = sequencer(clock=ClockMode.LIVE).heartbeat(wall_ns=NOW_NS + SECOND)
+    assert (frame.time_ns, frame.changes, frame.entry, frame.sequence) == (NOW_NS + SECOND, (), "", 1)
