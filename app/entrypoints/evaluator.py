@@ -25,6 +25,7 @@ async def run(
 ) -> None:
     """Until `stop`; shards are then released at a checkpoint, for others to go on at once."""
     role = _Role(leases, open_lane, stop)
+    _log.info("evaluator_started")
     while not stop.is_set():
         try:
             await role.turn()

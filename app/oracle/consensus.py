@@ -34,9 +34,22 @@ def consensus(
 ) -> Change:
     """From every source's last quote; those older than `maximum_age_ns` by the market clock do not vote.
 
-    The caller has just accepted one of the quotes, so at least that one is fresh.
+    One entry may carry the clock past its own first ticks. Where no quote is fresh then, the newest one
+    stands, and its quality says that it is stale.
     """
-    fresh = [quote for quote in quotes if now_ns - quote.time_ns <= maximum_age_ns]
+    known = list(quotes)
+    fresh = [quote for quote in known if now_ns - quote.time_ns <= maximum_age_ns]
+    if not fresh:
+        newest = max(known, key=lambda quote: (quote.time_ns, quote.source))
+        return Change(
+            kind=kind,
+            instrument=instrument,
+            value=newest.value,
+            confidence=newest.confidence,
+            sources=0,
+            quality=Quality.STALE,
+            time_ns=newest.time_ns,
+        )
     value, confidence = aggregate([q.value for q in fresh], [q.confidence for q in fresh])
     uncertain = kind in _PRICES and confidence > UNCERTAIN_FRACTION * value
     return Change(

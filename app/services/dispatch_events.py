@@ -42,16 +42,19 @@ class EventDispatcher:
 
     async def run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._follow()), tasks.create_task(self._sweep_for_ever())]
+            running = [tasks.create_task(self._follow(stop)), tasks.create_task(self._sweep_until(stop))]
             await stop.wait()
             for task in running:
                 task.cancel()
 
-    async def _follow(self) -> None:
-        """The stream, from its end: what came before is the sweep's."""
+    async def _follow(self, stop: asyncio.Event) -> None:
+        """The stream, from its end: what came before is the sweep's.
+
+        `stop` is looked at as well: a cancellation that meets a connection being made can get lost in it.
+        """
         cursor = "0-0"
         started = False
-        while True:
+        while not stop.is_set():
             try:
                 if not started:
                     cursor = await self._feed.tail()
@@ -67,8 +70,8 @@ class EventDispatcher:
                 started = False  # a stream that went back would never reach the old cursor
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _sweep_for_ever(self) -> None:
-        while True:
+    async def _sweep_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
             try:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - the outermost loop: the next sweep finds the same events

@@ -17,14 +17,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.adapters.embedded import create_database, drop_database
-from app.adapters.postgres.addresses import sqlalchemy_address
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
 from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.execution_store import PostgresExecutionStore
+from app.adapters.postgres.management import management_engine
 from app.adapters.postgres.management_adjustments import AdjustmentRows
 from app.adapters.postgres.management_fills import FillRows
 from app.adapters.postgres.management_keys import KeyRows
@@ -128,7 +127,7 @@ async def pool(busy_url, plans):
 def sqlalchemy_connection(busy_url, plans):
     @asynccontextmanager
     async def connect():
-        engine = create_async_engine(sqlalchemy_address(busy_url))
+        engine = management_engine(busy_url)
 
         @event.listens_for(engine.sync_engine, "before_cursor_execute")
         def listen(_connection, _cursor, statement, parameters, _context, _many):

@@ -202,7 +202,7 @@ def test_a_bad_row_is_named_before_anything_is_handed_out(tmp_path, text, compla
     "content",
     [
         b"\x1f\x8b\x08\x00 no gzip",
-        gzip.compress(b"time,open\n" * 500)[:40],
+        gzip.compress(b"time,open\n" * 500, mtime=0)[:40],
         b"PAR1 no parquet",
         b"\xff\xfe\x00",
     ],
