@@ -1,0 +1,154 @@
+"""FAULTS 21: what is changed while the market moves is decided on as it is, never as it was.
+
+Oracle and lane run in this process, on real Redis and PostgreSQL, wired as bootstrap wires the roles.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from decimal import Decimal
+
+import pytest
+
+from app.bootstrap import stack
+from app.domain.market import Tick, TickKind
+from app.domain.policies import LiquidationGuard
+from app.services.documents import PositionDocument, SnapshotDocument
+from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
+from app.services.replace_positions import replace_positions
+from app.settings import Settings
+from tests import factories
+from tests.factories import BTC_PERP, BTC_SPOT
+from tests.waiting import eventually
+
+BEGIN_NS = 1_709_251_200_000_000_000
+CALM, CRASH = 60_000.0, 44_000.0
+GUARD = LiquidationGuard(name="stay alive", trigger=Decimal("0.05"), restore=Decimal("0.03"))
+COMMITS_THAT_WAIT = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH held AS MATERIALIZED%'
+"""
+DECISIONS = """
+SELECT portfolio_revision, policy_version, generation, sequence, outcome
+FROM decisions WHERE portfolio_id = $1 ORDER BY sequence, portfolio_revision
+"""
+
+
+class Running:
+    """One portfolio: long 1 BTC from 60,000 on 20,000 USDT, guarded at a margin ratio of 0.05."""
+
+    def __init__(self, *, ticks, units, pool, portfolio):
+        self.units = units
+        self.pool = pool
+        self.portfolio = portfolio
+        self.tenant = portfolio.tenant_id
+        self.policy = portfolio.policies[0].id
+        self._ticks = ticks
+        self._sequence = 0
+
+    async def price(self, value: float) -> None:
+        """Published; nobody is waited for."""
+        self._sequence += 1
+        time_ns = BEGIN_NS + self._sequence * 1_000_000_000
+        ticks = [
+            Tick(TickKind.PRICE, "test", instrument.id, self._sequence, time_ns, value, 1.0)
+            for instrument in (BTC_PERP, BTC_SPOT)
+        ]
+        await self._ticks.publish(ticks)
+
+    async def hold(self, unit, quantity: str):
+        """What the owner says the account holds now."""
+        position = PositionDocument(instrument=BTC_PERP.id, quantity=quantity, entry_price="60000")
+        document = SnapshotDocument(account="main", positions=(position,))
+        await replace_positions(unit, self.tenant, self.portfolio.id, document, time_ns=0)
+
+    async def decisions(self):
+        return await self.pool.fetch(DECISIONS, self.portfolio.id)
+
+    async def revision_evaluated(self) -> int | None:
+        """None while the present one has not been."""
+        query = "SELECT CASE WHEN NOT unevaluated THEN revision END FROM portfolios WHERE id = $1"
+        return await self.pool.fetchval(query, self.portfolio.id)
+
+    async def come_to(self, sequence: int) -> None:
+        """The shard has committed this frame."""
+        query = "SELECT s.sequence >= $2 FROM shards s JOIN portfolios p USING (shard) WHERE p.id = $1"
+        await eventually(lambda: self.pool.fetchval(query, self.portfolio.id, sequence))
+
+
+@pytest.fixture
+async def running(engine, asyncpg_pool, database_url, redis_url):
+    await factories.create_market(engine)
+    tenant = await factories.create_tenant(engine)
+    portfolio = await factories.create_portfolio(engine, tenant, policies=[GUARD])
+    settings = Settings(database_url=database_url, redis_url=redis_url, clock="replay", instance="test")
+    stop = asyncio.Event()
+    async with AsyncExitStack() as resources:
+        connected = await resources.enter_async_context(stack(settings))
+        oracle = await connected.oracle()
+        lane = (await connected.lanes())(await (await connected.shard_leases()).claim([]))
+        ticks, units = await connected.ticks(), await connected.units()
+        tasks = [asyncio.create_task(oracle.run(stop)), asyncio.create_task(lane.run(stop))]
+        try:
+            yield Running(ticks=ticks, units=units, pool=asyncpg_pool, portfolio=portfolio)
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)
+
+
+async def test_f21_changed_between_two_ticks_it_is_decided_on_at_once(running):
+    """No further tick is needed: the last frame is decided again for the new revision."""
+    await running.price(CALM)
+    await running.come_to(1)
+    assert await running.decisions() == []
+    async with running.units() as unit:
+        await running.hold(unit, "10")  # 3,000 of margin on 20,000: beyond the trigger
+    (decision,) = await eventually(running.decisions)
+    assert (decision["portfolio_revision"], decision["generation"], decision["sequence"]) == (2, 1, 1)
+    assert decision["outcome"] == "acted"
+
+
+async def test_f21_a_decision_on_holdings_that_changed_meanwhile_does_not_land(running):
+    await running.price(CALM)
+    await running.come_to(1)
+    async with running.units() as unit:
+        await unit.portfolios.lock(running.tenant, running.portfolio.id)
+        await running.price(CRASH)
+        await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
+        await running.hold(unit, "1.1")
+    (decision,) = await eventually(running.decisions)
+    assert (decision["portfolio_revision"], decision["sequence"]) == (2, 2)
+    assert decision["outcome"] == "acted"
+    await running.come_to(2)
+    assert len(await running.decisions()) == 1
+
+
+async def edit(unit, running):
+    edited = GUARD.model_copy(update={"restore": Decimal("0.02")})
+    named = {"expected_version": 1, "time_ns": 0}
+    await replace_policy(unit, running.tenant, running.policy, edited, **named)
+
+
+async def pause(unit, running):
+    named = {"enabled": False, "expected_version": 1, "time_ns": 0}
+    await set_policy_enabled(unit, running.tenant, running.policy, **named)
+
+
+async def delete(unit, running):
+    await delete_policy(unit, running.tenant, running.policy, expected_version=1, time_ns=0)
+
+
+@pytest.mark.parametrize(("change", "versions"), [(edit, [2]), (pause, []), (delete, [])])
+async def test_f21_a_policy_changed_while_its_tick_is_in_flight(running, change, versions):
+    """Edited, its next version decides on that very frame; paused or deleted, none does."""
+    await running.price(CALM)
+    await running.come_to(1)
+    async with running.units() as unit:
+        await unit.portfolios.lock(running.tenant, running.portfolio.id)
+        await running.price(CRASH)
+        await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
+        await change(unit, running)
+    assert await eventually(running.revision_evaluated) == 2
+    await running.come_to(2)
+    decisions = await running.decisions()
+    assert [d["policy_version"] for d in decisions] == versions
+    assert all((d["portfolio_revision"], d["sequence"]) == (2, 2) for d in decisions)
