@@ -5,8 +5,10 @@ The evaluator is also killed while its commit waits in the database, and that co
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import pairwise
 
 import asyncpg
 import pytest
@@ -29,8 +31,9 @@ WAITING = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH held AS MATERIALIZED%'
 """
+CLAIMED = "SELECT min(epoch) > $1 FROM shards"
 
-Disturbance = Callable[["Roles", asyncpg.Pool], Awaitable[None]]
+Disturbance = Callable[["Roles", asyncpg.Pool, asyncio.Event], Coroutine[None, None, None]]
 
 
 class Roles:
@@ -38,6 +41,7 @@ class Roles:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self.killed_epoch = 0  # of the evaluator: its successor claims the shards under the next one
 
     def all_run(self) -> bool:
         running = self._supervisor.processes
@@ -55,18 +59,23 @@ class Roles:
 
 
 def kill(name: str) -> Disturbance:
-    async def kill_it(roles: Roles, pool: asyncpg.Pool) -> None:
+    async def kill_it(roles: Roles, pool: asyncpg.Pool, begun: asyncio.Event) -> None:
+        begun.set()
         await roles.kill(name)
+        if name == "evaluator":
+            roles.killed_epoch += 1
 
     return kill_it
 
 
-async def kill_in_commit(roles: Roles, pool: asyncpg.Pool) -> None:
+async def kill_in_commit(roles: Roles, pool: asyncpg.Pool, begun: asyncio.Event) -> None:
     """The evaluator's statement waits; its process ends, then its backend, before the lock is released."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM shards FOR UPDATE")
+        begun.set()
         backends = await eventually(lambda: pool.fetch(WAITING), timeout=20, what="a commit that waits")
         await roles.kill("evaluator")
+        roles.killed_epoch += 1
         for backend in backends:
             await pool.fetchval("SELECT pg_terminate_backend($1, 5000)", backend["pid"])
         assert not await pool.fetch(WAITING)
@@ -105,22 +114,17 @@ def run_storm(postgres_server, redis_url, tmp_path, monkeypatch):
                 async with (await connected.units())() as unit:
                     await load_scenario(unit, "storm", scenario)
                 async with running_roles(settings, log) as roles:
-                    disturbing: list[asyncio.Task[None]] = []
-                    one_at_a_time = asyncio.Lock()
-
-                    async def disturb(disturbance: Disturbance) -> None:
-                        async with one_at_a_time:
-                            await disturbance(roles, pool)
-
-                    def published(count: int) -> None:
-                        # The entry before is worked off, the next one goes out while the disturbance lasts.
-                        if disturbance := disturbances.get(count):
-                            disturbing.append(asyncio.create_task(disturb(disturbance)))
-
                     lockstep = await connected.lockstep()
-                    await lockstep.run(read_ticks(file, instrument=INSTRUMENT), published=published)
-                    await asyncio.gather(*disturbing)
-                assert len(disturbing) == len(disturbances)
+                    entries = list(read_ticks(file, instrument=INSTRUMENT))
+                    for begin, end in pairwise([0, *disturbances, len(entries)]):
+                        disturbing: list[asyncio.Task[None]] = []
+                        if begin in disturbances:
+                            await eventually(partial(pool.fetchval, CLAIMED, roles.killed_epoch), timeout=20)
+                            begun = asyncio.Event()
+                            disturbance = disturbances[begin](roles, pool, begun)
+                            disturbing.append(asyncio.create_task(disturbance))
+                            await asyncio.wait_for(begun.wait(), 20)
+                        await asyncio.gather(lockstep.run(entries[begin:end]), *disturbing)
                 lines = [line async for line in PostgresExports(pool).lines()]
         await drop_database(postgres_server, url.rpartition("/")[2])
         return lines
