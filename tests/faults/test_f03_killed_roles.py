@@ -141,12 +141,3 @@ async def test_f03_killed_anywhere_it_ends_the_same(run_storm):
     )
     assert sum('"kind": "adjustment"' in line for line in undisturbed) > 10
     assert disturbed == undisturbed
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("role", ["executor", "evaluator", "oracle", "evaluator in its commit"])
-async def test_f03_killed_twenty_times_it_ends_the_same(run_storm, role):
-    undisturbed = await run_storm("calm", 30, {})
-    disturbance = kill_in_commit if role == "evaluator in its commit" else kill(role)
-    disturbed = await run_storm("killed", 30, dict.fromkeys(range(10, 110, 5), disturbance))
-    assert disturbed == undisturbed
