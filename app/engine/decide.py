@@ -71,6 +71,9 @@ def _pass(book: Book, block: FrameBlock, turns: Mapping[PortfolioId, Turn], todo
         if owner in again or not (pair in fired or pair in broken or turn.has_business(k)):
             continue
         sighting = Sighting(views[pair], block.frames[k], k, pair, figures, triggers, broken.get(pair, []))
-        if turn.take(sighting):
-            again[owner] = [later for later in todo[owner] if later >= k]
+        changed = turn.take(sighting)
+        wakes = turn.frames_to_wake(k)
+        if changed or wakes - set(todo[owner]):
+            first = k if changed else k + 1
+            again[owner] = sorted({later for later in todo[owner] if later >= first} | wakes)
     return again

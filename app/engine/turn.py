@@ -78,6 +78,7 @@ class Turn:
         self._portfolio = book.portfolio(portfolio_id)
         self._done_at: tuple[int, set[PolicyId]] = (-1, set())
         self.verdict = Verdict(before=self._portfolio, after=self._portfolio)
+        self._wakes_ns: list[int] = []
 
     def has_business(self, k: int) -> bool:
         """Something to do though nothing fires: an expiry is due, or a suppression may have ended."""
@@ -86,6 +87,16 @@ class Turn:
             work.state in AWAITING_STATES and work.expires_at_ns <= time_ns
             for work in self._portfolio.in_flight
         ) or any(self._memory(stored.id).suppressed is not None for stored in self._portfolio.policies)
+
+    def frames_to_wake(self, k: int) -> set[int]:
+        """Later frames at which what was just done ends: an expiry, a cooldown. Asked for once."""
+        wakes, self._wakes_ns = self._wakes_ns, []
+        frames = self._block.frames
+        found = (
+            next((later for later in range(k + 1, len(frames)) if frames[later].time_ns >= time_ns), None)
+            for time_ns in wakes
+        )
+        return {later for later in found if later is not None}
 
     def take(self, sighting: Sighting) -> bool:
         """Deals with one frame. True when figures changed, so that this frame must be looked at again."""
@@ -208,6 +219,9 @@ class Turn:
                 suppressed_since=frame.sequence,
             ),
         )
+        self._wakes_ns.append(self._memory(stored.id).cooldown_until_ns)
+        if not automatic:
+            self._wakes_ns.append(adjustment.expires_at_ns)
         work = InFlight(adjustment.id, stored.id, adjustment.state, adjustment.expires_at_ns, legs)
         self._adopt(
             replace(self._portfolio, in_flight=(*self._portfolio.in_flight, work)), figures_change=automatic
@@ -219,6 +233,8 @@ class Turn:
         memory = self._memory(fired.stored.id)
         if memory.suppressed is reason:
             return
+        if reason is Reason.COOLDOWN:
+            self._wakes_ns.append(memory.cooldown_until_ns)
         self.verdict.decisions.append(self._decision(fired, reason, sighting))
         since = sighting.frame.sequence
         self._remember(
@@ -327,7 +343,7 @@ class Turn:
             self.verdict.fills += fills
             equity = float(sighting.figures.equities[at])
             self.verdict.events.append(liquidated_event(account, fills, equity, portfolio, frame))
-        self._adopt(replace(portfolio, revision=self.verdict.before.revision + 1), figures_change=True)
+        self._adopt(replace(portfolio, revision=self._portfolio.revision + 1), figures_change=True)
         self.verdict.after = self._portfolio
 
     def _memory(self, policy_id: PolicyId) -> PolicyMemory:

@@ -169,6 +169,7 @@ BAD_PACKED = [
     (packed(time_ns=-(1 << 63)), Rejection.OUT_OF_RANGE),
     (packed(instrument="NOBODY-KNOWS"), Rejection.UNKNOWN_INSTRUMENT),
     (packed(instrument="B" * 65), Rejection.MALFORMED),
+    (["packed", packed(source="~")[1].replace(b"\xa1~", b"\xa1\xff")], Rejection.MALFORMED),
     (packed(kind="rumour"), Rejection.MALFORMED),
     (packed(value="50000"), Rejection.MALFORMED),
     (packed(value=None), Rejection.MALFORMED),

@@ -24,6 +24,8 @@ MAXIMUM_PAYLOAD = 512
 _ticks = msgspec.msgpack.Decoder(list[Tick])
 _raw_ticks = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _tick = msgspec.msgpack.Decoder(Tick)
+# What msgspec raises for bytes that are no ticks: names that are not UTF-8 come as Python's own error.
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.msgpack.Encoder()
 _KINDS = {kind.value.encode(): kind for kind in TickKind}
 _REQUIRED = frozenset({b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value"})
@@ -141,7 +143,7 @@ def _number(raw: bytes, what: str) -> float:
 def _decode_packed(entry_id: str, packed: bytes) -> TickEntry:
     try:
         return _checked_names(TickEntry(entry_id, _ticks.decode(packed)))
-    except (msgspec.DecodeError, RecursionError):
+    except _UNDECODABLE:
         return _decode_one_by_one(entry_id, packed)
 
 
@@ -157,7 +159,7 @@ def _decode_one_by_one(entry_id: str, packed: bytes) -> TickEntry:
     entry = TickEntry(entry_id, [])
     try:
         raws: Iterable[msgspec.Raw] = _raw_ticks.decode(packed)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         refusal = InvalidTick(Rejection.MALFORMED, f"not a msgpack array of ticks: {error}")
         entry.rejected.append(rejected_tick(entry_id, refusal, packed))
         return entry
@@ -165,7 +167,7 @@ def _decode_one_by_one(entry_id: str, packed: bytes) -> TickEntry:
         payload = bytes(raw)
         try:
             entry.ticks += _checked_names(TickEntry(entry_id, [_tick.decode(payload)])).ticks
-        except (msgspec.DecodeError, RecursionError) as error:
+        except _UNDECODABLE as error:
             refusal = InvalidTick(Rejection.MALFORMED, str(error))
             entry.rejected.append(rejected_tick(entry_id, refusal, payload))
     return entry
