@@ -151,4 +151,7 @@ class FrameBlock:
         return Quality(int(self.price_qualities[k, rows].max())) if len(rows) else Quality.VALID
 
     def oldest_age_ns(self, k: int, rows: IntArray) -> int:
-        return int(self.frames[k].time_ns - self.price_times[k, rows].min()) if len(rows) else 0
+        """Of the prices that are known: one that is not has made every figure unknown that needs it."""
+        known = self.price_times[k, rows]
+        known = known[known > 0]
+        return int(self.frames[k].time_ns - known.min()) if len(known) else 0

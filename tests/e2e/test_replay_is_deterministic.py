@@ -54,7 +54,7 @@ def test_the_storm_keeps_both_policies_busy(replays):
     """Otherwise equal exports would say little."""
     outcome, export = replays["once"]
     assert outcome["entries"] == 4 * BARS
-    kinds = Counter(json.loads(line)["kind"] for line in export.splitlines())
+    kinds = Counter(json.loads(line)["record"] for line in export.splitlines())
     books = outcome["portfolios"].values()
     assert sum(book["executed"] for book in books) == kinds["adjustment"] > 50
     assert sum(book["fills"] for book in books) > 50

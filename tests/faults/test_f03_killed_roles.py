@@ -139,5 +139,5 @@ async def test_f03_killed_anywhere_it_ends_the_same(run_storm):
         20,
         {10: kill("executor"), 25: kill("evaluator"), 40: kill("oracle"), 55: kill_in_commit},
     )
-    assert sum('"kind": "adjustment"' in line for line in undisturbed) > 10
+    assert sum('"record": "adjustment"' in line for line in undisturbed) > 10
     assert disturbed == undisturbed

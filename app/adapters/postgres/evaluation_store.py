@@ -23,7 +23,7 @@ from app.ports.evaluation import Commit, Committed, Loaded
 _COMMIT = """
 WITH held AS MATERIALIZED (
     SELECT s.shard FROM shards s JOIN unnest($1::int[], $2::bigint[]) AS h(shard, epoch) USING (shard)
-    WHERE s.epoch = h.epoch ORDER BY s.shard FOR UPDATE OF s
+    WHERE s.epoch = h.epoch ORDER BY s.shard FOR NO KEY UPDATE OF s
 ), wanted AS (
     SELECT * FROM unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::int[])
         AS w(id, revision, next_revision, events)
@@ -31,7 +31,7 @@ WITH held AS MATERIALIZED (
     SELECT p.id, p.tenant_id, w.next_revision, w.events
     FROM portfolios p JOIN wanted w ON w.id = p.id AND w.revision = p.revision
     WHERE p.shard IN (SELECT shard FROM held) AND p.deleted_at IS NULL
-    ORDER BY p.id FOR UPDATE OF p
+    ORDER BY p.id FOR NO KEY UPDATE OF p
 ), numbered AS (
     UPDATE portfolios p
     SET event_sequence = p.event_sequence + l.events,

@@ -13,7 +13,7 @@ _TAKE_SEQUENCES = """
 WITH wanted AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS w(id, events)
 ), locked AS (
-    SELECT p.id, w.events FROM portfolios p JOIN wanted w USING (id) ORDER BY p.id FOR UPDATE OF p
+    SELECT p.id, w.events FROM portfolios p JOIN wanted w USING (id) ORDER BY p.id FOR NO KEY UPDATE OF p
 )
 UPDATE portfolios p SET event_sequence = p.event_sequence + l.events
 FROM locked l WHERE p.id = l.id

@@ -73,7 +73,7 @@ class PostgresExports:
         ):
             for kind, query in _TABLES.items():
                 wrapped = (
-                    f"SELECT jsonb_build_object('kind', '{kind}') || to_jsonb(r) AS line "  # noqa: S608 - constants above
+                    f"SELECT jsonb_build_object('record', '{kind}') || to_jsonb(r) AS line "  # noqa: S608 - constants above
                     f"FROM ({query}) AS r"
                 )
                 async for row in connection.cursor(wrapped):

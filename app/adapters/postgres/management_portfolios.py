@@ -82,7 +82,7 @@ class PortfolioRows:
             portfolios.c.tenant_id == tenant_id,
             portfolios.c.deleted_at.is_(None),
         )
-        if await self._connection.scalar(query.with_for_update() if lock else query) is None:
+        if await self._connection.scalar(query.with_for_update(key_share=True) if lock else query) is None:
             raise NotFound("portfolio", portfolio_id)
         found = await load_portfolios(self._raw, [portfolio_id])
         if not found:
@@ -116,7 +116,7 @@ class PortfolioRows:
             select(portfolios.c.id)
             .where(portfolios.c.id.in_(select(users.c.portfolio_id)), portfolios.c.deleted_at.is_(None))
             .order_by(portfolios.c.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         for portfolio_id in locked.all():
             await self.touch(PortfolioId(portfolio_id))
