@@ -18,7 +18,3 @@ def to_ns(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone has no place here")
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-
-
-def ns_of(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1) * 1000

@@ -11,6 +11,7 @@ from app.engine.book import Book
 from app.engine.market_view import FrameBlock, MarketView
 from app.engine.metrics import Pairs, observe
 from app.engine.universe import Universe
+from app.engine.verdicts import worst_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
     )
     equity = sum(account.equity for account in accounts)
     gross = sum(each.gross_delta_notional for each in underlyings)
-    worst = _worst([account.margin_ratio for account in accounts])
+    worst = worst_ratio([account.margin_ratio for account in accounts])
     return RiskReport(
         position=market.position,
         time_ns=market.time_ns,
@@ -108,11 +109,6 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
         accounts=accounts,
         underlyings=underlyings,
     )
-
-
-def _worst(ratios: list[float]) -> float:
-    """One that is unknown makes the whole unknown: it may be the worst."""
-    return next((ratio for ratio in ratios if ratio != ratio), max(ratios, default=0.0))  # noqa: PLR0124 - NaN
 
 
 def _inverse(ratio: float) -> float:

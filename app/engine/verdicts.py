@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
 
 from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import (
@@ -51,16 +52,20 @@ class Verdict:
         return bool(self.decisions or self.events)
 
 
+def worst_ratio(ratios: Sequence[float]) -> float:
+    """One that is unknown makes the whole unknown: it may be the worst."""
+    return next((ratio for ratio in ratios if isnan(ratio)), max(ratios, default=0.0))
+
+
 def metric_texts(view: View, figures: Figures, pair: int) -> dict[str, str]:
     """The figures of a pair under their registered names; margin metrics show the worst account."""
     accounts, exposures = figures.account_slice(pair), figures.exposure_slice(pair)
     equity = float(sum(figures.equities[accounts].tolist()))
     gross = float(sum(figures.gross_notionals[exposures].tolist()))
     ratios = figures.margin_ratios[accounts].tolist()
-    worst = next((r for r in ratios if r != r), max(ratios, default=0.0))  # noqa: PLR0124 - NaN first: unknown
     texts = {
         MetricName.EQUITY: metric_text(equity),
-        MetricName.MARGIN_RATIO: metric_text(worst),
+        MetricName.MARGIN_RATIO: metric_text(worst_ratio(ratios)),
         MetricName.LEVERAGE: metric_text(gross / equity if equity > 0.0 else float("inf")),
     }
     named = {name.value: text for name, text in texts.items()}

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.adapters.postgres.addresses import sqlalchemy_address
-from app.adapters.postgres.event_rows import append_events, encode_event
+from app.adapters.postgres.event_rows import append_events
 from app.adapters.postgres.management_adjustments import AdjustmentRows
 from app.adapters.postgres.management_fills import FillRows
 from app.adapters.postgres.management_idempotency import IdempotencyRows
@@ -24,7 +24,7 @@ from app.adapters.postgres.management_keys import KeyRows
 from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.management_portfolios import PortfolioRows
 from app.adapters.postgres.management_webhooks import WebhookRows
-from app.adapters.redis_streams.events import StreamedEvent
+from app.adapters.redis_streams.events import StreamedEvent, streamed_event
 from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import Adjustment
 from app.domain.errors import Unavailable
@@ -113,10 +113,7 @@ class PostgresUnitsOfWork:
 
     async def _announce(self, unit: PostgresUnitOfWork) -> None:
         """Best effort: the courier sweeps events not dispatched, the evaluator sweeps revisions."""
-        streamed = [
-            StreamedEvent(e.tenant_id, e.portfolio_id, e.sequence, e.type.value, encode_event(e))
-            for e in unit.events
-        ]
+        streamed = [streamed_event(e) for e in unit.events]
         try:
             async with asyncio.timeout(ANNOUNCE_SECONDS):
                 if streamed:

@@ -11,8 +11,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.adapters.postgres.event_rows import encode_event
-from app.adapters.redis_streams.events import EventStream, StreamedEvent
+from app.adapters.redis_streams.events import EventStream, streamed_event
 from app.adapters.redis_streams.hints import hint
 from app.domain.events import Event
 from app.domain.identifiers import PortfolioId
@@ -28,10 +27,7 @@ class RedisAnnouncer:
         self._stream = EventStream(redis)
 
     async def announce(self, events: Sequence[Event], changed: Collection[PortfolioId]) -> None:
-        streamed = [
-            StreamedEvent(e.tenant_id, e.portfolio_id, e.sequence, e.type.value, encode_event(e))
-            for e in events
-        ]
+        streamed = [streamed_event(e) for e in events]
         try:
             async with asyncio.timeout(ANNOUNCE_SECONDS):
                 await self._stream.publish(streamed)
