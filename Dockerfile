@@ -9,13 +9,18 @@ COPY pyproject.toml README.md ./
 COPY app app
 COPY migrations migrations
 RUN ["/opt/ballast/bin/pip", "install", "--no-cache-dir", "--no-deps", "--no-build-isolation", "."]
+ENV NUMBA_CACHE_DIR=/var/cache/ballast
+RUN ["/opt/ballast/bin/ballast", "compile"]
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/ballast /opt/ballast
+# The compiled loops; one that was compiled for another processor is replaced here at the first start.
+COPY --from=build --chown=10001:10001 /var/cache/ballast /var/cache/ballast
 ENV PATH=/opt/ballast/bin:$PATH \
+    NUMBA_CACHE_DIR=/var/cache/ballast \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
-# By number, so that an orchestrator can tell that it is not root; owns nothing, writes nowhere.
+# By number, so that an orchestrator can tell that it is not root; it writes nowhere but into that cache.
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

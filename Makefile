@@ -60,6 +60,7 @@ $(RUNTIME): requirements/runtime.txt pyproject.toml | $(PY)
 	@echo "Installing what Ballast runs on into $(VENV) (once; a minute or two)"
 	@$(INSTALL) --require-hashes -r requirements/runtime.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BALLAST) compile
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)

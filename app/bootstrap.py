@@ -26,7 +26,6 @@ from app.adapters.postgres.markets import Quiescence, ensure_market
 from app.adapters.postgres.migrate import upgrade
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect, refuse_evicting
-from app.adapters.redis_streams.event_feed import EventFeed
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
 from app.adapters.redis_streams.market_clock import RedisMarketClock
@@ -36,6 +35,7 @@ from app.adapters.redis_streams.market_reader import read_clock, read_consensus,
 from app.adapters.redis_streams.progress import RedisProgress
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
 from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.wire import Wire
 from app.adapters.venues.paper import PaperVenue
 from app.adapters.wall_clock import SystemClock
 from app.adapters.webhooks.addresses import parse_networks
@@ -65,7 +65,7 @@ class ApiParts:
 
 @dataclass(frozen=True, slots=True)
 class CourierParts:
-    feed: EventFeed
+    feed: EventStream
     outbox: PostgresOutbox
     queue: PostgresDeliveryQueue
     sender: HttpWebhookSender
@@ -86,6 +86,12 @@ class Stack:
 
     async def redis(self) -> "Redis":
         return await self._resources.enter_async_context(connect(self._redis_url))
+
+    async def wire(self) -> Wire:
+        return await self._resources.enter_async_context(Wire(self._redis_url))
+
+    async def events(self) -> EventStream:
+        return EventStream(reading=await self.wire(), writing=await self.wire())
 
     async def pool(self, *, connections: int = 8) -> Any:
         """Generic plans: the hot statements never change, and planning them costs more than running them."""
@@ -122,13 +128,13 @@ class Stack:
 
     async def lanes(self) -> Callable[[Sequence[ShardGrant]], Lane]:
         pool = await self.pool()
-        redis = await self.redis()
-        await refuse_evicting(redis)
+        await refuse_evicting(await self.redis())
+        writing = await self.wire()
 
         def open_lane(grants: Sequence[ShardGrant]) -> Lane:
             return Lane(
                 store=PostgresEvaluationStore(pool),
-                feed=RedisMarketFeed(redis),
+                feed=RedisMarketFeed(reading=Wire(self._redis_url), writing=writing),
                 clock=SystemClock(),
                 grants=grants,
             )
@@ -143,25 +149,22 @@ class Stack:
         work = ExecuteAdjustments(
             store=store,
             venues={"paper": PaperVenue()},
-            announcer=RedisAnnouncer(redis),
+            announcer=RedisAnnouncer(await self.wire()),
             clock=RedisMarketClock(redis),
         )
-        return work, QueueWakeups(EventFeed(redis))
+        return work, QueueWakeups(await self.wire())
 
     async def courier(self) -> CourierParts:
         pool = await self.pool()
         networks = parse_networks(self.settings.webhook_allowed_networks)
         sender = await self._resources.enter_async_context(HttpWebhookSender(allowed_networks=networks))
-        return CourierParts(
-            EventFeed(await self.redis()), PostgresOutbox(pool), PostgresDeliveryQueue(pool), sender
-        )
+        return CourierParts(await self.events(), PostgresOutbox(pool), PostgresDeliveryQueue(pool), sender)
 
     async def units(self) -> PostgresUnitsOfWork:
         engine = management_engine(self._database_url)
         self._resources.push_async_callback(engine.dispose)
-        redis = await self.redis()
-        stream = EventStream(redis)
-        return PostgresUnitsOfWork(engine, publish=stream.publish, hint=lambda ids: hint(redis, ids))
+        wire, stream = await self.wire(), await self.events()
+        return PostgresUnitsOfWork(engine, publish=stream.publish, hint=lambda ids: hint(wire, ids))
 
     async def api(self) -> ApiParts:
         units, redis, pool = await self.units(), await self.redis(), await self.pool()
@@ -175,9 +178,7 @@ class Stack:
             async with units() as unit:
                 return await authenticate(unit, token)
 
-        hub = Hub(
-            feed=EventFeed(await self.redis()), history=PostgresEventLog(pool), market_time=market.time_ns
-        )
+        hub = Hub(feed=await self.events(), history=PostgresEventLog(pool), market_time=market.time_ns)
         checks = {"postgres": lambda: pool.fetchval("SELECT 1"), "redis": redis.ping}
         return ApiParts(units, market, checks, hub, caller_of)
 

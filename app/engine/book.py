@@ -1,95 +1,120 @@
 """The book of a shard as columns: positions, balances, accounts, exposures and triggers.
 
-A portfolio stands in the book as one view, a contiguous block in every table in stored order; a changed
-portfolio is appended anew and its old block is dead until compaction. What is in flight counts as if done;
-while something is, a second view holds what really stands, and only that one can be liquidated.
+A portfolio has a slot for as long as it is known, and stands in the book as one view: a contiguous block in
+every table, in stored order. A changed portfolio is appended anew and its old block is dead until compaction.
+What is in flight counts as if done; while something is, a second view holds what really stands, and only that
+one can be liquidated.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.domain.adjustments import IN_FLIGHT_STATES
-from app.domain.identifiers import Asset, InstrumentId, PortfolioId
-from app.domain.policies import DeltaNeutral, LiquidationGuard
-from app.domain.portfolios import Account, Portfolio
+from app.domain.adjustments import AWAITING_STATES, IN_FLIGHT_STATES
+from app.domain.identifiers import Asset, PortfolioId
+from app.domain.portfolios import Portfolio
 from app.engine.columns import Columns
 from app.engine.fills import apply_legs_as_if_done
-from app.engine.universe import Conversion, Universe
-from app.quant.arrays import IntArray
+from app.engine.universe import Universe
+from app.engine.view_rows import (
+    AccountColumns,
+    BalanceColumns,
+    ExposureColumns,
+    PositionColumns,
+    TriggerColumns,
+    ViewRows,
+)
+from app.quant.arrays import BoolArray, IntArray
+from app.quant.compiled import compiled
 
-PAPER_VENUE = "paper"
-_CONVERSION_FIELDS = ("first", "first_power", "second", "second_power")
+NOBODY = -1
 
 
-class TriggerKind(IntEnum):
-    DELTA_OUTSIDE_BAND = 0
-    MARGIN_RATIO_AT_LEAST = 1
+class ViewColumns(NamedTuple):
+    """Whose a view is, and where its rows begin and end in every table."""
+
+    slot: IntArray
+    account: IntArray
+    account_stop: IntArray
+    position: IntArray
+    position_stop: IntArray
+    balance: IntArray
+    balance_stop: IntArray
+    exposure: IntArray
+    exposure_stop: IntArray
+    trigger: IntArray
+    trigger_stop: IntArray
+    live: BoolArray
+
+
+class SlotColumns(NamedTuple):
+    """A portfolio's views (`NOBODY`: none), and whether it wants a look though nothing fires."""
+
+    deciding: IntArray
+    standing: IntArray
+    watched: BoolArray
+
+
+class EdgeColumns(NamedTuple):
+    """A view that depends on a row of the market, and the next such edge of the same row."""
+
+    number: IntArray
+    following: IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Blocks of one portfolio, and the market rows its figures depend on; `price_rows` are those whose price
-    it needs (an option's own row only brings its volatility).
+    """What the rows of a portfolio describe: `holdings`, with what is in flight as if done or as they stand.
 
-    `holdings` is the portfolio these rows describe: with what is in flight as if done, or as it stands.
+    `conversions` and `marks` are what it is priced with: numbers of conversions, and rows of the market.
     """
 
     portfolio: Portfolio
     holdings: Portfolio
-    accounts: tuple[int, int]
-    positions: tuple[int, int]
-    balances: tuple[int, int]
-    exposures: tuple[int, int]
-    triggers: tuple[int, int]
-    rows: IntArray
-    price_rows: IntArray
     underlyings: tuple[Asset, ...]
+    conversions: tuple[int, ...]
+    marks: tuple[int, ...]
     decides: bool
-    liquidates: bool
 
 
 class Book:
     def __init__(self, universe: Universe) -> None:
         self.universe = universe
-        self.views: list[View | None] = []
-        self._by_portfolio: dict[PortfolioId, list[int]] = {}
-        self._by_row: dict[int, dict[int, None]] = defaultdict(dict)
+        self._slots: dict[PortfolioId, int] = {}
+        self.slots = Columns(SlotColumns)
+        self._ids: list[PortfolioId] = []
         self._clear()
 
     def _clear(self) -> None:
-        whole, power = np.int64, np.int8
-        conversion = {f"to_value_{f}": power if f.endswith("power") else whole for f in _CONVERSION_FIELDS}
-        self.accounts = Columns(ordinal=whole)
-        self.positions = Columns(
-            instrument=whole, account=whole, exposure=whole, quantity=float, entry_price=float,
-            underlying_first=whole, underlying_first_power=power,
-            underlying_second=whole, underlying_second_power=power, **conversion,
-        )  # fmt: skip
-        self.balances = Columns(account=whole, exposure=whole, amount=float, haircut=float, **conversion)
-        self.exposures = Columns(ordinal=whole, **conversion)
-        self.triggers = Columns(
-            policy=whole, kind=power, exposure=whole, account=whole, target=float, limit=float
-        )
-        self.views = []
-        self._by_portfolio = {}
-        self._by_row = defaultdict(dict)
+        self.accounts = Columns(AccountColumns)
+        self.positions = Columns(PositionColumns)
+        self.balances = Columns(BalanceColumns)
+        self.exposures = Columns(ExposureColumns)
+        self.triggers = Columns(TriggerColumns)
+        self.columns = Columns(ViewColumns)
+        self.views: list[View | None] = []
+        self.edges = Columns(EdgeColumns)
+        self.first_edges: IntArray = np.full(self.universe.size + 2, NOBODY, dtype=np.int64)
         self._dead = 0
 
     def __len__(self) -> int:
-        return len(self._by_portfolio)
-
-    def portfolios(self) -> list[Portfolio]:
-        return [self.portfolio(portfolio_id) for portfolio_id in self._by_portfolio]
-
-    def portfolio(self, portfolio_id: PortfolioId) -> Portfolio:
-        return self.view(self._by_portfolio[portfolio_id][0]).portfolio
+        return len(self._slots)
 
     def __contains__(self, portfolio_id: PortfolioId) -> bool:
-        return portfolio_id in self._by_portfolio
+        return portfolio_id in self._slots
+
+    def portfolio(self, portfolio_id: PortfolioId) -> Portfolio:
+        return self.deciding(self._slots[portfolio_id]).portfolio
+
+    def slot(self, portfolio_id: PortfolioId) -> int:
+        """Stays the same for as long as the portfolio is in the book."""
+        return self._slots[portfolio_id]
+
+    def portfolio_id(self, slot: int) -> PortfolioId:
+        return self._ids[slot]
 
     def view(self, number: int) -> View:
         view = self.views[number]
@@ -97,181 +122,172 @@ class Book:
             raise KeyError(number)
         return view
 
-    def views_of(self, portfolio_id: PortfolioId) -> Sequence[int]:
-        return self._by_portfolio.get(portfolio_id, ())
-
-    def views_on(self, rows: Iterable[int]) -> list[int]:
-        """Views whose figures depend on any of these market rows, in the order they were put."""
-        found: dict[int, None] = {}
-        for row in rows:
-            if row in self._by_row:
-                found |= self._by_row[row]
-        return sorted(found)
+    def deciding(self, slot: int) -> View:
+        return self.view(int(self.slots.arrays.deciding[slot]))
 
     def put(self, portfolio: Portfolio) -> None:
         """Adds a portfolio, or replaces it."""
-        self.remove(portfolio.id)
+        slot = self._slots.get(portfolio.id)
+        if slot is None:
+            slot, _ = self.slots.append([(NOBODY, NOBODY, False)])
+            self._slots[portfolio.id] = slot
+            self._ids.append(portfolio.id)
+        else:
+            self._drop_views(slot)
         pending = [
             leg for work in portfolio.in_flight if work.state in IN_FLIGHT_STATES for leg in work.remaining
         ]
         as_if_done = apply_legs_as_if_done(portfolio, pending, self.universe.instruments)
-        numbers = [self._append(portfolio, as_if_done, decides=True, liquidates=not pending)]
-        if pending:
-            numbers.append(self._append(portfolio, portfolio, decides=False, liquidates=True))
-        self._by_portfolio[portfolio.id] = numbers
+        slots = self.slots.arrays
+        slots.deciding[slot] = self._append(slot, portfolio, as_if_done, decides=True, stands=not pending)
+        slots.standing[slot] = (
+            self._append(slot, portfolio, portfolio, decides=False, stands=True) if pending else NOBODY
+        )
+        self._compact_when_due()
 
     def amend(self, portfolio: Portfolio) -> None:
         """Replaces what is known of a portfolio whose figures stay as they are."""
-        for number in self._by_portfolio[portfolio.id]:
-            view = self.view(number)
-            holdings = replace(view.holdings, in_flight=portfolio.in_flight)
-            self.views[number] = replace(view, portfolio=portfolio, holdings=holdings)
+        slots, slot = self.slots.arrays, self._slots[portfolio.id]
+        for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
+            if number != NOBODY:
+                view = self.view(number)
+                holdings = replace(view.holdings, in_flight=portfolio.in_flight)
+                self.views[number] = replace(view, portfolio=portfolio, holdings=holdings)
+
+    def watch(self, portfolio_id: PortfolioId, *, suppressed: bool) -> bool:
+        """To be said after every change: a portfolio that waits, or was held back, wants a look each time."""
+        slot = self._slots[portfolio_id]
+        waits = any(work.state in AWAITING_STATES for work in self.deciding(slot).portfolio.in_flight)
+        self.slots.arrays.watched[slot] = suppressed or waits
+        return suppressed or waits
 
     def remove(self, portfolio_id: PortfolioId) -> None:
-        for number in self._by_portfolio.pop(portfolio_id, ()):
-            for row in self.view(number).rows.tolist():
-                del self._by_row[row][number]
-            self.views[number] = None
-            self._dead += 1
-        if self._dead > 1_000 + len(self.views) // 2:
-            self.rebuild(self.universe)
+        slot = self._slots.pop(portfolio_id, None)
+        if slot is not None:
+            self._drop_views(slot)
+            slots = self.slots.arrays
+            slots.deciding[slot] = slots.standing[slot] = NOBODY
+            slots.watched[slot] = False
 
     def rebuild(self, universe: Universe) -> None:
-        """Compacts; also takes new listings in."""
-        kept = self.portfolios()
+        """Compacts, and takes new listings in. Slots stay."""
+        kept = [self.deciding(slot).portfolio for slot in self._slots.values()]
         self.universe = universe
         self._clear()
+        for slot in self._slots.values():
+            self.slots.arrays.deciding[slot] = self.slots.arrays.standing[slot] = NOBODY
         for portfolio in kept:
             self.put(portfolio)
 
-    def _known(self, rows: Iterable[int]) -> IntArray:
-        return np.array(sorted(row for row in rows if row < self.universe.size), dtype=np.int64)
+    @contextmanager
+    def imagined(self, holdings: Portfolio) -> Iterator[int]:
+        """A view of holdings that nobody has; gone afterwards, as if it had never been there."""
+        tables: tuple[Columns[Any], ...] = (
+            self.accounts, self.positions, self.balances, self.exposures, self.triggers, self.columns,
+        )  # fmt: skip
+        lengths = [table.length for table in tables]
+        try:
+            yield self._append_view(NOBODY, holdings, holdings, decides=True, stands=False)
+        finally:
+            self.views.pop()
+            for table, length in zip(tables, lengths, strict=True):
+                table.truncate(length)
 
-    def _append(self, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, liquidates: bool) -> int:
-        number = len(self.views)
-        builder = _ViewBuilder(self, holdings)
-        first_account = self.accounts.length
-        accounts = self.accounts.append({"ordinal": range(len(holdings.accounts))})
-        for ordinal, account in enumerate(holdings.accounts):
-            builder.add_account(first_account + ordinal, account)
-        if decides:
-            builder.add_triggers(first_account)
-        view = View(
-            portfolio=portfolio,
-            holdings=holdings,
-            accounts=accounts,
-            exposures=self.exposures.append(builder.exposure_rows()),
-            positions=self.positions.append(builder.positions),
-            balances=self.balances.append(builder.balances),
-            triggers=self.triggers.append(builder.triggers),
-            rows=self._known(builder.price_rows | builder.own_rows),
-            price_rows=self._known(builder.price_rows),
-            underlyings=tuple(builder.underlyings),
-            decides=decides,
-            liquidates=liquidates,
-        )
-        self.views.append(view)
-        for row in view.rows.tolist():
-            self._by_row[row][number] = None
+    def _drop_views(self, slot: int) -> None:
+        slots = self.slots.arrays
+        for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
+            if number != NOBODY:
+                self.views[number] = None
+                self.columns.arrays.live[number] = False
+                self._dead += 1
+
+    def _compact_when_due(self) -> None:
+        if self._dead > 1_000 + len(self.views) // 2:
+            self.rebuild(self.universe)
+
+    def _append(
+        self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool
+    ) -> int:
+        number = self._append_view(slot, portfolio, holdings, decides=decides, stands=stands)
+        view, first_edges = self.view(number), self.first_edges
+        for row in self._rows_of(view):
+            edge, _ = self.edges.append([(number, first_edges[row])])
+            first_edges[row] = edge
         return number
 
-
-class _ViewBuilder:
-    """Rows of one view, in stored order."""
-
-    def __init__(self, book: Book, holdings: Portfolio) -> None:
-        self._universe = book.universe
-        self._holdings = holdings
-        self._first_exposure = book.exposures.length
-        self.underlyings: dict[Asset, Conversion] = {}
-        self.price_rows: set[int] = set()
-        self.own_rows: set[int] = set()
-        self.positions: dict[str, list[float]] = {name: [] for name in book.positions.names}
-        self.balances: dict[str, list[float]] = {name: [] for name in book.balances.names}
-        self.triggers: dict[str, list[float]] = {name: [] for name in book.triggers.names}
-
-    def add_account(self, row: int, account: Account) -> None:
-        for position in account.positions:
-            instrument = self._universe.instruments[position.instrument]
-            index = self._universe.index[position.instrument]
-            underlying = self._conversion(Asset(instrument.underlying))
-            self.own_rows.add(index)
-            self.price_rows.add(int(self._universe.price_rows[index]))
-            _add(
-                self.positions,
-                instrument=index,
-                account=row,
-                exposure=self._exposure(Asset(instrument.underlying)),
-                quantity=float(position.quantity),
-                entry_price=float(position.entry_price),
-                **_named("underlying", underlying),
-                **_named("to_value", self._conversion(instrument.settlement_asset)),
+    def _append_view(
+        self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool
+    ) -> int:
+        rows = ViewRows(self.universe, holdings, liquidates=stands)
+        if decides:
+            rows.add_triggers()
+        bounds = (
+            *self.accounts.append(rows.accounts),
+            *self.positions.append(rows.positions),
+            *self.balances.append(rows.balances),
+            *self.exposures.append(rows.exposures),
+            *self.triggers.append(rows.triggers),
+        )
+        number, _ = self.columns.append([(slot, *bounds, True)])
+        self.views.append(
+            View(
+                portfolio=portfolio,
+                holdings=holdings,
+                underlyings=tuple(rows.underlyings),
+                conversions=tuple(rows.conversions),
+                marks=tuple(rows.marks),
+                decides=decides,
             )
-        for balance in account.balances:
-            exposed = balance.asset in self._universe.exposures and balance.asset != self._currency
-            _add(
-                self.balances,
-                account=row,
-                exposure=self._exposure(balance.asset) if exposed else -1,
-                amount=float(balance.amount),
-                haircut=float(balance.haircut),
-                **_named("to_value", self._conversion(balance.asset)),
-            )
+        )
+        return number
 
-    def add_triggers(self, first_account: int) -> None:
-        """One row per policy, and for margin triggers one per account in scope."""
-        for number, stored in enumerate(self._holdings.policies):
-            match stored.policy:
-                case DeltaNeutral() as policy:
-                    hedge = self._universe.index[InstrumentId(policy.hedge_instrument)]
-                    self.price_rows.add(int(self._universe.price_rows[hedge]))
-                    _add(
-                        self.triggers,
-                        policy=number,
-                        kind=TriggerKind.DELTA_OUTSIDE_BAND,
-                        exposure=self._exposure(Asset(policy.underlying)),
-                        account=-1,
-                        target=float(policy.target_delta),
-                        limit=float(policy.band),
-                    )
-                case LiquidationGuard() as policy:
-                    for ordinal, account in enumerate(self._holdings.accounts):
-                        if policy.account in (None, account.name):
-                            _add(
-                                self.triggers,
-                                policy=number,
-                                kind=TriggerKind.MARGIN_RATIO_AT_LEAST,
-                                exposure=-1,
-                                account=first_account + ordinal,
-                                target=float(policy.restore_margin_ratio),
-                                limit=float(policy.trigger_margin_ratio),
-                            )
-
-    def exposure_rows(self) -> dict[str, list[float]]:
-        rows: dict[str, list[float]] = {"ordinal": list(range(len(self.underlyings)))}
-        for field in _CONVERSION_FIELDS:
-            rows[f"to_value_{field}"] = [getattr(c, field) for c in self.underlyings.values()]
-        return rows
-
-    @property
-    def _currency(self) -> Asset:
-        return self._holdings.valuation_currency
-
-    def _exposure(self, underlying: Asset) -> int:
-        if underlying not in self.underlyings:
-            self.underlyings[underlying] = self._conversion(underlying)
-        return self._first_exposure + list(self.underlyings).index(underlying)
-
-    def _conversion(self, asset: Asset) -> Conversion:
-        found = self._universe.conversion(asset, self._currency) or self._universe.unknown
-        self.price_rows |= {found.first, found.second}
-        return found
+    def _rows_of(self, view: View) -> set[int]:
+        """Rows of the market whose news may change its figures."""
+        universe = self.universe
+        rows = set(view.marks)
+        rows |= {universe.index[p.instrument] for a in view.holdings.accounts for p in a.positions}
+        for conversion in view.conversions:
+            for path in universe.paths_of[conversion]:
+                rows |= {path.first, path.second}
+        return {row for row in rows if row < universe.size}
 
 
-def _named(prefix: str, conversion: Conversion) -> dict[str, int]:
-    return {f"{prefix}_{field}": value for field, value in conversion._asdict().items()}
+class Todo(NamedTuple):
+    """Who must look at which frame of a block: slots and frames, in the order of the frames."""
+
+    slots: IntArray
+    frames: IntArray
+
+    def __bool__(self) -> bool:
+        return bool(self.slots.size)
 
 
-def _add(rows: dict[str, list[float]], **values: float) -> None:
-    for name, value in values.items():
-        rows[name].append(value)
+@compiled
+def dependents(
+    changed_frames: IntArray,
+    changed_rows: IntArray,
+    first_edges: IntArray,
+    edges: EdgeColumns,
+    views: ViewColumns,
+    seen: IntArray,
+    found: IntArray,
+) -> int:
+    """How many (slot, frame) depend on the changes, each once; those that fit are written into `found`.
+
+    `seen` has a cell for every slot and holds nothing yet.
+    """
+    count = 0
+    for i in range(changed_rows.size):
+        k = changed_frames[i]
+        edge = first_edges[changed_rows[i]]
+        while edge != NOBODY:
+            view = edges.number[edge]
+            slot = views.slot[view]
+            if views.live[view] and seen[slot] != k:
+                seen[slot] = k
+                if count < found.shape[1]:
+                    found[0, count] = slot
+                    found[1, count] = k
+                count += 1
+            edge = edges.following[edge]
+    return count

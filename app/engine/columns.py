@@ -1,41 +1,58 @@
 """A growable struct of arrays. Rows are appended in blocks and never move until compaction."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
+
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 _FIRST_CAPACITY = 64
+_DTYPES: dict[Any, Any] = {IntArray: np.int64, FloatArray: np.float64, BoolArray: np.bool_}
+
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 
 
-class Columns:
-    """Named columns of equal length; `columns["price"]` is the live part as a view."""
+class Columns(Generic[Arrays]):
+    """`arrays` is a NamedTuple of the columns at their full capacity: what compiled loops are given."""
 
-    def __init__(self, **dtypes: Any) -> None:
+    def __init__(self, kind: type[Arrays]) -> None:
+        self._kind = kind
+        self._dtypes = [_DTYPES[hint] for hint in get_type_hints(kind).values()]
         self.length = 0
-        self._arrays = {name: np.empty(_FIRST_CAPACITY, dtype=dtype) for name, dtype in dtypes.items()}
+        self.arrays: Arrays = self._empty(_FIRST_CAPACITY)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._arrays)
+    def append(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
+        """Adds rows, each with a value for every column; answers where they stand, as (start, stop)."""
+        start, stop = self._room_for(len(rows))
+        for at, row in enumerate(rows, start=start):
+            for array, value in zip(self.arrays, row, strict=True):
+                array[at] = value
+        return start, stop
 
-    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
-        return self._arrays[name][: self.length]
+    def extend(self, columns: Iterable[Sequence[Any] | NDArray[Any]]) -> tuple[int, int]:
+        """Adds many rows given as columns, all of one length."""
+        given = list(columns)
+        start, stop = self._room_for(len(given[0]))
+        for array, values in zip(self.arrays, given, strict=True):
+            array[start:stop] = values
+        return start, stop
 
-    def append(self, rows: Mapping[str, Sequence[Any]]) -> tuple[int, int]:
-        """Adds a block; answers where it stands, as (start, stop)."""
-        count = len(next(iter(rows.values())))
+    def truncate(self, length: int) -> None:
+        """Forgets what was added last."""
+        self.length = length
+
+    def _room_for(self, count: int) -> tuple[int, int]:
         start, stop = self.length, self.length + count
-        capacity = len(next(iter(self._arrays.values())))
+        capacity = len(self.arrays[0])
         if stop > capacity:
-            self._grow(max(stop, 2 * capacity))
-        for name, array in self._arrays.items():
-            array[start:stop] = rows[name]
+            grown = self._empty(max(stop, 2 * capacity))
+            for array, larger in zip(self.arrays, grown, strict=True):
+                larger[:start] = array[:start]
+            self.arrays = grown
         self.length = stop
         return start, stop
 
-    def _grow(self, capacity: int) -> None:
-        for name, array in self._arrays.items():
-            larger = np.empty(capacity, dtype=array.dtype)
-            larger[: self.length] = array[: self.length]
-            self._arrays[name] = larger
+    def _empty(self, capacity: int) -> Arrays:
+        return self._kind(*(np.empty(capacity, dtype=dtype) for dtype in self._dtypes))

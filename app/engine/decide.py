@@ -6,18 +6,19 @@ something is up is a portfolio taken through its frames one by one. When what it
 frame by frame.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from app.domain.identifiers import PolicyId, PortfolioId
-from app.engine.book import Book
+from app.engine.book import NOBODY, Book, Todo, dependents
 from app.engine.market_view import FrameBlock
 from app.engine.memory import PolicyMemory
-from app.engine.metrics import Pairs, observe
-from app.engine.triggers import evaluate_triggers, liquidated_accounts
+from app.engine.metrics import observe
+from app.engine.observation import PairColumns
 from app.engine.turn import Sighting, Turn
 from app.engine.verdicts import Verdict
-
-Todo = dict[PortfolioId, Sequence[int]]
+from app.quant.arrays import IntArray
 
 
 def decide(
@@ -26,54 +27,105 @@ def decide(
     block: FrameBlock,
     todo: Todo,
 ) -> dict[PortfolioId, Verdict]:
-    """Carries the portfolios of `todo` through their frames of the block (indices, ascending).
+    """Carries portfolios through their frames of the block; the verdicts of those where something was up.
 
     The book keeps what was decided (work in flight, liquidations), so that the next block goes on from
     there; whoever could not commit a verdict puts the portfolio back as it is stored and decides again.
     """
-    turns = {portfolio_id: Turn(book, block, memories, portfolio_id) for portfolio_id in todo}
+    turns: dict[int, Turn] = {}
     while todo:
-        todo = _pass(book, block, turns, todo)
-    return {portfolio_id: turn.verdict for portfolio_id, turn in turns.items()}
+        todo = _pass(book, memories, block, turns, todo)
+    return {book.portfolio_id(slot): turn.verdict for slot, turn in turns.items()}
 
 
-def affected(book: Book, block: FrameBlock, due: Iterable[tuple[int, PortfolioId]]) -> Todo:
+def affected(book: Book, block: FrameBlock, due: Iterable[tuple[int, PortfolioId]] = ()) -> Todo:
     """Who must look at which frames: those whose inputs changed, and those whose time has come.
 
     `due` holds (market time, portfolio): the portfolio looks at the first frame at or after that time.
     """
-    frames: dict[PortfolioId, set[int]] = {}
-    for k, rows in enumerate(block.changed_rows):
-        for number in book.views_on(rows):
-            frames.setdefault(book.view(number).portfolio.id, set()).add(k)
+    found = _dependents(book, block)
+    extra = []
     for time_ns, portfolio_id in due:
-        later = (k for k, frame in enumerate(block.frames) if frame.time_ns >= time_ns)
-        first = next(later, None)
+        first = next((k for k, frame in enumerate(block.frames) if frame.time_ns >= time_ns), None)
         if first is not None and portfolio_id in book:
-            frames.setdefault(portfolio_id, set()).add(first)
-    return {portfolio_id: sorted(ks) for portfolio_id, ks in frames.items()}
+            extra.append((book.slot(portfolio_id), first))
+    return _ordered([*zip(*(column.tolist() for column in found), strict=True), *extra]) if extra else found
 
 
-def _pass(book: Book, block: FrameBlock, turns: Mapping[PortfolioId, Turn], todo: Todo) -> Todo:
+def whole_block(book: Book, block: FrameBlock, portfolio_ids: Iterable[PortfolioId]) -> Todo:
+    """These portfolios, on every frame."""
+    slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
+    return _ordered((slot, k) for k in range(len(block.frames)) for slot in slots)
+
+
+def only(book: Book, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
+    """What of it these portfolios have to do, as far as they are still there."""
+    slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
+    kept = np.isin(todo.slots, slots)
+    return Todo(todo.slots[kept], todo.frames[kept])
+
+
+def _dependents(book: Book, block: FrameBlock) -> Todo:
+    fitting = max(64, 2 * block.changed_rows.size)
+    while True:
+        found = np.empty((2, fitting), dtype=np.int64)
+        seen = np.full(book.slots.length, -1, dtype=np.int64)
+        count = dependents(
+            block.changed_frames,
+            block.changed_rows,
+            book.first_edges,
+            book.edges.arrays,
+            book.columns.arrays,
+            seen,
+            found,
+        )
+        if count <= fitting:
+            return Todo(found[0, :count], found[1, :count])
+        fitting = count
+
+
+def _ordered(pairs: Iterable[tuple[int, int]]) -> Todo:
+    found = sorted(set(pairs), key=lambda pair: (pair[1], pair[0]))
+    slots, frames = np.array(found, dtype=np.int64).reshape(-1, 2).T
+    return Todo(slots, frames)
+
+
+def _pass(
+    book: Book,
+    memories: Mapping[PolicyId, PolicyMemory],
+    block: FrameBlock,
+    turns: dict[int, Turn],
+    todo: Todo,
+) -> Todo:
     """One look at everything in `todo`; answers what must be looked at again."""
-    pairs = [(number, k) for owner, ks in todo.items() for k in ks for number in book.views_of(owner)]
-    views = [book.view(number) for number, _ in pairs]
-    figures = observe(book, block, Pairs.of(pairs))
-    triggers = evaluate_triggers(book, views, figures)
-    fired = {int(pair) for pair in triggers.gathered.pairs[triggers.fired]}
-    broken: dict[int, list[int]] = {}
-    for pair, ordinal in liquidated_accounts(views, figures):
-        broken.setdefault(pair, []).append(ordinal)
-    again: Todo = {}
-    for pair, (_, k) in enumerate(pairs):
-        owner = views[pair].portfolio.id
-        turn = turns[owner]
-        if owner in again or not (pair in fired or pair in broken or turn.has_business(k)):
+    pairs, slots = _views(book, todo)
+    figures = observe(book, block, pairs)
+    watched = book.slots.arrays.watched[slots]
+    up = figures.findings.fired | figures.findings.broken | watched
+    again: dict[int, set[int]] = {}
+    for pair in np.flatnonzero(up).tolist():
+        slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
+        if slot in again:
             continue
-        sighting = Sighting(views[pair], block.frames[k], k, pair, figures, triggers, broken.get(pair, []))
-        changed = turn.take(sighting)
+        view = book.view(number)
+        turn = turns.get(slot)
+        if turn is None:
+            turn = turns[slot] = Turn(book, block, memories, view.portfolio)
+        changed = turn.take(Sighting(number, view, k, block.frames[k], pair, figures))
+        watches = book.watch(view.portfolio.id, suppressed=turn.is_suppressed())
         wakes = turn.frames_to_wake(k)
-        if changed or wakes - set(todo[owner]):
-            first = k if changed else k + 1
-            again[owner] = sorted({later for later in todo[owner] if later >= first} | wakes)
-    return again
+        if changed or wakes or (watches and not watched[pair]):
+            planned = todo.frames[todo.slots == slot]
+            again[slot] = wakes.union(planned[planned >= (k if changed else k + 1)].tolist())
+    return _ordered((slot, k) for slot, frames in again.items() for k in frames)
+
+
+def _views(book: Book, todo: Todo) -> tuple[PairColumns, IntArray]:
+    """The views of the slots, the deciding one first, and whose each is."""
+    slots = book.slots.arrays
+    standing = slots.standing[todo.slots]
+    if not (standing != NOBODY).any():
+        return PairColumns(slots.deciding[todo.slots], todo.frames), todo.slots
+    numbers = np.stack((slots.deciding[todo.slots], standing), axis=1).reshape(-1)
+    there = numbers != NOBODY
+    return PairColumns(numbers[there], np.repeat(todo.frames, 2)[there]), np.repeat(todo.slots, 2)[there]

@@ -1,61 +1,73 @@
-"""The market as the decision core sees it: one row per instrument, and blocks of consecutive frames.
+"""The market as the decision core sees it: records of what became known, and which one stands where.
 
-A block holds the state after each of its frames, so that many frames are looked at in one pass. What is
-decided is the same as frame by frame: nothing is merged or skipped.
+A *column* of the market is an instrument's price or an option's implied volatility (see `universe`). Each
+change appends a record; the market is the number of the record that stands in every column. A block of
+consecutive frames holds that row of numbers after each of its frames, so that many frames are looked at in
+one pass. What is decided is the same as frame by frame: nothing is merged or skipped.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
-from app.engine.universe import Universe
+from app.engine.columns import Columns
+from app.engine.universe import Path, Universe
 from app.quant.arrays import FloatArray, IntArray
+from app.quant.compiled import compiled
 
 _changes = msgspec.msgpack.Decoder(list[tuple[Change, int]])
 _encoder = msgspec.msgpack.Encoder()
+_UNKNOWN, _ONE = 0, 1
+_NO_COLUMN = -1
+_MOST_RECORDS = 1 << 18
+
+RecordNumbers = NDArray[np.int32]
+
+
+class Records(NamedTuple):
+    """A value, when and how well it was known, and the frame that brought it."""
+
+    value: FloatArray
+    time_ns: IntArray
+    quality: IntArray
+    frame: IntArray
 
 
 class MarketView:
-    """Last known values with their age, quality and the frame that brought them."""
+    """Last known values, with their age, quality and frame."""
 
     def __init__(self, universe: Universe) -> None:
         self.universe = universe
         self.position = ORIGIN
         self.time_ns = 0
-        rows = universe.size + 2
-        self.prices: FloatArray = np.full(rows, np.nan)
-        self.prices[-1] = 1.0
-        self.volatilities: FloatArray = np.full(rows, np.nan)
-        self.price_times = np.zeros(rows, dtype=np.int64)
-        self.price_qualities = np.zeros(rows, dtype=np.int8)
-        self.price_frames = np.zeros(rows, dtype=np.int64)
-        self._last: dict[tuple[TickKind, str], tuple[Change, int]] = {}
+        self.unlisted = False  # becomes true when a change names an instrument that is not known here
+        self._forget()
 
-    def apply(self, frame: Frame) -> list[int]:
-        """Takes the frame in; the rows that changed."""
-        if frame.generation != self.position.generation:
-            self._forget()
-        self.position = frame.position
-        self.time_ns = frame.time_ns
-        return self._take(frame.changes, frame.sequence)
+    def _forget(self) -> None:
+        """A new generation knows nothing of the old one's prices."""
+        self.records = Columns(Records)
+        self.records.append([(np.nan, 0, 0, 0), (1.0, 0, 0, 0)])
+        self.standing: RecordNumbers = np.zeros(self.universe.width, dtype=np.int32)
+        self.standing[self.universe.one_row] = _ONE
+        self._last: dict[TickKind, dict[str, tuple[Change, int]]] = {kind: {} for kind in TickKind}
 
     def load(self, changes: Iterable[Change], *, position: StreamPosition, time_ns: int) -> None:
         """The state at a position, from the consensus values that stood then."""
-        self.position = position
-        self.time_ns = time_ns
-        self._take(changes, position.sequence)
+        self._stand([(change, position.sequence) for change in changes])
+        self.position, self.time_ns = position, time_ns
 
     def snapshot(self) -> bytes:
-        return _encoder.encode(list(self._last.values()))
+        return _encoder.encode([known for kind in self._last.values() for known in kind.values()])
 
     def restore(self, packed: bytes, *, position: StreamPosition, time_ns: int) -> None:
-        self.position = position
-        self.time_ns = time_ns
-        for change, sequence in _changes.decode(packed):
-            self._take((change,), sequence)
+        self._stand(_changes.decode(packed))
+        self.position, self.time_ns = position, time_ns
 
     def on(self, universe: Universe) -> "MarketView":
         """The same market seen with other listings."""
@@ -63,95 +75,201 @@ class MarketView:
         view.restore(self.snapshot(), position=self.position, time_ns=self.time_ns)
         return view
 
-    def change(self, kind: TickKind, instrument: str) -> Change | None:
-        known = self._last.get((kind, instrument))
-        return known[0] if known else None
+    def advance(self, frames: Sequence[Frame]) -> "FrameBlock":
+        """Takes frames of one generation in, one after the other; the states on the way."""
+        if frames[0].generation != self.position.generation:
+            self._forget()
+        if self.records.length > _MOST_RECORDS + 4 * self.universe.width:
+            self._compact()
+        news = _News()
+        for k, frame in enumerate(frames):
+            self._take(frame.changes, frame.sequence, k, news)
+        states = self._states(len(frames), news)
+        self.standing = states[-1].copy()
+        self.position, self.time_ns = frames[-1].position, frames[-1].time_ns
+        return FrameBlock(
+            universe=self.universe,
+            frames=frames,
+            changed_frames=np.array(news.frames, dtype=np.int64),
+            changed_rows=np.array(news.rows, dtype=np.int64),
+            standing=states,
+            records=self.records.arrays,
+        )
 
-    def _take(self, changes: Iterable[Change], sequence: int) -> list[int]:
-        rows = []
+    def block(self) -> "FrameBlock":
+        """The last frame once more, for portfolios that changed since."""
+        generation, sequence = self.position
+        nothing = np.zeros(0, dtype=np.int64)
+        return FrameBlock(
+            universe=self.universe,
+            frames=[Frame(generation, sequence, self.time_ns, "", 0)],
+            changed_frames=nothing,
+            changed_rows=nothing,
+            standing=self.standing[None].copy(),
+            records=self.records.arrays,
+        )
+
+    def _stand(self, known: Iterable[tuple[Change, int]]) -> None:
+        news = _News()
+        for change, sequence in known:
+            self._take((change,), sequence, 0, news)
+        self.standing = self._states(1, news)[0].copy()
+
+    def _take(self, changes: Iterable[Change], sequence: int, k: int, news: "_News") -> None:
+        last, index, marks = self._last, self.universe.index, self._last[TickKind.MARK]
         for change in changes:
-            self._last[change.kind, change.instrument] = (change, sequence)
-            row = self.universe.index.get(change.instrument)  # type: ignore[call-overload]  # ids are text on the wire
+            kind, name = change.kind, change.instrument
+            last[kind][name] = (change, sequence)
+            row = index.get(name)
             if row is None:
+                self.unlisted = True
                 continue
-            if change.kind is TickKind.IMPLIED_VOL:
-                self.volatilities[row] = change.value
-            elif change.kind is TickKind.MARK or (
-                change.kind is TickKind.PRICE and (TickKind.MARK, change.instrument) not in self._last
-            ):
-                self.prices[row] = change.value
-                self.price_times[row] = change.time_ns
-                self.price_qualities[row] = change.quality
-                self.price_frames[row] = sequence
-            rows.append(row)
-        return rows
+            if kind is TickKind.MARK or (kind is TickKind.PRICE and name not in marks):
+                column = row
+            elif kind is TickKind.IMPLIED_VOL:
+                column = self.universe.volatility_columns[row]
+            else:
+                column = _NO_COLUMN
+            news.frames.append(k)
+            news.rows.append(row)
+            news.columns.append(column)
+            news.changes.append(change)
+            news.sequences.append(sequence)
 
-    def _forget(self) -> None:
-        """A new generation knows nothing of the old one's prices."""
-        fresh = MarketView(self.universe)
-        self.__dict__.update(fresh.__dict__)
+    def _states(self, frames: int, news: "_News") -> NDArray[np.int32]:
+        changes = news.changes
+        first, _ = self.records.extend(
+            (
+                [change.value for change in changes],
+                [change.time_ns for change in changes],
+                [change.quality for change in changes],
+                news.sequences,
+            )
+        )
+        states = np.empty((frames, self.universe.width), dtype=np.int32)
+        _fill_states(
+            self.standing,
+            np.array(news.frames, dtype=np.int64),
+            np.array(news.columns, dtype=np.int64),
+            first,
+            states,
+        )
+        return states
+
+    def _compact(self) -> None:
+        """Only what stands is kept. Blocks that are still in use have the old arrays."""
+        kept = self.standing
+        old = self.records.arrays
+        self.records = Columns(Records)
+        self.records.append([(np.nan, 0, 0, 0), (1.0, 0, 0, 0)])
+        first, stop = self.records.extend(column[kept] for column in old)
+        self.standing = np.arange(first, stop, dtype=np.int32)
+        self.standing[kept == _UNKNOWN] = _UNKNOWN
+        self.standing[kept == _ONE] = _ONE
+
+
+class _News:
+    """What a run of frames brought for listed instruments, in order."""
+
+    __slots__ = ("changes", "columns", "frames", "rows", "sequences")
+
+    def __init__(self) -> None:
+        self.frames: list[int] = []
+        self.rows: list[int] = []
+        self.columns: list[int] = []
+        self.changes: list[Change] = []
+        self.sequences: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
 class FrameBlock:
-    """States after each of `frames`: row k of every array belongs to `frames[k]`."""
+    """States after each of `frames`: row k of `standing` belongs to `frames[k]`.
 
+    Instrument `changed_rows[i]` had news in frame `changed_frames[i]`.
+    """
+
+    universe: Universe
     frames: Sequence[Frame]
-    changed_rows: Sequence[Sequence[int]]
-    prices: FloatArray
-    volatilities: FloatArray
-    price_times: IntArray
-    price_qualities: np.ndarray[tuple[int, int], np.dtype[np.int8]]
-    price_frames: IntArray
+    changed_frames: IntArray
+    changed_rows: IntArray
+    standing: RecordNumbers
+    records: Records
 
-    @classmethod
-    def advance(cls, market: MarketView, frames: Sequence[Frame]) -> "FrameBlock":
-        """Applies the frames to `market` one by one and keeps every state on the way."""
-        shape = (len(frames), market.universe.size + 2)
-        changed: list[Sequence[int]] = []
-        block = cls(
-            frames=frames,
-            changed_rows=changed,
-            prices=np.empty(shape),
-            volatilities=np.empty(shape),
-            price_times=np.empty(shape, dtype=np.int64),
-            price_qualities=np.empty(shape, dtype=np.int8),
-            price_frames=np.empty(shape, dtype=np.int64),
-        )
-        for k, frame in enumerate(frames):
-            changed.append(market.apply(frame))
-            block.prices[k] = market.prices
-            block.volatilities[k] = market.volatilities
-            block.price_times[k] = market.price_times
-            block.price_qualities[k] = market.price_qualities
-            block.price_frames[k] = market.price_frames
-        return block
+    @property
+    def times_ns(self) -> IntArray:
+        return np.array([frame.time_ns for frame in self.frames], dtype=np.int64)
 
-    @classmethod
-    def standing(cls, market: MarketView) -> "FrameBlock":
-        """The last frame once more, for portfolios that changed since."""
-        frame = Frame(
-            generation=market.position.generation,
-            sequence=market.position.sequence,
-            time_ns=market.time_ns,
-            entry="",
-            stamp_ns=0,
-        )
-        return cls(
-            frames=[frame],
-            changed_rows=[()],
-            prices=market.prices[None].copy(),
-            volatilities=market.volatilities[None].copy(),
-            price_times=market.price_times[None].copy(),
-            price_qualities=market.price_qualities[None].copy(),
-            price_frames=market.price_frames[None].copy(),
+    def on(self, universe: Universe) -> "FrameBlock":
+        """The same frames with other listings; what was not listed is not known in them."""
+        standing = np.full((len(self.frames), universe.width), _UNKNOWN, dtype=np.int32)
+        standing[:, universe.one_row] = _ONE
+        old, row_of = self.universe, universe.index
+        kept = [(row, row_of[name]) for name, row in old.index.items() if name in row_of]
+        before, after = np.array(kept, dtype=np.int64).reshape(-1, 2).T
+        standing[:, after] = self.standing[:, before]
+        options = universe.terms.option[after] & old.terms.option[before]
+        columns = universe.volatility_columns[after[options]]
+        standing[:, columns] = self.standing[:, old.volatility_columns[before[options]]]
+        nothing = np.zeros(0, dtype=np.int64)
+        return FrameBlock(universe, self.frames, nothing, nothing, standing, self.records)
+
+    def values(self, k: int, columns: IntArray) -> FloatArray:
+        values: FloatArray = self.records.value[self.standing[k, columns]]
+        return values
+
+    def price(self, k: int, row: int) -> float:
+        return float(self.records.value[self.standing[k, row]])
+
+    def path(self, k: int, conversion: int) -> Path | None:
+        """The one that counts on a frame; None where the value is not known."""
+        for path in self.universe.paths_of[conversion]:
+            if not isnan(self.price(k, path.first) * self.price(k, path.second)):
+                return path
+        return None
+
+    def value(self, k: int, conversion: int) -> float:
+        """Of one unit, in the currency that it is converted to; NaN where that is not known."""
+        path = self.path(k, conversion)
+        if path is None:
+            return nan
+        first, second = self.price(k, path.first), self.price(k, path.second)
+        return (first if path.first_power > 0 else 1.0 / first) * (
+            second if path.second_power > 0 else 1.0 / second
         )
 
-    def worst_quality(self, k: int, rows: IntArray) -> Quality:
-        return Quality(int(self.price_qualities[k, rows].max())) if len(rows) else Quality.VALID
+    def price_rows(self, k: int, *, marks: Iterable[int], conversions: Iterable[int]) -> list[int]:
+        """Instruments whose prices are used on a frame."""
+        rows = set(marks)
+        for path in (self.path(k, conversion) for conversion in conversions):
+            rows |= {path.first, path.second} if path else set()
+        return sorted(row for row in rows if row < self.universe.size)
 
-    def oldest_age_ns(self, k: int, rows: IntArray) -> int:
+    def frame_of(self, k: int, row: int) -> int:
+        """The sequence of the frame that brought the price."""
+        return int(self.records.frame[self.standing[k, row]])
+
+    def worst_quality(self, k: int, rows: Iterable[int]) -> Quality:
+        numbers = self.standing[k]
+        return Quality(max((int(self.records.quality[numbers[row]]) for row in rows), default=0))
+
+    def oldest_age_ns(self, k: int, rows: Iterable[int]) -> int:
         """Of the prices that are known: one that is not has made every figure unknown that needs it."""
-        known = self.price_times[k, rows]
-        known = known[known > 0]
-        return int(self.frames[k].time_ns - known.min()) if len(known) else 0
+        times = [int(self.records.time_ns[self.standing[k, row]]) for row in rows]
+        known = [time_ns for time_ns in times if time_ns > 0]
+        return self.frames[k].time_ns - min(known) if known else 0
+
+
+@compiled
+def _fill_states(
+    standing: RecordNumbers, frames: IntArray, columns: IntArray, first: int, states: RecordNumbers
+) -> None:
+    """Record `first + i` stands in `columns[i]` from frame `frames[i]` on."""
+    at = 0
+    for k in range(states.shape[0]):
+        before = standing if k == 0 else states[k - 1]
+        for column in range(states.shape[1]):
+            states[k, column] = before[column]
+        while at < frames.size and frames[at] == k:
+            if columns[at] >= 0:
+                states[k, columns[at]] = first + at
+            at += 1

@@ -21,38 +21,33 @@ from app.domain.identifiers import Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind, Settlement
 from app.domain.policies import Cure, DeltaNeutral, LiquidationGuard
 from app.domain.portfolios import Account, Portfolio
+from app.engine.market_view import FrameBlock
 from app.engine.rounding import amount_up, lots, price
-from app.engine.universe import Universe
-from app.quant.arrays import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a plan is made from: holdings (with what is in flight), prices, and the figure that fired."""
+    """What a plan is made from: holdings (with what is in flight), a frame, and the figure that fired."""
 
     holdings: Portfolio
-    universe: Universe
-    prices: FloatArray
+    block: FrameBlock
+    k: int
     figure: float
     account: Account | None = None
     equity: float = 0.0
     maintenance: float = 0.0
 
     def instrument(self, name: str) -> Instrument:
-        return self.universe.instruments[InstrumentId(name)]
+        return self.block.universe.instruments[InstrumentId(name)]
 
     def mark(self, instrument: Instrument) -> float:
-        row = self.universe.price_rows[self.universe.index[instrument.instrument_id]]
-        return float(self.prices[row])
+        universe = self.block.universe
+        return self.block.price(self.k, int(universe.terms.price_row[universe.index[instrument.id]]))
 
     def value_of(self, asset: Asset) -> float:
         """Of one unit, in the valuation currency; NaN when unknown."""
-        conversion = self.universe.conversion(asset, self.holdings.valuation_currency)
-        if conversion is None:
-            return float("nan")
-        return self._factor(conversion.first, conversion.first_power) * self._factor(
-            conversion.second, conversion.second_power
-        )
+        conversion = self.block.universe.conversion(asset, self.holdings.valuation_currency)
+        return self.block.value(self.k, conversion)
 
     def notional(self, instrument: Instrument, quantity: Decimal) -> float:
         """In the valuation currency."""
@@ -62,11 +57,8 @@ class Situation:
         return units * self.mark(instrument) * self.value_of(Asset(instrument.quote))
 
     def cost_rate(self, instrument: Instrument) -> float:
-        return float(self.universe.cost_rates[self.universe.index[instrument.instrument_id]])
-
-    def _factor(self, row: int, power: int) -> float:
-        quoted = float(self.prices[row])
-        return quoted if power > 0 else 1.0 / quoted
+        universe = self.block.universe
+        return float(universe.cost_rates[universe.index[instrument.id]])
 
 
 def plan(policy: DeltaNeutral | LiquidationGuard, situation: Situation) -> tuple[Leg, ...]:

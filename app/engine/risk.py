@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from app.domain.identifiers import AccountId, Asset
 from app.domain.instruments import Instrument
 from app.domain.market import Change, StreamPosition
 from app.domain.portfolios import Portfolio
 from app.engine.book import Book
-from app.engine.market_view import FrameBlock, MarketView
-from app.engine.metrics import Pairs, observe
+from app.engine.market_view import MarketView
+from app.engine.metrics import observe
+from app.engine.observation import PairColumns
 from app.engine.universe import Universe
 from app.engine.verdicts import worst_ratio
 
@@ -67,31 +70,31 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
     """As it stands: what is in flight is not counted."""
     book = Book(market.universe)
     book.put(replace(portfolio, in_flight=(), policies=()))
-    number = book.views_of(portfolio.id)[0]
-    view = book.view(number)
-    block = FrameBlock.standing(market)
-    figures = observe(book, block, Pairs.of([(number, 0)]))
+    view = book.deciding(book.slot(portfolio.id))
+    block = market.block()
+    figures = observe(book, block, PairColumns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)))
+    of_accounts, of_exposures = figures.accounts, figures.exposures
     accounts = tuple(
         AccountRisk(
             id=account.id,
             name=account.name,
-            equity=float(figures.equities[i]),
-            initial_margin=float(figures.initial_margins[i]),
-            maintenance_margin=float(figures.maintenance_margins[i]),
-            margin_ratio=float(figures.margin_ratios[i]),
-            health_factor=_inverse(float(figures.margin_ratios[i])),
+            equity=float(of_accounts.equity[i]),
+            initial_margin=float(of_accounts.initial_margin[i]),
+            maintenance_margin=float(of_accounts.maintenance_margin[i]),
+            margin_ratio=float(of_accounts.margin_ratio[i]),
+            health_factor=_inverse(float(of_accounts.margin_ratio[i])),
         )
         for i, account in enumerate(portfolio.accounts)
     )
     underlyings = tuple(
         UnderlyingRisk(
             underlying=underlying,
-            price=float(figures.underlying_prices[i]),
-            net_delta=float(figures.deltas[i]),
-            gross_delta_notional=float(figures.gross_notionals[i]),
-            gamma=float(figures.gammas[i]),
-            vega=float(figures.vegas[i]),
-            theta=float(figures.thetas[i]),
+            price=float(of_exposures.underlying_price[i]),
+            net_delta=float(of_exposures.delta[i]),
+            gross_delta_notional=float(of_exposures.gross_notional[i]),
+            gamma=float(of_exposures.gamma[i]),
+            vega=float(of_exposures.vega[i]),
+            theta=float(of_exposures.theta[i]),
         )
         for i, underlying in enumerate(view.underlyings)
     )
@@ -105,7 +108,9 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
         leverage=gross / equity if equity > 0.0 else float("inf"),
         margin_ratio=worst,
         health_factor=_inverse(worst),
-        oldest_price_age_ns=block.oldest_age_ns(0, view.price_rows),
+        oldest_price_age_ns=block.oldest_age_ns(
+            0, block.price_rows(0, marks=view.marks, conversions=view.conversions)
+        ),
         accounts=accounts,
         underlyings=underlyings,
     )

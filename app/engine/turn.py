@@ -1,9 +1,10 @@
 """One portfolio's way through the frames of a block."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
+import numpy as np
 
 from app.domain.adjustments import (
     AWAITING_STATES,
@@ -16,10 +17,9 @@ from app.domain.adjustments import (
     Reason,
 )
 from app.domain.events import EventType
-from app.domain.identifiers import AdjustmentId, DecisionId, PolicyId, PortfolioId, derived_id
+from app.domain.identifiers import AdjustmentId, DecisionId, PolicyId, derived_id
 from app.domain.market import Frame
-from app.domain.metrics import MetricName
-from app.domain.policies import DeltaNeutral, LiquidationGuard, Mode, StoredPolicy
+from app.domain.policies import LiquidationGuard, Mode, StoredPolicy
 from app.domain.portfolios import Portfolio
 from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
@@ -28,40 +28,52 @@ from app.engine.fills import apply_legs_as_if_done, liquidate
 from app.engine.guards import after_planning, before_planning
 from app.engine.market_view import FrameBlock
 from app.engine.memory import NOTHING, PolicyMemory
-from app.engine.metrics import Figures, Pairs, mark_prices, observe
+from app.engine.metrics import Figures, mark_prices, observe
+from app.engine.observation import PairColumns
 from app.engine.plan import Situation, expected_cost, plan
-from app.engine.rounding import amount_up, metric_text, price
-from app.engine.triggers import Triggers, reaches_target
+from app.engine.rounding import amount_up, price
+from app.engine.triggers import reaches_target
 from app.engine.verdicts import (
     Verdict,
     adjustment_event,
+    conditions_of,
     expired_event,
     liquidated_event,
     metric_texts,
     reduces_risk,
 )
+from app.engine.view_rows import NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A view on a frame, its figures, and which of its accounts are below maintenance."""
+    """A view (the book's `number`) on frame `k`: its figures are those of `pair`."""
 
+    number: int
     view: View
-    frame: Frame
     k: int
+    frame: Frame
     pair: int
     figures: Figures
-    triggers: Triggers
-    broken_accounts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FiredRow:
+    """A trigger that fired: in which account (`NONE` for one of the whole portfolio), and at which value."""
+
+    account: int
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A policy that fired: by which trigger rows, and what was compared."""
+    """A policy that fired, and what was compared."""
 
     stored: StoredPolicy
-    rows: list[int]
+    number: int
+    rows: list[FiredRow]
     conditions: dict[str, str]
+    inputs: dict[str, str]
 
 
 class Turn:
@@ -70,23 +82,15 @@ class Turn:
         book: Book,
         block: FrameBlock,
         memories: Mapping[PolicyId, PolicyMemory],
-        portfolio_id: PortfolioId,
+        portfolio: Portfolio,
     ) -> None:
         self._book = book
         self._block = block
         self._memories = memories
-        self._portfolio = book.portfolio(portfolio_id)
+        self._portfolio = portfolio
         self._done_at: tuple[int, set[PolicyId]] = (-1, set())
-        self.verdict = Verdict(before=self._portfolio, after=self._portfolio)
+        self.verdict = Verdict.of_nothing(portfolio)
         self._wakes_ns: list[int] = []
-
-    def has_business(self, k: int) -> bool:
-        """Something to do though nothing fires: an expiry is due, or a suppression may have ended."""
-        time_ns = self._block.frames[k].time_ns
-        return any(
-            work.state in AWAITING_STATES and work.expires_at_ns <= time_ns
-            for work in self._portfolio.in_flight
-        ) or any(self._memory(stored.id).suppressed is not None for stored in self._portfolio.policies)
 
     def frames_to_wake(self, k: int) -> set[int]:
         """Later frames at which what was just done ends: an expiry, a cooldown. Asked for once."""
@@ -100,7 +104,7 @@ class Turn:
 
     def take(self, sighting: Sighting) -> bool:
         """Deals with one frame. True when figures changed, so that this frame must be looked at again."""
-        if sighting.broken_accounts:
+        if sighting.figures.findings.broken[sighting.pair]:
             self._liquidate(sighting)
             return True
         if not sighting.view.decides:
@@ -108,45 +112,59 @@ class Turn:
         self._expire(sighting.frame)
         if self._done_at[0] != sighting.k:
             self._done_at = (sighting.k, set())
-        fired = self._fired_policies(sighting)
-        for stored, triggers in self._by_priority(fired):
+        for number, rows in self._by_priority(self._fired_rows(sighting)):
+            stored = self._portfolio.policies[number]
             if stored.id in self._done_at[1]:
                 continue
             self._done_at[1].add(stored.id)
-            if not triggers:
+            if not rows:
                 self._remember(stored.id, msgspec.structs.replace(self._memory(stored.id), suppressed=None))
-            elif self._decide(stored, triggers, sighting):
+            elif self._decide(stored, number, rows, sighting):
                 return True
         return False
 
-    def _fired_policies(self, sighting: Sighting) -> dict[int, list[int]]:
+    def is_suppressed(self) -> bool:
+        return any(self._memory(stored.id).suppressed is not None for stored in self._portfolio.policies)
+
+    def _fired_rows(self, sighting: Sighting) -> dict[int, list[FiredRow]]:
         """By policy number: its fired trigger rows; an empty list where a suppression has ended."""
-        triggers, table = sighting.triggers, self._book.triggers
-        found: dict[int, list[int]] = {}
-        here = triggers.pair_slice(sighting.pair)
-        for index in range(here.start, here.stop):
-            number = int(table["policy"][triggers.gathered.rows[index]])
-            if triggers.fired[index]:
-                found.setdefault(number, []).append(index)
+        table, columns, triggers = (
+            self._book.triggers.arrays,
+            self._book.columns.arrays,
+            sighting.figures.triggers,
+        )
+        found: dict[int, list[FiredRow]] = {}
+        here = sighting.figures.trigger_slice(sighting.pair)
+        first = int(columns.trigger[sighting.number])
+        for row, at in enumerate(range(here.start, here.stop), start=first):
+            number = int(table.policy[row])
+            if triggers.fired[at]:
+                found.setdefault(number, []).append(
+                    FiredRow(int(table.account[row]), float(triggers.value[at]))
+                )
             elif self._memory(self._portfolio.policies[number].id).suppressed is not None:
                 found.setdefault(number, [])
         return found
 
-    def _by_priority(self, fired: dict[int, list[int]]) -> Iterator[tuple[StoredPolicy, list[int]]]:
-        for number in sorted(fired, key=lambda n: (self._portfolio.policies[n].policy.priority, n)):
-            yield self._portfolio.policies[number], fired[number]
+    def _by_priority(self, fired: dict[int, list[FiredRow]]) -> list[tuple[int, list[FiredRow]]]:
+        policies = self._portfolio.policies
+        return sorted(fired.items(), key=lambda item: (policies[item[0]].policy.priority, item[0]))
 
-    def _decide(self, stored: StoredPolicy, rows: list[int], sighting: Sighting) -> bool:
-        view, frame = sighting.view, sighting.frame
+    def _decide(self, stored: StoredPolicy, number: int, rows: list[FiredRow], sighting: Sighting) -> bool:
+        view, k, block = sighting.view, sighting.k, self._block
+        prices = block.price_rows(k, marks=view.marks, conversions=view.conversions)
         reason = before_planning(
             stored,
             portfolio=self._portfolio,
             memory=self._memory(stored.id),
-            time_ns=frame.time_ns,
-            price_age_ns=self._block.oldest_age_ns(sighting.k, view.price_rows),
-            quality=self._block.worst_quality(sighting.k, view.price_rows),
+            time_ns=sighting.frame.time_ns,
+            price_age_ns=block.oldest_age_ns(k, prices),
+            quality=block.worst_quality(k, prices),
         )
-        fired = Fired(stored, rows, self._conditions(stored, rows, sighting))
+        if reason is not None and self._memory(stored.id).suppressed is reason:
+            return False  # recorded once; while the same reason goes on it is only time that passes
+        conditions = conditions_of(stored.policy, [(_account_name(view, r), r.value) for r in rows])
+        fired = Fired(stored, number, rows, conditions, self._inputs(sighting, prices))
         if reason is None:
             legs, situation = self._plan(fired, sighting)
             reason = after_planning(stored, legs, situation)
@@ -157,28 +175,21 @@ class Turn:
 
     def _plan(self, fired: Fired, sighting: Sighting) -> tuple[tuple[Leg, ...], Situation]:
         """One account after the other: what one takes from the reserve is gone for the next."""
-        figures, book, view = sighting.figures, self._book, sighting.view
-        situation = Situation(
-            holdings=view.holdings,
-            universe=book.universe,
-            prices=self._block.prices[sighting.k],
-            figure=float(sighting.triggers.values[fired.rows[0]]),
-        )
+        figures = sighting.figures.accounts
+        first = sighting.figures.account_slice(sighting.pair).start
+        situation = Situation(sighting.view.holdings, self._block, sighting.k, figure=fired.rows[0].value)
         legs: tuple[Leg, ...] = ()
-        for index in fired.rows:
-            account = int(book.triggers["account"][sighting.triggers.gathered.rows[index]])
-            if account >= 0:
-                ordinal = account - view.accounts[0]
-                at = figures.account_slice(sighting.pair).start + ordinal
+        for row in fired.rows:
+            if row.account != NONE:
                 situation = replace(
                     situation,
-                    account=situation.holdings.accounts[ordinal],
-                    equity=float(figures.equities[at]),
-                    maintenance=float(figures.maintenance_margins[at]),
+                    account=situation.holdings.accounts[row.account],
+                    equity=float(figures.equity[first + row.account]),
+                    maintenance=float(figures.maintenance_margin[first + row.account]),
                 )
             found = plan(fired.stored.policy, situation)
             legs += found
-            after = apply_legs_as_if_done(situation.holdings, found, book.universe.instruments)
+            after = apply_legs_as_if_done(situation.holdings, found, self._block.universe.instruments)
             situation = replace(situation, holdings=after)
         return legs, situation
 
@@ -200,7 +211,7 @@ class Turn:
             risk_reducing=isinstance(policy, LiquidationGuard) or reduces_risk(legs),
             legs=legs,
             expected_cost=amount_up(expected_cost(legs, situation)),
-            metrics_before=metric_texts(sighting.view, sighting.figures, sighting.pair),
+            metrics_before=metric_texts(sighting.view.underlyings, sighting.figures, sighting.pair),
             metrics_after=after,
             reaches_target=reached,
             position=frame.position,
@@ -229,7 +240,6 @@ class Turn:
         return automatic
 
     def _suppress(self, fired: Fired, reason: Reason, sighting: Sighting) -> None:
-        """Recorded once; while the same reason goes on it is only time that passes."""
         memory = self._memory(fired.stored.id)
         if memory.suppressed is reason:
             return
@@ -259,53 +269,27 @@ class Turn:
             outcome=Outcome.SUPPRESSED,
             reason=reason,
             conditions=fired.conditions,
-            inputs=self._inputs(sighting),
+            inputs=fired.inputs,
             repeats_before=frame.sequence - memory.suppressed_since if memory.suppressed else 0,
         )
 
-    def _conditions(self, stored: StoredPolicy, rows: list[int], sighting: Sighting) -> dict[str, str]:
-        """What was compared with what."""
-        view = sighting.view
-        triggers, policy = sighting.triggers, stored.policy
-        match policy:
-            case DeltaNeutral():
-                value = float(triggers.values[rows[0]])
-                return {
-                    f"{MetricName.NET_DELTA}.{policy.underlying}": metric_text(value),
-                    "target_delta": decimal_text(policy.target_delta),
-                    "band": decimal_text(policy.band),
-                }
-            case LiquidationGuard():
-                compared = {"trigger": decimal_text(policy.trigger)}
-                for index in rows:
-                    account = int(self._book.triggers["account"][triggers.gathered.rows[index]])
-                    name = view.holdings.accounts[account - view.accounts[0]].name
-                    ratio = float(triggers.values[index])
-                    if policy.metric is MetricName.HEALTH_FACTOR:
-                        ratio = 1.0 / ratio
-                    compared[f"{policy.metric}.{name}"] = metric_text(ratio)
-                return compared
-
-    def _inputs(self, sighting: Sighting) -> dict[str, str]:
+    def _inputs(self, sighting: Sighting, rows: Iterable[int]) -> dict[str, str]:
         """Every price that was used, with the market entry that brought it."""
         k, generation = sighting.k, sighting.frame.generation
-        block, names = self._block, self._book.universe.names
+        block, names = self._block, self._block.universe.names
         return {
-            names[row]: f"{decimal_text(price(float(block.prices[k, row])))} "
-            f"@ {generation}-{int(block.price_frames[k, row])}"
-            for row in sighting.view.price_rows.tolist()
+            names[row]: f"{decimal_text(price(block.price(k, row)))} @ {generation}-{block.frame_of(k, row)}"
+            for row in rows
         }
 
     def _priced(self, fired: Fired, holdings: Portfolio, sighting: Sighting) -> tuple[dict[str, str], bool]:
         """Metrics once the plan is done, priced exactly, and whether its policy's target is reached."""
-        scratch = Book(self._book.universe)
-        scratch.put(replace(holdings, in_flight=(), policies=(fired.stored,)))
-        number = scratch.views_of(holdings.id)[0]
-        view = scratch.view(number)
-        figures = observe(scratch, self._block, Pairs.of([(number, sighting.k)]))
-        table = self._book.triggers["account"][sighting.triggers.gathered.rows[fired.rows]]
-        accounts = table - sighting.view.accounts[0] + view.accounts[0]
-        return metric_texts(view, figures, 0), reaches_target(scratch, figures, view, accounts)
+        with self._book.imagined(holdings) as number:
+            pairs = PairColumns(np.array([number]), np.array([sighting.k]))
+            figures = observe(self._book, self._block, pairs)
+            planned = {row.account for row in fired.rows}
+            reached = reaches_target(self._book, figures, view=number, policy=fired.number, accounts=planned)
+            return metric_texts(self._book.view(number).underlyings, figures, 0), reached
 
     def _expire(self, frame: Frame) -> None:
         overdue = [
@@ -323,15 +307,13 @@ class Turn:
     def _liquidate(self, sighting: Sighting) -> None:
         """What an exchange would do, before policies are looked at."""
         frame = sighting.frame
-        universe, portfolio = self._book.universe, self._portfolio
+        universe, portfolio = self._block.universe, self._portfolio
         marks = {
-            name: price(mark)
-            for name, mark in mark_prices(universe, self._block, sighting.k).items()
-            if mark > 0.0
+            name: price(mark) for name, mark in mark_prices(self._block, sighting.k).items() if mark > 0.0
         }
-        for ordinal in sighting.broken_accounts:
+        figures, first = sighting.figures.accounts, sighting.figures.account_slice(sighting.pair).start
+        for ordinal in self._broken_accounts(sighting):
             account = portfolio.accounts[ordinal]
-            at = sighting.figures.account_slice(sighting.pair).start + ordinal
             portfolio, fills = liquidate(
                 portfolio,
                 account.id,
@@ -341,10 +323,18 @@ class Turn:
                 time_ns=frame.time_ns,
             )
             self.verdict.fills += fills
-            equity = float(sighting.figures.equities[at])
+            equity = float(figures.equity[first + ordinal])
             self.verdict.events.append(liquidated_event(account, fills, equity, portfolio, frame))
         self._adopt(replace(portfolio, revision=self._portfolio.revision + 1), figures_change=True)
         self.verdict.after = self._portfolio
+
+    def _broken_accounts(self, sighting: Sighting) -> list[int]:
+        """Ordinals of the accounts that an exchange would close: margin ratio 1 or worse."""
+        here = sighting.figures.account_slice(sighting.pair)
+        first = int(self._book.columns.arrays.account[sighting.number])
+        liquidates = self._book.accounts.arrays.liquidates[first : first + here.stop - here.start]
+        ratios = sighting.figures.accounts.margin_ratio[here]
+        return [int(ordinal) for ordinal in np.flatnonzero(liquidates & (ratios >= 1.0))]
 
     def _memory(self, policy_id: PolicyId) -> PolicyMemory:
         return self.verdict.memories.get(policy_id) or self._memories.get(policy_id, NOTHING)
@@ -358,3 +348,7 @@ class Turn:
             self._book.put(portfolio)
         else:
             self._book.amend(portfolio)
+
+
+def _account_name(view: View, row: FiredRow) -> str:
+    return view.holdings.accounts[row.account].name if row.account != NONE else ""

@@ -1,8 +1,10 @@
 """Every instrument as columns, and how an asset is priced in a currency.
 
-A conversion is a path over at most two quoted pairs: spot where there is one, else a perpetual. Price
-columns have two rows more than instruments: one that is never known, and one that is the constant 1.0, so
-that "no path" and "no step" are rows like any other.
+A path leads over at most two quoted pairs. Spot comes before perpetuals and one step before two; on each
+frame the first path whose prices are known counts, so a listed market that nobody quotes makes nothing
+unknown that another one prices. Price columns have two rows more than instruments: one that is never known,
+and one that is the constant 1.0, so that "no step" is a row like any other. Behind them stand the implied
+volatilities of the options.
 """
 
 from collections import defaultdict
@@ -14,17 +16,44 @@ import numpy as np
 from app.domain.identifiers import Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.times import to_ns
+from app.engine.columns import Columns
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 NEVER_NS = np.iinfo(np.int64).max
 
 
-class Conversion(NamedTuple):
+class Path(NamedTuple):
     """value = price[first] ** first_power * price[second] ** second_power, powers being 1 or -1."""
 
     first: int
     first_power: int
     second: int
     second_power: int
+
+
+class PathColumns(NamedTuple):
+    first: IntArray
+    first_power: IntArray
+    second: IntArray
+    second_power: IntArray
+
+
+class ConversionColumns(NamedTuple):
+    """Where the paths of a conversion begin and end, the preferred one first."""
+
+    start: IntArray
+    stop: IntArray
+
+
+class Terms(NamedTuple):
+    """Of every instrument, by its row."""
+
+    price_row: IntArray
+    inverse: BoolArray
+    option: BoolArray
+    multiplier: FloatArray
+    initial_rate: FloatArray
+    maintenance_rate: FloatArray
 
 
 class _Edge(NamedTuple):
@@ -35,42 +64,53 @@ class _Edge(NamedTuple):
 
 
 class Universe:
-    """Immutable; a new listing makes a new one."""
+    """Immutable; a new listing makes a new one. Conversions are numbered as they are first asked for."""
 
     def __init__(self, instruments: Iterable[Instrument]) -> None:
         self.instruments: Mapping[InstrumentId, Instrument] = {
             i.instrument_id: i for i in sorted(instruments, key=lambda i: i.id)
         }
         listed = list(self.instruments.values())
-        self.index = {i.instrument_id: row for row, i in enumerate(listed)}
+        self.index = {i.id: row for row, i in enumerate(listed)}
         self.names = [i.id for i in listed]
         self.size = len(listed)
         self.unknown_row, self.one_row = self.size, self.size + 1
-        self.unknown = Conversion(self.unknown_row, 1, self.unknown_row, 1)
-        self.price_rows = np.array(
-            [self.index.get(i.price_source, self.unknown_row) for i in listed], dtype=np.int64
+        option = np.array([i.kind is InstrumentKind.OPTION for i in listed], dtype=bool)
+        self.terms = Terms(
+            price_row=np.array(
+                [self.index.get(i.price_source, self.unknown_row) for i in listed], dtype=np.int64
+            ),
+            inverse=np.array([i.settlement is Settlement.INVERSE for i in listed], dtype=bool),
+            option=option,
+            multiplier=np.array([float(i.multiplier) for i in listed]),
+            initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
+            maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),
         )
-        self.inverse = np.array([i.settlement is Settlement.INVERSE for i in listed], dtype=bool)
-        self.option = np.array([i.kind is InstrumentKind.OPTION for i in listed], dtype=bool)
         self.call = np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool)
-        self.multipliers = np.array([float(i.multiplier) for i in listed])
-        self.initial_rates = np.array([float(i.initial_margin_rate) for i in listed])
-        self.maintenance_rates = np.array([float(i.maintenance_margin_rate) for i in listed])
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
         self.strikes = np.array([float(i.strike or 0) for i in listed])
         self.expiries_ns = np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed])
+        self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), self.unknown_row)
+        self.lists_options = bool(option.any())
+        self.width = self.size + 2 + int(option.sum())
         self._edges = self._quoted_pairs(listed)
-        self._conversions: dict[tuple[Asset, Asset], Conversion | None] = {}
+        self._conversions: dict[tuple[Asset, Asset], int] = {}
+        self.paths_of: list[list[Path]] = []
+        """By the number of the conversion; the columns below say the same."""
+        self.paths = Columns(PathColumns)
+        self.conversions = Columns(ConversionColumns)
         derivatives = [i for i in listed if i.kind is not InstrumentKind.SPOT]
         cash = {i.quote for i in derivatives if i.settlement is Settlement.LINEAR}
         self.exposures = frozenset(Asset(i.underlying) for i in listed if i.underlying not in cash)
         """Assets whose price moves count as delta; what linear derivatives are quoted in is cash."""
 
-    def conversion(self, asset: Asset, currency: Asset) -> Conversion | None:
-        """None when no path is quoted: the value is then unknown, never guessed."""
+    def conversion(self, asset: Asset, currency: Asset) -> int:
+        """The number of a conversion. One without paths is never known: the value is not guessed."""
         key = (asset, currency)
         if key not in self._conversions:
-            self._conversions[key] = self._shortest(asset, currency)
+            paths = self._paths(asset, currency)
+            self._conversions[key], _ = self.conversions.append([self.paths.append(paths)])
+            self.paths_of.append(paths)
         return self._conversions[key]
 
     def _quoted_pairs(self, listed: Iterable[Instrument]) -> dict[Asset, list[_Edge]]:
@@ -87,15 +127,16 @@ class Universe:
             found.sort()
         return edges
 
-    def _shortest(self, asset: Asset, currency: Asset) -> Conversion | None:
+    def _paths(self, asset: Asset, currency: Asset) -> list[Path]:
         one = self.one_row
         if asset == currency:
-            return Conversion(one, 1, one, 1)
-        for edge in self._edges.get(asset, ()):
-            if edge.to == currency:
-                return Conversion(edge.row, edge.power, one, 1)
-        for first in self._edges.get(asset, ()):
-            for second in self._edges.get(first.to, ()):
-                if second.to == currency:
-                    return Conversion(first.row, first.power, second.row, second.power)
-        return None
+            return [Path(one, 1, one, 1)]
+        edges = self._edges
+        direct = [Path(e.row, e.power, one, 1) for e in edges.get(asset, ()) if e.to == currency]
+        return direct + [
+            Path(first.row, first.power, second.row, second.power)
+            for first in edges.get(asset, ())
+            if first.to != currency
+            for second in edges.get(first.to, ())
+            if second.to == currency
+        ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
+from typing import assert_never
 
 from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import (
@@ -15,13 +16,13 @@ from app.domain.adjustments import (
     TradeLeg,
 )
 from app.domain.events import EventType, NewEvent
-from app.domain.identifiers import PolicyId
+from app.domain.identifiers import Asset, PolicyId
 from app.domain.market import Frame
 from app.domain.metrics import MetricName
+from app.domain.policies import DeltaNeutral, LiquidationGuard
 from app.domain.portfolios import Account, Portfolio
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
-from app.engine.book import View
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import Figures
 from app.engine.rounding import metric_text
@@ -46,6 +47,10 @@ class Verdict:
     events: list[NewEvent] = field(default_factory=list)
     memories: Memories = field(default_factory=dict)
 
+    @classmethod
+    def of_nothing(cls, portfolio: Portfolio) -> "Verdict":
+        return cls(before=portfolio, after=portfolio)
+
     @property
     def must_commit(self) -> bool:
         """Memory alone may wait for the next checkpoint."""
@@ -57,21 +62,42 @@ def worst_ratio(ratios: Sequence[float]) -> float:
     return next((ratio for ratio in ratios if isnan(ratio)), max(ratios, default=0.0))
 
 
-def metric_texts(view: View, figures: Figures, pair: int) -> dict[str, str]:
+def metric_texts(underlyings: Sequence[Asset], figures: Figures, pair: int) -> dict[str, str]:
     """The figures of a pair under their registered names; margin metrics show the worst account."""
     accounts, exposures = figures.account_slice(pair), figures.exposure_slice(pair)
-    equity = float(sum(figures.equities[accounts].tolist()))
-    gross = float(sum(figures.gross_notionals[exposures].tolist()))
-    ratios = figures.margin_ratios[accounts].tolist()
+    equity = float(sum(figures.accounts.equity[accounts].tolist()))
+    gross = float(sum(figures.exposures.gross_notional[exposures].tolist()))
+    ratios = figures.accounts.margin_ratio[accounts].tolist()
     texts = {
-        MetricName.EQUITY: metric_text(equity),
-        MetricName.MARGIN_RATIO: metric_text(worst_ratio(ratios)),
-        MetricName.LEVERAGE: metric_text(gross / equity if equity > 0.0 else float("inf")),
+        MetricName.EQUITY.value: metric_text(equity),
+        MetricName.MARGIN_RATIO.value: metric_text(worst_ratio(ratios)),
+        MetricName.LEVERAGE.value: metric_text(gross / equity if equity > 0.0 else float("inf")),
     }
-    named = {name.value: text for name, text in texts.items()}
-    for underlying, delta in zip(view.underlyings, figures.deltas[exposures].tolist(), strict=True):
-        named[f"{MetricName.NET_DELTA}.{underlying}"] = metric_text(delta)
-    return named
+    for underlying, delta in zip(underlyings, figures.exposures.delta[exposures].tolist(), strict=True):
+        texts[f"{MetricName.NET_DELTA}.{underlying}"] = metric_text(delta)
+    return texts
+
+
+def conditions_of(
+    policy: DeltaNeutral | LiquidationGuard, compared: Sequence[tuple[str, float]]
+) -> dict[str, str]:
+    """What was compared with what: for each trigger row that fired, its account's name and the value."""
+    match policy:
+        case DeltaNeutral():
+            return {
+                f"{MetricName.NET_DELTA}.{policy.underlying}": metric_text(compared[0][1]),
+                "target_delta": decimal_text(policy.target_delta),
+                "band": decimal_text(policy.band),
+            }
+        case LiquidationGuard():
+            inverse = policy.metric is MetricName.HEALTH_FACTOR
+            found = {
+                f"{policy.metric}.{account}": metric_text(1.0 / ratio if inverse else ratio)
+                for account, ratio in compared
+            }
+            return {"trigger": decimal_text(policy.trigger), **found}
+        case _:
+            assert_never(policy)
 
 
 def adjustment_event(kind: EventType, adjustment: Adjustment, portfolio: Portfolio, time_ns: int) -> NewEvent:

@@ -60,3 +60,6 @@ class EvaluationStore(Protocol):
         """Portfolios whose revision no commit has seen, deleted ones included."""
 
     async def commit(self, commit: Commit) -> Committed: ...
+
+    async def report_lost_market(self, generation: int) -> None:
+        """The stream of this generation ends before what was committed from it: another has to begin."""

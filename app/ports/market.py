@@ -81,6 +81,12 @@ class MarketFeed(Protocol):
 
     async def read(self, *, count: int, block_ms: int) -> MarketNews: ...
 
+    async def newest(self) -> StreamPosition:
+        """Where the stream ends."""
+
     async def between(self, after: StreamPosition, upto: StreamPosition) -> Sequence[Frame]: ...
 
     async def publish(self, events: Sequence[Event], progress: Mapping[int, StreamPosition]) -> None: ...
+
+    async def close(self) -> None:
+        """Nothing more is read."""

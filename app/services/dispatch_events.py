@@ -19,6 +19,8 @@ _log = structlog.get_logger()
 SWEEP_PERIOD = timedelta(seconds=1)
 SWEEP_AGE = timedelta(seconds=1)
 _BATCH = 500
+_GATHER_SECONDS = 0.02
+"""Between two reads: events in a storm share their transactions, and one that comes alone goes at once."""
 _RETRY_SECONDS = 0.5
 
 
@@ -63,6 +65,7 @@ class EventDispatcher:
                 if entries:
                     await self._dispatch([(e.portfolio_id, e.sequence) for _, e in entries], published=True)
                     cursor = entries[-1][0]
+                    await asyncio.sleep(_GATHER_SECONDS)
                 else:
                     started = not is_before(await self._feed.tail(), cursor)
             except Exception as error:  # noqa: BLE001 - the outermost loop: nothing is lost, the sweep finds it

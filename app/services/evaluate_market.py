@@ -9,18 +9,21 @@ is read again and decided again on the same frames.
 import asyncio
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from uuid import UUID
 
 import structlog
 
 from app.domain.adjustments import AWAITING_STATES, Reason
+from app.domain.errors import StreamReset
 from app.domain.events import Event
 from app.domain.identifiers import InstrumentId, PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
 from app.domain.policies import DeltaNeutral
 from app.domain.portfolios import Portfolio
-from app.engine.book import Book
-from app.engine.decide import Todo, affected, decide
+from app.engine.book import Book, Todo
+from app.engine.decide import affected, decide, only, whole_block
 from app.engine.market_view import FrameBlock, MarketView
 from app.engine.memory import NOTHING, PolicyMemory, unpacked
 from app.engine.universe import Universe
@@ -33,7 +36,7 @@ from app.ports.market import MarketFeed
 READ_COUNT = 1_000
 BLOCK_MS = 250
 FRAMES_PER_BLOCK = 256
-CELLS_PER_BLOCK = 1 << 19
+CELLS_PER_BLOCK = 1 << 21
 CHECKPOINT_NS = 1_000_000_000
 CHECKPOINT_FRAMES = 5_000
 SNAPSHOT_FRAMES = 2_000
@@ -53,6 +56,7 @@ class Lane:
         self._grant = grants[0]
         self._book = Book(Universe(()))
         self._market = MarketView(self._book.universe)
+        self._unsettled: set[PortfolioId] = set()
         self._memories: dict[PolicyId, PolicyMemory] = {}
         self._unsaved: dict[PolicyId, PortfolioId] = {}
         self._wakes: list[tuple[int, PortfolioId]] = []
@@ -63,11 +67,14 @@ class Lane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop, or until every shard is gone; leaves at a checkpoint."""
-        await self._open()
-        while self.epochs and not stop.is_set():
-            await self._advance()
-        if self.epochs and self._market.position != self._saved:
-            await self._commit(())
+        try:
+            await self._open()
+            while self.epochs and not stop.is_set():
+                await self._advance()
+            if self.epochs and self._market.position != self._saved:
+                await self._commit(())
+        finally:
+            await self._feed.close()
 
     def drop(self, shards: Collection[ShardId]) -> None:
         """They belong to others now, or shall: from here on nothing is decided for them."""
@@ -80,8 +87,8 @@ class Lane:
         await self._list_instruments()
         if grant.snapshot is not None:
             self._market.restore(grant.snapshot, position=self._snapshot, time_ns=grant.time_ns)
-        for frame in await self._feed.between(self._snapshot, position):
-            self._market.apply(frame)
+        for frames in self._blocks(await self._feed.between(self._snapshot, position)):
+            self._market.advance(frames)
         self._market.position, self._market.time_ns = position, grant.time_ns
         await self._feed.seek(position)
         loaded = await self._store.load_shards(self.epochs)
@@ -93,7 +100,8 @@ class Lane:
     async def _advance(self) -> None:
         """One read and everything that follows from it."""
         news = await self._feed.read(count=READ_COUNT, block_ms=BLOCK_MS)
-        changed = {PortfolioId(UUID(bytes=packed)) for packed in news.changed}
+        changed = {PortfolioId(UUID(bytes=packed)) for packed in news.changed} | self._unsettled
+        self._unsettled = set()
         if self._elapsed_ns(self._swept_ns) > SWEEP_NS:
             self._swept_ns = self._clock.now_ns()
             changed |= set(await self._store.changed(self.epochs))
@@ -101,28 +109,38 @@ class Lane:
             await self._reload(changed)
             await self._settle(changed)
             await self._publish(())
-        await self._learn_instruments(news.frames)
         for frames in self._blocks(news.frames):
             self._check_order(frames)
-            block = FrameBlock.advance(self._market, frames)
+            block = self._market.advance(frames)
             due = self._due(frames[-1].time_ns)
             await self._publish(await self._conclude(block, affected(self._book, block, due)))
+        if self._market.unlisted:
+            await self._learn_instruments()
+        if not news.frames:
+            await self._check_stream()
         if self._checkpoint_is_due():
             await self._commit(())
 
     async def _settle(self, portfolio_ids: Iterable[PortfolioId]) -> None:
         """Changed portfolios are decided at once, on the last frame, which evaluates their revision."""
-        todo: Todo = {key: (0,) for key in sorted(portfolio_ids) if key in self._book}
-        block = FrameBlock.standing(self._market)
-        await self._publish(await self._conclude(block, todo, must=frozenset(todo)), progress=False)
+        changed = sorted(key for key in portfolio_ids if key in self._book)
+        block = self._market.block()
+        todo = whole_block(self._book, block, changed)
+        await self._publish(await self._conclude(block, todo, must=changed), progress=False)
 
     async def _conclude(
-        self, block: FrameBlock, todo: Todo, must: frozenset[PortfolioId] = frozenset()
+        self, block: FrameBlock, todo: Todo, must: Collection[PortfolioId] = ()
     ) -> list[Event]:
-        """Decides and commits; whoever moved meanwhile is read again and decided again."""
+        """Decides and commits; whoever moved meanwhile is read again and decided again.
+
+        What `must` be committed is, though nothing was decided: its revision has been evaluated.
+        """
         events: list[Event] = []
         while todo:
             verdicts = decide(self._book, self._memories, block, todo)
+            for key in must:
+                if key not in verdicts and key in self._book:
+                    verdicts[key] = Verdict.of_nothing(self._book.portfolio(key))
             firm = [v for key, v in verdicts.items() if v.must_commit or key in must]
             for key, verdict in verdicts.items():
                 if not (verdict.must_commit or key in must):
@@ -131,12 +149,14 @@ class Lane:
                 break
             committed = await self._commit(firm)
             events += committed.events
-            moved = {v.before.id for v in firm} - committed.portfolios
-            if moved:
-                self._log.info("moved", portfolios=len(moved))
-                await self._reload(moved)
-                must |= moved
-            todo = {key: frames for key, frames in todo.items() if key in moved and key in self._book}
+            must = {v.before.id for v in firm} - committed.portfolios
+            if must:
+                self._log.info("moved", portfolios=len(must))
+                await self._reload(must)
+                if block.universe is not self._book.universe:
+                    block = block.on(self._book.universe)
+                    self._unsettled |= must  # what was just listed had no price in this block
+            todo = only(self._book, todo, must)
         return events
 
     async def _commit(self, verdicts: Sequence[Verdict]) -> Committed:
@@ -190,6 +210,8 @@ class Lane:
             self._memories.setdefault(policy_id, unpacked(packed))
         for portfolio in loaded.portfolios:
             self._book.put(portfolio)
+            memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
+            self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
             self._schedule(portfolio)
 
     def _needs_listing(self, portfolio: Portfolio) -> bool:
@@ -202,12 +224,9 @@ class Lane:
         )
         return any(name not in known for name in (*held, *hedges))
 
-    async def _learn_instruments(self, frames: Iterable[Frame]) -> None:
-        """New listings: looked for when a frame names one, at most once a second."""
-        known = self._book.universe.index
-        if all(InstrumentId(c.instrument) in known for frame in frames for c in frame.changes):
-            return
-        if self._elapsed_ns(self._listed_ns) > SWEEP_NS or not known:
+    async def _learn_instruments(self) -> None:
+        """New listings: looked for when a frame named one, at most once a second. Nobody holds it yet."""
+        if self._elapsed_ns(self._listed_ns) > SWEEP_NS:
             await self._list_instruments()
 
     async def _list_instruments(self) -> None:
@@ -247,9 +266,12 @@ class Lane:
         await self._feed.publish(events, dict.fromkeys(self.epochs, position) if progress else {})
 
     def _blocks(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
-        size = max(1, min(FRAMES_PER_BLOCK, CELLS_PER_BLOCK // (self._book.universe.size + 2)))
-        for start in range(0, len(frames), size):
-            yield frames[start : start + size]
+        """Consecutive frames of one generation, not more than fit into a block."""
+        size = max(1, min(FRAMES_PER_BLOCK, CELLS_PER_BLOCK // self._book.universe.width))
+        for _, generation in groupby(frames, key=attrgetter("generation")):
+            same = list(generation)
+            for start in range(0, len(same), size):
+                yield same[start : start + size]
 
     def _check_order(self, frames: Sequence[Frame]) -> None:
         """Frames that were trimmed before they were read are gone: that is said, not hidden."""
@@ -259,6 +281,18 @@ class Lane:
             if (same and frame.sequence != expected.sequence + 1) or (not same and frame.sequence != 1):
                 self._log.error("gap", after=expected.entry_id, before=frame.position.entry_id)
             expected = frame.position
+
+    async def _check_stream(self) -> None:
+        """A stream that went back has lost what was read of it: this lane begins again at its checkpoint.
+
+        One that stands behind even the checkpoint cannot be gone on with: the oracle has to start another.
+        """
+        newest = await self._feed.newest()
+        if newest >= self._market.position:
+            return
+        if newest < self._saved:
+            await self._store.report_lost_market(self._saved.generation)
+        raise StreamReset(f"the market ends at {newest.entry_id}, {self._market.position.entry_id} was read")
 
     def _checkpoint_is_due(self) -> bool:
         position = self._market.position

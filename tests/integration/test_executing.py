@@ -10,11 +10,11 @@ import pytest
 
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect
-from app.adapters.redis_streams.event_feed import EventFeed
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.keys import HINTS, STATE
 from app.adapters.redis_streams.market_clock import RedisMarketClock
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
+from app.adapters.redis_streams.wire import Wire
 from app.adapters.venues.paper import PaperVenue
 from app.domain.adjustments import AdjustmentState, TransferLeg
 from app.domain.events import EventType, NewEvent
@@ -273,23 +273,30 @@ async def streams(redis_url):
     await client.aclose()
 
 
-async def start_role(pool, streams, venue, stop):
+@pytest.fixture
+async def wires(redis_url):
+    """One for what is said, one for whoever waits."""
+    async with Wire(redis_url) as talking, Wire(redis_url) as waiting:
+        yield talking, waiting
+
+
+async def start_role(pool, streams, wires, venue, stop):
     desk = Desk(pool)
     executor = ExecuteAdjustments(
         store=desk.store,
         venues={"paper": venue},
-        announcer=RedisAnnouncer(streams),
+        announcer=RedisAnnouncer(wires[0]),
         clock=RedisMarketClock(streams),
     )
-    wakeups = QueueWakeups(EventFeed(streams))
+    wakeups = QueueWakeups(wires[1])
     return asyncio.create_task(executor_role.run(executor=executor, wakeups=wakeups, stop=stop))
 
 
-async def test_the_role_wakes_publishes_hints_and_stops(asyncpg_pool, portfolio, streams):
+async def test_the_role_wakes_publishes_hints_and_stops(asyncpg_pool, portfolio, streams, wires):
     stop = asyncio.Event()
-    role = await start_role(asyncpg_pool, streams, PaperVenue(), stop)
+    role = await start_role(asyncpg_pool, streams, wires, PaperVenue(), stop)
     adjustment_id = await queue(asyncpg_pool, portfolio)
-    await RedisAnnouncer(streams).announce([_queued_event(portfolio)], [])
+    await RedisAnnouncer(wires[0]).announce([_queued_event(portfolio)], [])
 
     async def executed():
         return (await ending(asyncpg_pool, adjustment_id))[0] == "executed"
@@ -297,7 +304,7 @@ async def test_the_role_wakes_publishes_hints_and_stops(asyncpg_pool, portfolio,
     await eventually(executed)
 
     async def announced():
-        entries = await EventStream(streams).read("0", block_ms=None)
+        entries = await EventStream(reading=wires[0], writing=wires[0]).read("0", block_ms=None)
         hints = await streams.xlen(HINTS)
         types = [(e.type, e.sequence) for _, e in entries]
         assert types[1:] == [("adjustment.executing", 1), ("adjustment.executed", 2)]
@@ -327,12 +334,12 @@ class Poisoned(PaperVenue):
         return await super().execute(order)
 
 
-async def test_work_that_always_breaks_ends_and_holds_nobody_up(engine, asyncpg_pool, tenant, streams):
+async def test_work_that_always_breaks_ends_and_holds_nobody_up(engine, asyncpg_pool, tenant, streams, wires):
     bad, good = [await factories.create_portfolio(engine, tenant) for _ in range(2)]
     poison = await queue(asyncpg_pool, bad, priority=0)
     fine = await queue(asyncpg_pool, good, priority=1)
     stop = asyncio.Event()
-    role = await start_role(asyncpg_pool, streams, Poisoned(bad.accounts[0].id), stop)
+    role = await start_role(asyncpg_pool, streams, wires, Poisoned(bad.accounts[0].id), stop)
 
     async def both_ended():
         assert await ending(asyncpg_pool, fine) == ("executed", "")

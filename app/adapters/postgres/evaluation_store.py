@@ -137,6 +137,13 @@ class PostgresEvaluationStore:
                         await connection.executemany(_FILLS, [_fill(f, verdict) for f in verdict.fills])
                 return committed
 
+    async def report_lost_market(self, generation: int) -> None:
+        await self._pool.execute(
+            "UPDATE markets SET generation = generation + 1, generation_reason = $2 WHERE generation = $1",
+            generation,
+            "an evaluator found the stream behind its checkpoint",
+        )
+
     async def _load(self, where: str, *arguments: object) -> Loaded:
         """Heads first: what changes while the rest is read makes a revision old, never too new."""
         async with self._pool.acquire() as connection:

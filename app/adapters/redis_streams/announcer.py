@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.adapters.redis_streams.events import EventStream, streamed_event
-from app.adapters.redis_streams.hints import hint
+from app.adapters.redis_streams.events import announced, streamed_event
+from app.adapters.redis_streams.hints import hints
+from app.adapters.redis_streams.wire import Wire
 from app.domain.events import Event
 from app.domain.identifiers import PortfolioId
 
@@ -22,15 +22,13 @@ _log = structlog.get_logger()
 
 
 class RedisAnnouncer:
-    def __init__(self, redis: "Redis") -> None:
-        self._redis = redis
-        self._stream = EventStream(redis)
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     async def announce(self, events: Sequence[Event], changed: Collection[PortfolioId]) -> None:
         streamed = [streamed_event(e) for e in events]
         try:
             async with asyncio.timeout(ANNOUNCE_SECONDS):
-                await self._stream.publish(streamed)
-                await hint(self._redis, sorted(changed))
+                await self._wire.execute_many([*announced(streamed), *hints(sorted(changed))])
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("announce_left_to_sweeps", events=len(streamed), reason=repr(error))

@@ -5,7 +5,7 @@ retry (redis-py would otherwise report an idle stream as an error).
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -36,8 +36,12 @@ def connect(url: str) -> "Redis":
     return client
 
 
+class Commands(Protocol):
+    async def execute_command(self, *command: Any) -> Any: ...
+
+
 async def read_stream(
-    client: "Redis", cursors: dict[str, str], *, count: int, block_ms: int | None = BLOCK_MS
+    client: Commands, cursors: dict[str, str], *, count: int, block_ms: int | None = BLOCK_MS
 ) -> dict[str, list[Entry]]:
     """New entries after each cursor, by stream; an idle stream gives nothing."""
     command: list[Any] = ["XREAD", "COUNT", count]
@@ -47,9 +51,15 @@ async def read_stream(
     return {name.decode(): entries for name, entries in reply} if reply else {}
 
 
-async def read_range(client: "Redis", stream: str, start: str, end: str, *, count: int) -> list[Entry]:
+async def read_range(client: Commands, stream: str, start: str, end: str, *, count: int) -> list[Entry]:
     reply: list[Entry] = await client.execute_command("XRANGE", stream, start, end, "COUNT", count)
     return reply
+
+
+async def newest_entry(client: Commands, stream: str) -> str:
+    """Its id; `0-0` for a stream that is empty or was flushed."""
+    newest = await client.execute_command("XREVRANGE", stream, "+", "-", "COUNT", 1)
+    return str(newest[0][0].decode()) if newest else "0-0"
 
 
 def fields(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -3,16 +3,15 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from redis.asyncio import Redis
-
 from app.adapters.redis_streams.keys import HINTS
+from app.adapters.redis_streams.wire import Command, Wire
 
 KEEP_ENTRIES = 10_000
 
 
-async def hint(redis: "Redis", portfolio_ids: Iterable[UUID]) -> None:
-    pipeline = redis.pipeline(transaction=False)
-    for portfolio_id in portfolio_ids:
-        pipeline.execute_command("XADD", HINTS, "MAXLEN", "~", KEEP_ENTRIES, "*", "p", portfolio_id.bytes)
-    if len(pipeline):
-        await pipeline.execute()
+def hints(portfolio_ids: Iterable[UUID]) -> list[Command]:
+    return [("XADD", HINTS, "MAXLEN", "~", KEEP_ENTRIES, "*", "p", key.bytes) for key in portfolio_ids]
+
+
+async def hint(wire: Wire, portfolio_ids: Iterable[UUID]) -> None:
+    await wire.execute_many(hints(portfolio_ids))

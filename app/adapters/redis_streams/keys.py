@@ -4,6 +4,7 @@ TICKS = "oracle:ticks"
 DEADLETTER = "oracle:deadletter"
 MARKET = "market"
 EVENTS = "events"
+ADJUSTMENTS = "adjustments"  # a word whenever something was queued; the queue itself is in PostgreSQL
 STATE = "{market}:state"  # hash: generation, sequence, cursor, epoch, time_ns
 QUOTES = "{market}:quotes"  # hash: each source's last quote, the oracle's state at its cursor
 CONSENSUS = "{market}:consensus"  # hash: the last change of every consensus value

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from redis.asyncio import Redis
 
-from app.adapters.redis_streams.client import Entry, newest_id, read_range, read_stream
-from app.adapters.redis_streams.events import KEEP_ENTRIES, streamed_event
-from app.adapters.redis_streams.keys import EVENTS, HINTS, MARKET, PROGRESS, PROGRESS_CHANNEL
+from app.adapters.redis_streams.client import Entry, newest_entry, newest_id, read_range, read_stream
+from app.adapters.redis_streams.events import announced, streamed_event
+from app.adapters.redis_streams.keys import HINTS, MARKET, PROGRESS, PROGRESS_CHANNEL, STATE
+from app.adapters.redis_streams.wire import Wire
 from app.domain.events import Event
 from app.domain.market import ORIGIN, Frame, StreamPosition
 from app.ports.market import MarketNews
@@ -16,18 +16,20 @@ _frame = msgspec.msgpack.Decoder(Frame)
 
 
 class RedisMarketFeed:
-    def __init__(self, redis: "Redis") -> None:
-        self._redis = redis
+    """Reading waits, so what is published goes over a connection of its own."""
+
+    def __init__(self, *, reading: Wire, writing: Wire) -> None:
+        self._reading = reading
+        self._writing = writing
         self._cursors = {MARKET: ORIGIN.entry_id, HINTS: "0-0"}
 
     async def seek(self, after: StreamPosition) -> None:
         """From here on; hints only those still to come, for a sweep has found the older ones."""
         self._cursors[MARKET] = after.entry_id
-        newest = await self._redis.execute_command("XREVRANGE", HINTS, "+", "-", "COUNT", 1)
-        self._cursors[HINTS] = newest[0][0].decode() if newest else "0-0"
+        self._cursors[HINTS] = await newest_entry(self._reading, HINTS)
 
     async def read(self, *, count: int, block_ms: int) -> MarketNews:
-        reply = await read_stream(self._redis, self._cursors, count=count, block_ms=block_ms)
+        reply = await read_stream(self._reading, self._cursors, count=count, block_ms=block_ms)
         frames = reply.get(MARKET, [])
         hints = reply.get(HINTS, [])
         for stream, entries in reply.items():
@@ -39,26 +41,31 @@ class RedisMarketFeed:
         frames: list[Frame] = []
         while after < upto:
             start = f"({after.entry_id}"
-            entries = await read_range(self._redis, MARKET, start, upto.entry_id, count=5_000)
+            entries = await read_range(self._reading, MARKET, start, upto.entry_id, count=5_000)
             if not entries:
                 break
             frames += _decoded(entries)
             after = frames[-1].position
         return frames
 
+    async def newest(self) -> StreamPosition:
+        """Where the stream ends; its origin where there is none."""
+        generation, sequence = await self._writing.execute_command("HMGET", STATE, "generation", "sequence")
+        return ORIGIN if sequence is None else StreamPosition(int(generation), int(sequence))
+
     async def publish(self, events: Sequence[Event], progress: Mapping[int, StreamPosition]) -> None:
         """What was committed, and how far that brought the shards: one round trip, events first."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for event in events:
-            streamed = streamed_event(event)
-            pipeline.execute_command("XADD", EVENTS, "MAXLEN", "~", KEEP_ENTRIES, "*", *streamed.fields())
+        commands = announced([streamed_event(event) for event in events])
         flat: list[str | int] = []
         for shard, position in progress.items():
             flat += (shard, position.entry_id)
         if flat:
-            pipeline.execute_command("HSET", PROGRESS, *flat)
-            pipeline.execute_command("PUBLISH", PROGRESS_CHANNEL, flat[1])
-        await pipeline.execute()
+            commands.append(("HSET", PROGRESS, *flat))
+            commands.append(("PUBLISH", PROGRESS_CHANNEL, flat[1]))
+        await self._writing.execute_many(commands)
+
+    async def close(self) -> None:
+        await self._reading.aclose()
 
 
 def _decoded(entries: Sequence[Entry]) -> list[Frame]:

@@ -13,6 +13,7 @@ import typer
 from app.bootstrap import configure_logging, migrate, stack
 from app.domain.errors import ConfigurationError, InvalidInput
 from app.domain.identifiers import ApiKeyId
+from app.engine.warm_up import warm_up
 from app.entrypoints.cli import documents, local
 from app.entrypoints.cli.roles import ROLES, api, run_role
 from app.ports.management import Scope
@@ -44,6 +45,13 @@ def migrate_command() -> None:
     configure_logging(settings.log_level)
     asyncio.run(migrate(settings))
     typer.echo("the database is up to date", err=True)
+
+
+@application.command("compile")
+def compile_command() -> None:
+    """Compile the numeric loops for this machine now, instead of when a role first starts."""
+    warm_up()
+    typer.echo("the numeric loops are compiled", err=True)
 
 
 @keys.command("create")
@@ -130,7 +138,7 @@ def demo_command(
 
 
 @application.command("replay")
-def replay_command(  # noqa: PLR0917 - typer calls it by name
+def replay_command(
     file: Annotated[Path, typer.Argument(help="Bars or ticks: CSV, CSV.gz or Parquet.")],
     speed: Annotated[
         str, typer.Option(help="So many times the recorded pace, or `max`: in lock step with the service.")

@@ -239,7 +239,7 @@ async def _publish(demo: Demo, observed: Observed, ending: asyncio.Event) -> Non
 
 async def _follow_market(demo: Demo, observed: Observed) -> None:
     redis = await demo.connected.redis()
-    feed = RedisMarketFeed(redis)
+    feed = RedisMarketFeed(reading=await demo.connected.wire(), writing=await demo.connected.wire())
     try:
         position, _ = await read_clock(redis)
     except Unavailable:

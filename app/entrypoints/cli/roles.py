@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from typing_extensions import override
 
 from app.bootstrap import Stack, configure_logging, stack
+from app.engine.warm_up import warm_up
 from app.entrypoints import courier as courier_role
 from app.entrypoints import evaluator as evaluator_role
 from app.entrypoints import executor as executor_role
@@ -49,6 +50,7 @@ async def oracle(connected: Stack, stop: asyncio.Event) -> None:
 
 
 async def evaluator(connected: Stack, stop: asyncio.Event) -> None:
+    warm_up()
     leases, open_lane = await connected.shard_leases(), await connected.lanes()
     await evaluator_role.run(leases=leases, open_lane=open_lane, stop=stop)
 
@@ -67,6 +69,7 @@ async def courier(connected: Stack, stop: asyncio.Event) -> None:
 
 def api(*, host: str, port: int) -> Role:
     async def serve(connected: Stack, stop: asyncio.Event) -> None:
+        warm_up()  # risk is computed by the evaluator's loops
         parts = await connected.api()
 
         @asynccontextmanager

@@ -12,6 +12,7 @@ from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
 from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
+from app.adapters.redis_streams.wire import Wire
 from app.entrypoints.api.application import create_app
 from app.entrypoints.api.dependencies import Dependencies
 from app.ports.management import MarketNow
@@ -32,9 +33,16 @@ async def market_rows(engine) -> None:
 
 
 @pytest.fixture
-async def units(database_url, redis) -> AsyncIterator[PostgresUnitsOfWork]:
+async def wire(redis_url) -> AsyncIterator[Wire]:
+    async with Wire(redis_url) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def units(database_url, wire) -> AsyncIterator[PostgresUnitsOfWork]:
     engine = management_engine(database_url)
-    yield PostgresUnitsOfWork(engine, publish=EventStream(redis).publish, hint=partial(hint, redis))
+    stream = EventStream(reading=wire, writing=wire)
+    yield PostgresUnitsOfWork(engine, publish=stream.publish, hint=partial(hint, wire))
     await engine.dispose()
 
 

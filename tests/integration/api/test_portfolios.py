@@ -61,7 +61,9 @@ async def test_a_position_in_spot_is_refused_and_told_where_it_belongs(api):
     assert "balance" in problem["detail"]
 
 
-async def test_a_snapshot_replaces_one_account_and_supersedes(api, engine, redis, tenant, asyncpg_pool):
+async def test_a_snapshot_replaces_one_account_and_supersedes(
+    *, api, engine, redis, wire, tenant, asyncpg_pool
+):
     await start_market(redis)
     created = await api.portfolio()
     adjustment_id = await add_adjustment(engine, tenant, created)
@@ -74,7 +76,7 @@ async def test_a_snapshot_replaces_one_account_and_supersedes(api, engine, redis
     assert adjustment["state"] == "superseded"
     ((sequence, type_, data),) = await events_of(asyncpg_pool, created["id"])
     assert (sequence, type_, data["adjustment_id"]) == (1, "adjustment.superseded", adjustment_id)
-    ((_, streamed),) = await EventStream(redis).read("0", block_ms=None)
+    ((_, streamed),) = await EventStream(reading=wire, writing=wire).read("0", block_ms=None)
     assert (str(streamed.portfolio_id), streamed.sequence) == (created["id"], 1)
     hints = await read_range(redis, HINTS, "-", "+", count=10)
     assert {flat[1] for _, flat in hints} == {UUID(created["id"]).bytes}

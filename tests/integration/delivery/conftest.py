@@ -15,9 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.event_rows import append_events, encode_event
-from app.adapters.redis_streams.client import connect
-from app.adapters.redis_streams.event_feed import EventFeed
-from app.adapters.redis_streams.events import StreamedEvent
+from app.adapters.redis_streams.events import EventStream, StreamedEvent
+from app.adapters.redis_streams.wire import Wire
 from app.domain.events import EventType, NewEvent
 from app.entrypoints.api.websocket import CloseCode, stream_router
 from app.ports.management import Caller, Scope
@@ -95,8 +94,8 @@ async def committed(asyncpg_pool, engine):
 
 @pytest.fixture
 async def feed(redis_url):
-    async with connect(redis_url) as client:
-        yield EventFeed(client)
+    async with Wire(redis_url) as reading, Wire(redis_url) as writing:
+        yield EventStream(reading=reading, writing=writing)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from datetime import timedelta
 import asyncpg
 
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
-from app.adapters.redis_streams.client import connect
-from app.adapters.redis_streams.event_feed import EventFeed
+from app.adapters.redis_streams.events import EventStream
+from app.adapters.redis_streams.wire import Wire
 from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.services.deliver_event import Deliverer
@@ -18,7 +18,8 @@ from app.services.dispatch_events import EventDispatcher
 async def main():
     async with (
         asyncpg.create_pool(os.environ["COURIER_DATABASE_URL"], min_size=0, max_size=4) as pool,
-        connect(os.environ["COURIER_REDIS_URL"]) as redis,
+        Wire(os.environ["COURIER_REDIS_URL"]) as reading,
+        Wire(os.environ["COURIER_REDIS_URL"]) as writing,
         HttpWebhookSender(
             timeout=timedelta(seconds=1), allowed_networks=parse_networks(["127.0.0.0/8"])
         ) as sender,
@@ -30,7 +31,7 @@ async def main():
             poll_period=timedelta(milliseconds=100),
         )
         dispatcher = EventDispatcher(
-            feed=EventFeed(redis),
+            feed=EventStream(reading=reading, writing=writing),
             outbox=PostgresOutbox(pool),
             due=deliverer.wake,
             sweep_period=timedelta(milliseconds=100),

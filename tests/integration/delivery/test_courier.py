@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from app.adapters.embedded import EmbeddedRedis
-from app.adapters.redis_streams.client import connect
-from app.adapters.redis_streams.event_feed import EventFeed
+from app.adapters.redis_streams.events import EventStream
+from app.adapters.redis_streams.wire import Wire
 from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.events import EventType
@@ -142,8 +142,8 @@ async def test_f33_redis_away_delays_and_loses_nothing(
     server = EmbeddedRedis(tmp_path / "redis", durable=False)
     await asyncio.to_thread(server.start)
     try:
-        async with connect(server.url) as client, receiver() as hook:
-            own_feed = EventFeed(client)
+        async with Wire(server.url) as reading, Wire(server.url) as writing, receiver() as hook:
+            own_feed = EventStream(reading=reading, writing=writing)
             await register(tenant, hook.url)
             await start_courier(own_feed)
             stream = await serve(own_feed, {"good": _caller(tenant)})

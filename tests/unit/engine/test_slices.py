@@ -13,17 +13,14 @@ from app.domain.policies import DeltaNeutral, Guards, LiquidationGuard, Mode, St
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.engine.book import Book
 from app.engine.decide import affected, decide
-from app.engine.market_view import FrameBlock, MarketView
-from app.engine.metrics import Pairs, observe
+from app.engine.market_view import MarketView
+from app.engine.metrics import observe
+from app.engine.observation import PairColumns
 from app.engine.universe import Universe
 
 START_NS = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
 SEEDS = range(6)
-FIGURES = (
-    "equities", "initial_margins", "maintenance_margins", "margin_ratios", "deltas", "gross_notionals",
-    "underlying_prices", "gammas", "vegas", "thetas",
-)  # fmt: skip
 
 
 def instruments_of(asset: str, strike: int) -> list[Instrument]:
@@ -155,17 +152,22 @@ def book_of(portfolios):
 
 def figures_of(book, block, portfolios):
     """Every portfolio's figures on every frame, as bytes."""
-    pairs = [(book.views_of(p.id)[0], k) for p in portfolios for k in range(len(block.frames))]
-    figures = observe(book, block, Pairs.of(pairs))
-    per_account = FIGURES[:4]
+    wanted = [(p.id, k) for p in portfolios for k in range(len(block.frames))]
+    deciding = book.slots.arrays.deciding
+    views = [deciding[book.slot(portfolio_id)] for portfolio_id, _ in wanted]
+    pairs = PairColumns(np.array(views), np.array([k for _, k in wanted]))
+    figures = observe(book, block, pairs)
     return {
-        (p.id, k): tuple(
-            getattr(figures, name)[
-                figures.account_slice(pair) if name in per_account else figures.exposure_slice(pair)
-            ].tobytes()
-            for name in FIGURES
+        key: tuple(
+            column[here].tobytes()
+            for columns, here in (
+                (figures.accounts, figures.account_slice(pair)),
+                (figures.exposures, figures.exposure_slice(pair)),
+                (figures.triggers, figures.trigger_slice(pair)),
+            )
+            for column in columns
         )
-        for pair, (p, k) in enumerate((p, k) for p in portfolios for k in range(len(block.frames)))
+        for pair, key in enumerate(wanted)
     }
 
 
@@ -173,7 +175,7 @@ def figures_of(book, block, portfolios):
 def test_a_slice_of_the_book_computes_the_same_bits_as_the_whole(seed):
     chance = Chance(seed)
     portfolios = [chance.portfolio(Mode.RECOMMEND) for _ in range(25)]
-    block = FrameBlock.advance(MarketView(UNIVERSE), chance.frames(12))
+    block = MarketView(UNIVERSE).advance(chance.frames(12))
     whole = figures_of(book_of(portfolios), block, portfolios)
     some = chance.shuffled(chance.subset(portfolios))
     asked_for = figures_of(book_of(portfolios), block, some)  # of the whole book
@@ -191,7 +193,7 @@ def test_where_a_portfolio_stands_in_the_book_does_not_matter(seed):
     """Changed, replaced and compacted books compute what a fresh one does."""
     chance = Chance(seed)
     portfolios = [chance.portfolio(Mode.RECOMMEND) for _ in range(15)]
-    block = FrameBlock.advance(MarketView(UNIVERSE), chance.frames(6))
+    block = MarketView(UNIVERSE).advance(chance.frames(6))
     fresh = figures_of(book_of(portfolios), block, portfolios)
     book = book_of([chance.portfolio(Mode.RECOMMEND), *portfolios])
     for portfolio in chance.shuffled(portfolios):
@@ -206,8 +208,8 @@ def decided(portfolios, blocks):
     book, market, memories = book_of(portfolios), MarketView(UNIVERSE), {}
     concluded = {p.id: ([], [], [], [], []) for p in portfolios}
     for frames in blocks:
-        block = FrameBlock.advance(market, frames)
-        overdue = [(work.expires_at_ns, p.id) for p in book.portfolios() for work in p.in_flight]
+        block = market.advance(frames)
+        overdue = [(work.expires_at_ns, p.id) for p in map(book.portfolio, concluded) for work in p.in_flight]
         for portfolio_id, verdict in decide(book, memories, block, affected(book, block, overdue)).items():
             memories |= verdict.memories
             found = (

@@ -1,0 +1,57 @@
+"""Takes the compiled loops into memory, so that no tick waits for them; where they are new, compiles them."""
+
+from decimal import Decimal
+
+from app.domain.identifiers import AccountId, Asset, PolicyId, PortfolioId, TenantId, derived_id
+from app.domain.instruments import Instrument, InstrumentKind
+from app.domain.market import Change, Frame, Quality, TickKind
+from app.domain.policies import DeltaNeutral, StoredPolicy
+from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position
+from app.engine.book import Book
+from app.engine.decide import affected, decide
+from app.engine.market_view import MarketView
+from app.engine.universe import Universe
+
+_NOBODY = derived_id("warm up")
+_PERPETUAL = Instrument(id="W-U", kind=InstrumentKind.PERPETUAL, underlying="W", quote="U")
+_OPTION = Instrument.model_validate(
+    {
+        "id": "W-U-C",
+        "kind": "option",
+        "underlying": "W",
+        "quote": "U",
+        "strike": 1,
+        "expiry": "2100-01-01T00:00:00Z",
+        "option_type": "call",
+        "marked_by": "W-U",
+    }
+)
+
+
+def warm_up() -> None:
+    """Decides for one portfolio that nobody has."""
+    universe = Universe([_PERPETUAL, _OPTION])
+    book, market = Book(universe), MarketView(universe)
+    book.put(_portfolio())
+    change = Change(TickKind.PRICE, _PERPETUAL.id, 1.0, 0.0, 1, Quality.VALID, 1)
+    block = market.advance([Frame(1, 1, 1, "", 0, (change,))])
+    decide(book, {}, block, affected(book, block))
+
+
+def _portfolio() -> Portfolio:
+    one = Decimal(1)
+    held = tuple(Position(instrument.instrument_id, one, one) for instrument in (_PERPETUAL, _OPTION))
+    policy = DeltaNeutral(name="warm up", underlying="W", band=one / 2, hedge_instrument=_PERPETUAL.id)
+    return Portfolio(
+        id=PortfolioId(_NOBODY),
+        tenant_id=TenantId(_NOBODY),
+        name="warm up",
+        valuation_currency=Asset("U"),
+        state=PortfolioState.ACTIVE,
+        revision=1,
+        accounts=(
+            Account(AccountId(_NOBODY), "main", "paper", MarginMode.CROSS, held, (Balance(Asset("U"), one),)),
+        ),
+        reserves=(),
+        policies=(StoredPolicy(PolicyId(_NOBODY), 1, policy),),
+    )
