@@ -1,9 +1,10 @@
 """Adjustments and decisions: what is to be done, what was concluded, and the one table of states."""
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
+
+from msgspec import Struct
 
 from app.domain.errors import IllegalTransition
 from app.domain.identifiers import (
@@ -56,8 +57,7 @@ def check_transition(old: AdjustmentState, new: AdjustmentState) -> None:
         raise IllegalTransition(f"an adjustment that is {old} cannot become {new}; it may become {allowed}")
 
 
-@dataclass(frozen=True, slots=True)
-class TradeLeg:
+class TradeLeg(Struct, frozen=True, gc=False):
     """Buy (positive) or sell `quantity` contracts; `reference_price` is the mark it was planned on."""
 
     account_id: AccountId
@@ -68,8 +68,7 @@ class TradeLeg:
     type: Literal["trade"] = "trade"
 
 
-@dataclass(frozen=True, slots=True)
-class TransferLeg:
+class TransferLeg(Struct, frozen=True, gc=False):
     """Collateral from the portfolio's reserve into an account."""
 
     account_id: AccountId
@@ -81,8 +80,7 @@ class TransferLeg:
 Leg = TradeLeg | TransferLeg
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(Struct, frozen=True):
     """An open adjustment as the decision core sees it.
 
     `remaining` are the unfilled legs: they count as if done while queued or executing, and not at all
@@ -96,8 +94,7 @@ class InFlight:
     remaining: tuple[Leg, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Adjustment:
+class Adjustment(Struct, frozen=True):
     """A plan for one portfolio. Costs are in the valuation currency; metrics are printed decimals."""
 
     id: AdjustmentId
@@ -138,8 +135,7 @@ class Reason(StrEnum):
     REDUCE_ONLY = "reduce_only"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What one evaluation of a fired policy concluded, and from which inputs.
 
     A suppression that repeats frame after frame is recorded once; `repeats_before` of the policy's next
@@ -161,8 +157,7 @@ class Decision:
     adjustment_id: AdjustmentId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Struct, frozen=True, gc=False):
     """What a venue did for one leg (or for a liquidation, which has no adjustment).
 
     `quantity` and `price` for trades; transfers have quantity = amount and price 0. `fee` in `fee_asset`.
@@ -179,4 +174,4 @@ class Fill:
     price: Decimal
     fee: Decimal
     time_ns: int
-    kind: Literal["trade", "transfer", "liquidation", "expiry"] = field(default="trade")
+    kind: Literal["trade", "transfer", "liquidation", "expiry"] = "trade"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+
 from app.domain.identifiers import PortfolioId, TenantId, derived_id
 
 
@@ -63,8 +65,7 @@ EVENTS: dict[EventType, EventSpec] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(Struct, frozen=True):
     """An event before its sequence is taken. `data` is JSON-ready: decimals and times as strings."""
 
     type: EventType
@@ -74,8 +75,7 @@ class NewEvent:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """An event in its portfolio's log. The sequence has no gaps."""
 
     type: EventType

@@ -3,9 +3,11 @@
 Spot holdings are balances. A position is of a perpetual, future or option. Margin never crosses accounts.
 """
 
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app.domain.adjustments import InFlight
 from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId
@@ -25,8 +27,7 @@ class MarginMode(StrEnum):
     LENDING = "lending"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True, gc=False):
     """`quantity` in contracts, negative when short; `entry_price` in the instrument's quote."""
 
     instrument: InstrumentId
@@ -34,8 +35,7 @@ class Position:
     entry_price: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True, gc=False):
     """`haircut` is the fraction of a positive balance's value that does not count as collateral."""
 
     asset: Asset
@@ -43,8 +43,7 @@ class Balance:
     haircut: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(Struct, frozen=True, gc=False):
     """Held outside every account: up to `amount - keep` may be used for top-ups."""
 
     asset: Asset
@@ -56,8 +55,7 @@ class Reserve:
         return max(self.amount - self.keep, Decimal(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     id: AccountId
     name: str
     venue: str
@@ -87,8 +85,7 @@ class Account:
         return replace(self, balances=tuple(changed))
 
 
-@dataclass(frozen=True, slots=True)
-class Portfolio:
+class Portfolio(Struct, frozen=True):
     """`revision` counts every write that touched it or its policies."""
 
     id: PortfolioId

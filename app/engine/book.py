@@ -8,10 +8,11 @@ one can be liquidated.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app.domain.adjustments import AWAITING_STATES, IN_FLIGHT_STATES
 from app.domain.identifiers import Asset, PortfolioId
@@ -51,11 +52,15 @@ class ViewColumns(NamedTuple):
 
 
 class SlotColumns(NamedTuple):
-    """A portfolio's views (`NOBODY`: none), and whether it wants a look though nothing fires."""
+    """A portfolio's views (`NOBODY`: none), and whether it wants a look though nothing fires.
+
+    `seen` is the number of the frame for which it was last found to have work.
+    """
 
     deciding: IntArray
     standing: IntArray
     watched: BoolArray
+    seen: IntArray
 
 
 class EdgeColumns(NamedTuple):
@@ -65,8 +70,7 @@ class EdgeColumns(NamedTuple):
     following: IntArray
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What the rows of a portfolio describe: `holdings`, with what is in flight as if done or as they stand.
 
     `conversions` and `marks` are what it is priced with: numbers of conversions, and rows of the market.
@@ -86,6 +90,7 @@ class Book:
         self._slots: dict[PortfolioId, int] = {}
         self.slots = Columns(SlotColumns)
         self._ids: list[PortfolioId] = []
+        self._frames_seen = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -129,7 +134,7 @@ class Book:
         """Adds a portfolio, or replaces it."""
         slot = self._slots.get(portfolio.id)
         if slot is None:
-            slot, _ = self.slots.append([(NOBODY, NOBODY, False)])
+            slot, _ = self.slots.append([(NOBODY, NOBODY, False, 0)])
             self._slots[portfolio.id] = slot
             self._ids.append(portfolio.id)
         else:
@@ -178,6 +183,26 @@ class Book:
             self.slots.arrays.deciding[slot] = self.slots.arrays.standing[slot] = NOBODY
         for portfolio in kept:
             self.put(portfolio)
+
+    def dependents(self, changed_frames: IntArray, changed_rows: IntArray, *, frames: int) -> "Todo":
+        """Who must look at which of so many frames, because instruments had news in them."""
+        fitting = max(64, 2 * changed_rows.size)
+        while True:
+            found = np.empty((2, fitting), dtype=np.int64)
+            count = _dependents(
+                changed_frames,
+                changed_rows,
+                self.first_edges,
+                self.edges.arrays,
+                self.columns.arrays,
+                self.slots.arrays.seen,
+                self._frames_seen + 1,
+                found,
+            )
+            self._frames_seen += frames
+            if count <= fitting:
+                return Todo(found[0, :count], found[1, :count])
+            fitting = count
 
     @contextmanager
     def imagined(self, holdings: Portfolio) -> Iterator[int]:
@@ -263,18 +288,19 @@ class Todo(NamedTuple):
 
 
 @compiled
-def dependents(
+def _dependents(
     changed_frames: IntArray,
     changed_rows: IntArray,
     first_edges: IntArray,
     edges: EdgeColumns,
     views: ViewColumns,
     seen: IntArray,
+    first_frame: int,
     found: IntArray,
 ) -> int:
     """How many (slot, frame) depend on the changes, each once; those that fit are written into `found`.
 
-    `seen` has a cell for every slot and holds nothing yet.
+    `first_frame` is the number of frame 0, above every one that `seen` holds.
     """
     count = 0
     for i in range(changed_rows.size):
@@ -283,8 +309,8 @@ def dependents(
         while edge != NOBODY:
             view = edges.number[edge]
             slot = views.slot[view]
-            if views.live[view] and seen[slot] != k:
-                seen[slot] = k
+            if views.live[view] and seen[slot] != first_frame + k:
+                seen[slot] = first_frame + k
                 if count < found.shape[1]:
                     found[0, count] = slot
                     found[1, count] = k

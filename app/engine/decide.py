@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from app.domain.identifiers import PolicyId, PortfolioId
-from app.engine.book import NOBODY, Book, Todo, dependents
+from app.engine.book import NOBODY, Book, Todo
 from app.engine.market_view import FrameBlock
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import observe
@@ -43,7 +43,7 @@ def affected(book: Book, block: FrameBlock, due: Iterable[tuple[int, PortfolioId
 
     `due` holds (market time, portfolio): the portfolio looks at the first frame at or after that time.
     """
-    found = _dependents(book, block)
+    found = book.dependents(block.changed_frames, block.changed_rows, frames=len(block.frames))
     extra = []
     for time_ns, portfolio_id in due:
         first = next((k for k, frame in enumerate(block.frames) if frame.time_ns >= time_ns), None)
@@ -63,25 +63,6 @@ def only(book: Book, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
     slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
     kept = np.isin(todo.slots, slots)
     return Todo(todo.slots[kept], todo.frames[kept])
-
-
-def _dependents(book: Book, block: FrameBlock) -> Todo:
-    fitting = max(64, 2 * block.changed_rows.size)
-    while True:
-        found = np.empty((2, fitting), dtype=np.int64)
-        seen = np.full(book.slots.length, -1, dtype=np.int64)
-        count = dependents(
-            block.changed_frames,
-            block.changed_rows,
-            book.first_edges,
-            book.edges.arrays,
-            book.columns.arrays,
-            seen,
-            found,
-        )
-        if count <= fitting:
-            return Todo(found[0, :count], found[1, :count])
-        fitting = count
 
 
 def _ordered(pairs: Iterable[tuple[int, int]]) -> Todo:

@@ -16,9 +16,11 @@ that a portfolio read back is the one that was written. Amounts round half to ev
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import Fill, Leg, TradeLeg, TransferLeg
 from app.domain.errors import InvalidInput, PriceUnknown

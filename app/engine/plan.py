@@ -11,10 +11,11 @@ Collateral costs nothing here, so it comes first as far as the reserve allows; c
 position shrinks alike, which keeps the shape of what is hedged with what.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import assert_never
+
+from msgspec import Struct
 
 from app.domain.adjustments import Leg, TradeLeg, TransferLeg
 from app.domain.identifiers import Asset, InstrumentId
@@ -25,8 +26,7 @@ from app.engine.market_view import FrameBlock
 from app.engine.rounding import amount_up, lots, price
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """What a plan is made from: holdings (with what is in flight), a frame, and the figure that fired."""
 
     holdings: Portfolio

@@ -1,9 +1,10 @@
 """A portfolio's figures now, for people: the evaluator's own columns and kernels, for a book of one."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from app.domain.identifiers import AccountId, Asset
 from app.domain.instruments import Instrument

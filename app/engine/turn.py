@@ -1,10 +1,10 @@
 """One portfolio's way through the frames of a block."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from app.domain.adjustments import (
     AWAITING_STATES,
@@ -118,7 +118,7 @@ class Turn:
                 continue
             self._done_at[1].add(stored.id)
             if not rows:
-                self._remember(stored.id, msgspec.structs.replace(self._memory(stored.id), suppressed=None))
+                self._remember(stored.id, replace(self._memory(stored.id), suppressed=None))
             elif self._decide(stored, number, rows, sighting):
                 return True
         return False
@@ -247,9 +247,7 @@ class Turn:
             self._wakes_ns.append(memory.cooldown_until_ns)
         self.verdict.decisions.append(self._decision(fired, reason, sighting))
         since = sighting.frame.sequence
-        self._remember(
-            fired.stored.id, msgspec.structs.replace(memory, suppressed=reason, suppressed_since=since)
-        )
+        self._remember(fired.stored.id, replace(memory, suppressed=reason, suppressed_since=since))
 
     def _decision(self, fired: Fired, reason: Reason, sighting: Sighting) -> Decision:
         stored, frame = fired.stored, sighting.frame

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
+from msgspec import Struct
+
 from app.domain.adjustments import Adjustment, AdjustmentState, Decision, Fill, Leg
 from app.domain.errors import Unavailable
 from app.domain.events import EventType, NewEvent
@@ -91,8 +93,7 @@ class PolicyVersion:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AdjustmentRecord:
+class AdjustmentRecord(Struct, frozen=True):
     """An adjustment with what execution has left of it; `outcome` says in words why it ended."""
 
     adjustment: Adjustment

@@ -1,8 +1,10 @@
 """A client's yes or no to an adjustment. A yes is re-checked on the market of that moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import Adjustment, AdjustmentState, Leg, TradeLeg
 from app.domain.errors import Conflict, NotFound, PriceUnknown, Unavailable

@@ -6,10 +6,12 @@ first. What is still unknown after that stays `executing`; its lease runs out an
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import AdjustmentState, Fill, Leg, TradeLeg
 from app.domain.errors import Fenced, InvalidInput, RevisionMoved

@@ -1,7 +1,8 @@
 """Collateral: what accounts and the reserve hold, stated anew or moved from one to the other."""
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import Fill, TransferLeg
 from app.domain.errors import Conflict, InvalidInput

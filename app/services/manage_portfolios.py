@@ -1,7 +1,8 @@
 """Portfolios: created with all they hold, changed in state, deleted."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import AdjustmentState
 from app.domain.errors import Conflict, InvalidInput

@@ -1,7 +1,8 @@
 """Which legs of a recommendation a reported trade or transfer carries out, and what is left of it."""
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import AdjustmentState, Leg, TradeLeg, TransferLeg
 from app.domain.errors import Conflict, InvalidInput

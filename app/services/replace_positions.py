@@ -1,6 +1,6 @@
 """A snapshot: what an account holds, as its owner sees it. It replaces what was believed before."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.identifiers import PortfolioId, TenantId

@@ -1,7 +1,8 @@
 """Open adjustments that a newer statement replaces."""
 
 from collections.abc import Collection
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.domain.adjustments import AdjustmentState, check_transition
 from app.domain.events import EventType

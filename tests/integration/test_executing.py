@@ -1,12 +1,12 @@
 """The executor against a real PostgreSQL: order of work, one transaction, every way that it can end."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect

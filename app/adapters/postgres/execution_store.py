@@ -5,12 +5,12 @@ deadlocks. Settling takes the portfolio's next revision first: from then on noth
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from app.adapters.postgres.event_rows import append_events, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch, write_holdings

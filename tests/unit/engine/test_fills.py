@@ -1,6 +1,5 @@
 """Laws of fills: what is bought is owned, what is paid is gone, and nothing else moves."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from uuid import UUID
@@ -8,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.domain.adjustments import TradeLeg, TransferLeg
 from app.domain.errors import InvalidInput, PriceUnknown
