@@ -29,7 +29,7 @@ async def record_fill(
     if instrument is None:
         raise InvalidInput(f"no instrument {document.instrument}", path="/instrument")
     filled_ns = _time_of(document, time_ns)
-    if document.time is not None and filled_ns < await unit.fills.snapshot_ns(tenant_id, account.id):
+    if document.time is not None and filled_ns < await unit.portfolios.positions_as_of_ns(account.id):
         raise Conflict("a newer position snapshot was taken of that account, which has this fill in it")
     done = _leg(account, document)
     record = None

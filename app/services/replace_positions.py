@@ -32,15 +32,15 @@ async def replace_positions(
         raise InvalidInput(
             f"as_of lies in the future: the market clock shows {rfc3339(time_ns)}", path="/as_of"
         )
-    snapshot_ns = await unit.fills.snapshot_ns(tenant_id, account.id)
-    newest_ns = max(snapshot_ns, await unit.fills.newest_ns(account.id))
+    stated_ns = await unit.portfolios.positions_as_of_ns(account.id)
+    newest_ns = max(stated_ns, await unit.fills.newest_ns(account.id))
     if as_of_ns < newest_ns:
         raise Conflict(
             f"as_of {rfc3339(as_of_ns)} is older than what is known of {account.name!r}: {rfc3339(newest_ns)}"
         )
     after = portfolio.with_account(replace(account, positions=positions_of(document.positions)))
     await unit.portfolios.write_holdings(portfolio, after)
-    await unit.fills.remember_snapshot(tenant_id, account.id, as_of_ns)
+    await unit.portfolios.set_positions_as_of(account.id, as_of_ns)
     await supersede_adjustments(
         unit, portfolio, states=RECOMMENDED, because="a newer position snapshot came", time_ns=time_ns
     )

@@ -64,7 +64,7 @@ INSERT INTO webhook_deliveries (tenant_id, endpoint_id, portfolio_id, sequence, 
 SELECT e.tenant_id, w.id, e.portfolio_id, e.sequence,
     CASE WHEN e.time_ns % 501 = 0 THEN 'pending' ELSE 'delivered' END, e.created_at
 FROM events e JOIN webhook_endpoints w USING (tenant_id) WHERE e.dispatched;
-INSERT INTO idempotency_keys (tenant_id, key, fingerprint)
-SELECT gen('tenant', k % 20), 'key ' || k, ''::bytea FROM generate_series(0, 3999) k;
+INSERT INTO idempotency_keys (tenant_id, key, fingerprint, status, response, headers)
+SELECT gen('tenant', k % 20), 'key ' || k, ''::bytea, 201, '{}'::bytea, '{}' FROM generate_series(0, 3999) k;
 
 ANALYZE;

@@ -1,5 +1,7 @@
 """The schema's history: up to what tables.py says, down to nothing, and up again."""
 
+from uuid import uuid4
+
 import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -23,6 +25,20 @@ SELECT kind, name FROM (
 ) AS objects
 WHERE namespace = 'public'::regnamespace AND name NOT LIKE '%alembic_version%'
 ORDER BY kind, name
+"""
+
+# As revision 0001 held it: two accounts, one of which has stated its positions, and one answered request.
+BOOK = """
+INSERT INTO shards (shard) VALUES (0);
+INSERT INTO tenants (id, name) VALUES ('{tenant}', 'one');
+INSERT INTO portfolios (id, tenant_id, shard, name, valuation_currency)
+VALUES ('{portfolio}', '{tenant}', 0, 'book', 'USDT');
+INSERT INTO accounts (id, portfolio_id, ordinal, name, venue, margin_mode)
+VALUES ('{account}', '{portfolio}', 0, 'main', 'paper', 'cross'),
+       (gen_random_uuid(), '{portfolio}', 1, 'second', 'paper', 'cross');
+INSERT INTO idempotency_keys (tenant_id, key, fingerprint, status, response, headers)
+VALUES ('{tenant}', 'snapshot:{account}', '', 200, '1700000000000000001', NULL),
+       ('{tenant}', 'request:k', '\\x01', 201, '\\x7b7d', '{{}}');
 """
 
 
@@ -93,6 +109,26 @@ async def test_each_revision_undoes_itself(empty_database_url):
         await downgrade(empty_database_url, REVISIONS[number - 1] if number else "base")
         assert await objects(empty_database_url) == before, revision
         await upgrade(empty_database_url, revision)
+
+
+async def test_0002_takes_what_positions_are_of_along_both_ways(empty_database_url):
+    """It was kept among the answers to requests, whose own keys lose their prefix."""
+    await upgrade(empty_database_url, "0001")
+    account, remembered = uuid4(), "SELECT key, response FROM idempotency_keys ORDER BY key"
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(BOOK.format(tenant=uuid4(), portfolio=uuid4(), account=account))
+    before = await connection.fetch(remembered)
+    assert [row["key"] for row in before] == ["request:k", f"snapshot:{account}"]
+
+    await upgrade(empty_database_url, "0002")
+    as_of = await connection.fetchval("SELECT positions_as_of_ns FROM accounts WHERE id = $1", account)
+    assert as_of == 1_700_000_000_000_000_001
+    assert await connection.fetchval("SELECT min(positions_as_of_ns) FROM accounts") == 0
+    assert [row["key"] for row in await connection.fetch(remembered)] == ["k"]
+
+    await downgrade(empty_database_url, "0001")
+    assert await connection.fetch(remembered) == before
+    await connection.close()
 
 
 async def test_a_failed_migration_leaves_nothing_behind(empty_database_url):

@@ -1,10 +1,10 @@
-"""Fills that clients report, and the newest word on each account's positions."""
+"""Fills: those that clients report, and all of them as they are read."""
 
 from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import fills, idempotency_keys
+from app.adapters.postgres.tables import fills
 from app.domain.adjustments import Fill
 from app.domain.errors import NotFound
 from app.domain.identifiers import AccountId, FillId, PortfolioId, TenantId
@@ -64,32 +64,6 @@ class FillRows:
     async def newest_ns(self, account_id: AccountId) -> int:
         newest = select(func.max(fills.c.time_ns)).where(fills.c.account_id == account_id)
         return await self._connection.scalar(newest) or 0
-
-    async def snapshot_ns(self, tenant_id: TenantId, account_id: AccountId) -> int:
-        table = idempotency_keys
-        as_of = select(table.c.response).where(
-            table.c.tenant_id == tenant_id, table.c.key == _snapshot_key(account_id)
-        )
-        return int(await self._connection.scalar(as_of) or 0)
-
-    async def remember_snapshot(self, tenant_id: TenantId, account_id: AccountId, as_of_ns: int) -> None:
-        """Kept with the other records of what was already taken in; the portfolio's lock orders writers."""
-        row = insert(idempotency_keys).values(
-            tenant_id=tenant_id,
-            key=_snapshot_key(account_id),
-            fingerprint=b"",
-            status=200,
-            response=str(as_of_ns).encode(),
-        )
-        await self._connection.execute(
-            row.on_conflict_do_update(
-                index_elements=["tenant_id", "key"], set_={"response": row.excluded.response}
-            )
-        )
-
-
-def _snapshot_key(account_id: AccountId) -> str:
-    return f"snapshot:{account_id}"
 
 
 def _fill(row: Row[tuple[object, ...]]) -> Fill:

@@ -27,7 +27,7 @@ class IdempotencyRows:
         table = idempotency_keys
         found = await self._connection.execute(
             select(table.c.fingerprint, table.c.status, table.c.response, table.c.headers).where(
-                table.c.tenant_id == tenant_id, table.c.key == _row_key(key)
+                table.c.tenant_id == tenant_id, table.c.key == key
             )
         )
         row = found.one_or_none()
@@ -44,15 +44,10 @@ class IdempotencyRows:
         await self._connection.execute(
             insert(idempotency_keys).values(
                 tenant_id=tenant_id,
-                key=_row_key(key),
+                key=key,
                 fingerprint=fingerprint,
                 status=answer.status,
                 response=answer.body,
                 headers=answer.headers,
             )
         )
-
-
-def _row_key(key: str) -> str:
-    """Apart from what the service itself remembers in this table."""
-    return f"request:{key}"

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch, write_holdings
 from app.adapters.postgres.tables import accounts, markets, policies, portfolios, positions
 from app.domain.errors import AlreadyExists, NotFound, Unavailable
-from app.domain.identifiers import PortfolioId, TenantId, shard_of
+from app.domain.identifiers import AccountId, PortfolioId, TenantId, shard_of
 from app.domain.portfolios import Portfolio, PortfolioState
 
 
@@ -123,6 +123,15 @@ class PortfolioRows:
 
     async def write_holdings(self, before: Portfolio, after: Portfolio) -> None:
         await write_holdings(self._raw, before, after)
+
+    async def positions_as_of_ns(self, account_id: AccountId) -> int:
+        as_of = select(accounts.c.positions_as_of_ns).where(accounts.c.id == account_id)
+        return int((await self._connection.execute(as_of)).scalar_one())
+
+    async def set_positions_as_of(self, account_id: AccountId, as_of_ns: int) -> None:
+        await self._connection.execute(
+            update(accounts).where(accounts.c.id == account_id).values(positions_as_of_ns=as_of_ns)
+        )
 
     async def set_state(self, portfolio_id: PortfolioId, state: PortfolioState) -> None:
         await self._connection.execute(

@@ -163,6 +163,13 @@ accounts = Table(
     Column("name", Text, nullable=False),
     Column("venue", Text, nullable=False),
     Column("margin_mode", Text, nullable=False),
+    Column(
+        "positions_as_of_ns",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="market time of the last snapshot; 0 without one",
+    ),
     _one_of("margin_mode", MarginMode),
     UniqueConstraint("portfolio_id", "name"),
 )
@@ -397,8 +404,8 @@ idempotency_keys = Table(
     Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of method, path and body"),
-    Column("status", Integer, comment="absent while in flight"),
-    Column("response", LargeBinary),
-    Column("headers", JSONB),
+    Column("status", Integer, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("headers", JSONB, nullable=False),
     _created(),
 )
