@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from app.adapters.embedded import EmbeddedPostgres, EmbeddedRedis, create_database, drop_database
 from app.adapters.postgres.addresses import asyncpg_address, sqlalchemy_address
 from app.adapters.postgres.migrate import upgrade
+from tests.event_documents import emitted
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +73,18 @@ async def empty_database_url(postgres_server: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def database_url(postgres_server: str, migrated_template: str) -> AsyncIterator[str]:
-    """A migrated database of this test alone, as `postgresql://…`."""
+async def database_url(
+    postgres_server: str, migrated_template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """A migrated database of this test alone, as `postgresql://…`.
+
+    Whatever events the test led to are as documented, unless it says that it makes them up.
+    """
     name = f"ballast_test_{secrets.token_hex(6)}"
-    yield await create_database(postgres_server, name, template=migrated_template)
+    url = await create_database(postgres_server, name, template=migrated_template)
+    yield url
+    if request.node.get_closest_marker("made_up_events") is None:
+        await emitted(url)
     await drop_database(postgres_server, name)
 
 

@@ -53,7 +53,7 @@ def _leg(document: Mapping[str, Any]) -> Leg:
 
 
 def adjustment_data(adjustment: Adjustment) -> dict[str, Any]:
-    """The `data` of every adjustment.* event."""
+    """All of it but what remains; the `data` of events begins with it."""
     return {
         "adjustment_id": str(adjustment.id),
         "portfolio_id": str(adjustment.portfolio_id),

@@ -1,4 +1,4 @@
-"""The registry of events: every type, its version, its one emitter and what it tells.
+"""The registry of events: every type, its version, the roles that emit it and what it tells.
 
 OpenAPI's `webhooks`, AsyncAPI and the docs are generated from `EVENTS`.
 """
@@ -37,30 +37,35 @@ class Emitter(StrEnum):
 class EventSpec:
     type: EventType
     version: int
-    emitter: Emitter
+    emitters: frozenset[Emitter]
     summary: str
 
 
-_T = EventType
+def _spec(kind: EventType, summary: str, *emitters: Emitter, version: int = 1) -> EventSpec:
+    return EventSpec(kind, version, frozenset(emitters), summary)
+
+
+_T, _E = EventType, Emitter
 EVENTS: dict[EventType, EventSpec] = {
     spec.type: spec
     for spec in (
-        EventSpec(_T.ADJUSTMENT_RECOMMENDED, 1, Emitter.EVALUATOR, "A policy fired; the client should act."),
-        EventSpec(_T.ADJUSTMENT_APPROVED, 1, Emitter.API, "The client approved it; it was re-checked."),
-        EventSpec(
-            _T.ADJUSTMENT_QUEUED, 1, Emitter.EVALUATOR, "An automatic adjustment waits for the executor."
+        _spec(_T.ADJUSTMENT_RECOMMENDED, "A policy fired; the client should act.", _E.EVALUATOR),
+        _spec(_T.ADJUSTMENT_APPROVED, "The client approved it; it was re-checked.", _E.API),
+        _spec(_T.ADJUSTMENT_QUEUED, "It waits for the executor.", _E.EVALUATOR, _E.API),
+        _spec(_T.ADJUSTMENT_EXECUTING, "The executor took it.", _E.EXECUTOR),
+        _spec(_T.ADJUSTMENT_EXECUTED, "Every leg was filled.", _E.EXECUTOR, _E.API),
+        _spec(_T.ADJUSTMENT_PARTIALLY_EXECUTED, "Some legs were filled.", _E.EXECUTOR),
+        _spec(_T.ADJUSTMENT_FAILED, "Nothing was filled.", _E.EXECUTOR),
+        _spec(
+            _T.ADJUSTMENT_REJECTED,
+            "The client rejected it, or its portfolio allows it no more.",
+            _E.EXECUTOR,
+            _E.API,
         ),
-        EventSpec(_T.ADJUSTMENT_EXECUTING, 1, Emitter.EXECUTOR, "The executor took it."),
-        EventSpec(_T.ADJUSTMENT_EXECUTED, 1, Emitter.EXECUTOR, "Every leg was filled."),
-        EventSpec(_T.ADJUSTMENT_PARTIALLY_EXECUTED, 1, Emitter.EXECUTOR, "Some legs were filled."),
-        EventSpec(_T.ADJUSTMENT_FAILED, 1, Emitter.EXECUTOR, "Nothing was filled."),
-        EventSpec(_T.ADJUSTMENT_REJECTED, 1, Emitter.API, "The client rejected it."),
-        EventSpec(_T.ADJUSTMENT_EXPIRED, 1, Emitter.EVALUATOR, "Its time passed on the market clock."),
-        EventSpec(
-            _T.ADJUSTMENT_SUPERSEDED, 1, Emitter.API, "A newer statement of the portfolio replaced it."
-        ),
-        EventSpec(_T.ACCOUNT_LIQUIDATED, 1, Emitter.EVALUATOR, "A paper account fell below maintenance."),
-        EventSpec(_T.PORTFOLIO_STATE_CHANGED, 1, Emitter.API, "active, reduce_only or halted."),
+        _spec(_T.ADJUSTMENT_EXPIRED, "Its time passed on the market clock.", _E.EVALUATOR, _E.EXECUTOR),
+        _spec(_T.ADJUSTMENT_SUPERSEDED, "A newer statement of the portfolio replaced it.", _E.API),
+        _spec(_T.ACCOUNT_LIQUIDATED, "A paper account fell below maintenance.", _E.EVALUATOR),
+        _spec(_T.PORTFOLIO_STATE_CHANGED, "active, reduce_only or halted.", _E.API),
     )
 }
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from app.domain.adjustments import Adjustment, AdjustmentState, Decision, Fill, Leg
 from app.domain.errors import Unavailable
-from app.domain.events import EventType, NewEvent
+from app.domain.events import NewEvent
 from app.domain.identifiers import (
     AccountId,
     AdjustmentId,
@@ -290,11 +290,6 @@ class UnitOfWork(Protocol):
     @property
     def idempotency(self) -> IdempotencyStore: ...
     async def append(self, events: Sequence[NewEvent]) -> None: ...
-    async def append_adjustment(
-        self, type_: EventType, tenant_id: TenantId, adjustment: Adjustment, time_ns: int
-    ) -> None:
-        """The event that tells what became of an adjustment."""
-        ...
 
 
 class UnitsOfWork(Protocol):

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from app.domain.adjustment_events import adjustment_event
 from app.domain.adjustments import Adjustment, AdjustmentState, Leg, TradeLeg
 from app.domain.errors import Conflict, NotFound, PriceUnknown, Unavailable
-from app.domain.events import EventType
 from app.domain.identifiers import AdjustmentId, InstrumentId, TenantId
 from app.domain.market import Change, Quality, TickKind
 from app.domain.policies import Guards, Mode
@@ -60,11 +60,9 @@ async def approve_adjustment(
     approved = _restamped(approved, quotes, maximum_age_ns)
     queued = moved(approved, AdjustmentState.QUEUED)
     await unit.adjustments.save(queued, fill_time_ns=quotes.time_ns)
-    for type_, step in (
-        (EventType.ADJUSTMENT_APPROVED, approved),
-        (EventType.ADJUSTMENT_QUEUED, queued),
-    ):
-        await unit.append_adjustment(type_, tenant_id, step.adjustment, quotes.time_ns)
+    await unit.append(
+        [adjustment_event(tenant_id, step.adjustment, quotes.time_ns) for step in (approved, queued)]
+    )
     await unit.portfolios.touch(portfolio.id)
     return queued
 
@@ -75,7 +73,7 @@ async def reject_adjustment(
     portfolio, record = await _locked(unit, tenant_id, adjustment_id)
     rejected = moved(record, AdjustmentState.REJECTED, because or "rejected by the client")
     await unit.adjustments.save(rejected)
-    await unit.append_adjustment(EventType.ADJUSTMENT_REJECTED, tenant_id, rejected.adjustment, time_ns)
+    await unit.append([adjustment_event(tenant_id, rejected.adjustment, time_ns, outcome=rejected.outcome)])
     await unit.portfolios.touch(portfolio.id)
     return rejected
 

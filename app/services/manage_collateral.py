@@ -67,24 +67,22 @@ async def _report(
         raise InvalidInput("a recommended transfer goes from the reserve to an account", path="/from_account")
     account = account_named(portfolio, document.to_account, "/to_account")
     done = TransferLeg(account.id, Asset(document.asset), document.amount)
-    await save_reported(unit, portfolio.tenant_id, record, done, time_ns=time_ns)
-    await unit.fills.add(
-        portfolio.tenant_id,
-        Fill(
-            id=fill_id,
-            portfolio_id=portfolio.id,
-            account_id=account.id,
-            adjustment_id=record.adjustment.id,
-            leg=leg_number(record.adjustment.legs, done),
-            instrument=None,
-            asset=done.asset,
-            quantity=done.amount,
-            price=Decimal(0),
-            fee=Decimal(0),
-            time_ns=time_ns,
-            kind="transfer",
-        ),
+    fill = Fill(
+        id=fill_id,
+        portfolio_id=portfolio.id,
+        account_id=account.id,
+        adjustment_id=record.adjustment.id,
+        leg=leg_number(record.adjustment.legs, done),
+        instrument=None,
+        asset=done.asset,
+        quantity=done.amount,
+        price=Decimal(0),
+        fee=Decimal(0),
+        time_ns=time_ns,
+        kind="transfer",
     )
+    await unit.fills.add(portfolio.tenant_id, fill)
+    await save_reported(unit, portfolio.tenant_id, record, done, fill, time_ns=time_ns)
 
 
 def _moved(portfolio: Portfolio, document: TransferDocument) -> Portfolio:

@@ -60,7 +60,7 @@ async def record_fill(
     )
     await unit.portfolios.write_holdings(portfolio, after)
     if record is not None:
-        await save_reported(unit, tenant_id, record, done, time_ns=time_ns)
+        await save_reported(unit, tenant_id, record, done, fill, time_ns=time_ns)
     return fill, await unit.portfolios.touch(portfolio_id)
 
 

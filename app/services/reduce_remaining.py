@@ -4,9 +4,9 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from app.domain.adjustments import AdjustmentState, Leg, TradeLeg, TransferLeg
+from app.domain.adjustment_events import adjustment_event
+from app.domain.adjustments import AdjustmentState, Fill, Leg, TradeLeg, TransferLeg
 from app.domain.errors import Conflict, InvalidInput
-from app.domain.events import EventType
 from app.domain.identifiers import AdjustmentId, TenantId
 from app.domain.portfolios import Portfolio
 from app.ports.management import AdjustmentRecord, UnitOfWork
@@ -45,7 +45,7 @@ def leg_number(legs: tuple[Leg, ...], done: Leg) -> int:
 
 
 async def save_reported(
-    unit: UnitOfWork, tenant_id: TenantId, record: AdjustmentRecord, done: Leg, *, time_ns: int
+    unit: UnitOfWork, tenant_id: TenantId, record: AdjustmentRecord, done: Leg, fill: Fill, *, time_ns: int
 ) -> None:
     """Executed once nothing remains; until then it stays recommended, for what remains."""
     reduced = replace(record, remaining=reduce_remaining(record.remaining, done))
@@ -54,7 +54,8 @@ async def save_reported(
         return
     executed = moved(reduced, AdjustmentState.EXECUTED, "reported by the client")
     await unit.adjustments.save(executed)
-    await unit.append_adjustment(EventType.ADJUSTMENT_EXECUTED, tenant_id, executed.adjustment, time_ns)
+    event = adjustment_event(tenant_id, executed.adjustment, time_ns, outcome=executed.outcome, fills=[fill])
+    await unit.append([event])
 
 
 def _same_pocket(leg: Leg, done: Leg) -> bool:

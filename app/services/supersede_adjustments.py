@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
+from app.domain.adjustment_events import adjustment_event
 from app.domain.adjustments import AdjustmentState, check_transition
-from app.domain.events import EventType
 from app.domain.identifiers import PolicyId
 from app.domain.portfolios import Portfolio
 from app.ports.management import AdjustmentRecord, UnitOfWork
@@ -33,6 +33,5 @@ async def supersede_adjustments(
     for record in await unit.adjustments.lock_open(portfolio.id, states, policy_id):
         superseded = moved(record, AdjustmentState.SUPERSEDED, because)
         await unit.adjustments.save(superseded)
-        await unit.append_adjustment(
-            EventType.ADJUSTMENT_SUPERSEDED, portfolio.tenant_id, superseded.adjustment, time_ns
-        )
+        event = adjustment_event(portfolio.tenant_id, superseded.adjustment, time_ns, outcome=because)
+        await unit.append([event])

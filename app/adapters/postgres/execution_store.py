@@ -14,15 +14,15 @@ from msgspec.structs import replace
 
 from app.adapters.postgres.event_rows import append_events, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch, write_holdings
-from app.domain.adjustment_json import adjustment_data, legs_from_json, legs_to_json
+from app.domain.adjustment_events import adjustment_event
+from app.domain.adjustment_json import legs_from_json, legs_to_json
 from app.domain.adjustments import Adjustment, AdjustmentState, Fill, check_transition
 from app.domain.errors import Fenced, RevisionMoved
-from app.domain.events import Event, EventType, NewEvent
+from app.domain.events import Event, NewEvent
 from app.domain.identifiers import AdjustmentId, InstrumentId, PortfolioId, TenantId
 from app.domain.instruments import Instrument
 from app.domain.market import StreamPosition
 from app.domain.portfolios import Portfolio, PortfolioState
-from app.domain.values import decimal_text
 from app.ports.execution import Claimed, Claims, Settlement
 
 _URGENT_FIRST = """
@@ -206,40 +206,19 @@ def _adjustment(row: Any, state: AdjustmentState) -> Adjustment:
 
 def _change(row: Any, state: AdjustmentState, outcome: str, clock_ns: int) -> NewEvent:
     """Taking happens on the frame that it fills on; ending in the queue happens now, on the market clock."""
-    data = adjustment_data(_adjustment(row, state))
-    return NewEvent(
-        EventType(f"adjustment.{state}"),
-        row["tenant_id"],
-        row["portfolio_id"],
-        _fill_time_ns(row) if state is _S.EXECUTING else clock_ns,
-        data if state is _S.EXECUTING else data | {"outcome": outcome},
-    )
+    time_ns = _fill_time_ns(row) if state is _S.EXECUTING else clock_ns
+    return adjustment_event(row["tenant_id"], _adjustment(row, state), time_ns, outcome=outcome)
 
 
 def _ending(tenant_id: TenantId, settlement: Settlement) -> NewEvent:
-    adjustment = replace(settlement.claimed.adjustment, state=settlement.state)
-    told = {"outcome": settlement.outcome, "fills": [_fill_data(fill) for fill in settlement.fills]}
-    return NewEvent(
-        EventType(f"adjustment.{settlement.state}"),
+    claimed = settlement.claimed
+    return adjustment_event(
         tenant_id,
-        adjustment.portfolio_id,
-        settlement.claimed.time_ns,
-        adjustment_data(adjustment) | told,
+        replace(claimed.adjustment, state=settlement.state),
+        claimed.time_ns,
+        outcome=settlement.outcome,
+        fills=settlement.fills,
     )
-
-
-def _fill_data(fill: Fill) -> dict[str, Any]:
-    return {
-        "id": str(fill.id),
-        "leg": fill.leg,
-        "kind": fill.kind,
-        "account_id": str(fill.account_id),
-        "instrument": fill.instrument,
-        "asset": fill.asset,
-        "quantity": decimal_text(fill.quantity),
-        "price": decimal_text(fill.price),
-        "fee": decimal_text(fill.fee),
-    }
 
 
 async def _insert_fills(connection: Any, tenant_id: TenantId, fills: Sequence[Fill]) -> None:

@@ -25,11 +25,8 @@ from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.management_portfolios import PortfolioRows
 from app.adapters.postgres.management_webhooks import WebhookRows
 from app.adapters.redis_streams.events import StreamedEvent, streamed_event
-from app.domain.adjustment_json import adjustment_data
-from app.domain.adjustments import Adjustment
 from app.domain.errors import Unavailable
-from app.domain.events import Event, EventType, NewEvent
-from app.domain.identifiers import TenantId
+from app.domain.events import Event, NewEvent
 
 Publish = Callable[[Iterable[StreamedEvent]], Awaitable[None]]
 Hint = Callable[[Iterable[UUID]], Awaitable[None]]
@@ -70,12 +67,6 @@ class PostgresUnitOfWork:
 
     async def append(self, events: Sequence[NewEvent]) -> None:
         self.events += await append_events(self._raw, events)
-
-    async def append_adjustment(
-        self, type_: EventType, tenant_id: TenantId, adjustment: Adjustment, time_ns: int
-    ) -> None:
-        data = adjustment_data(adjustment)
-        await self.append([NewEvent(type_, tenant_id, adjustment.portfolio_id, time_ns, data)])
 
 
 class PostgresUnitsOfWork:

@@ -119,7 +119,8 @@ def _event_name(spec: EventSpec) -> str:
 
 def _event(spec: EventSpec, envelope: Schema) -> Schema:
     payload = _object(op={"const": "event"}, channel=_CHANNEL, event=envelope)
-    return _message(f"{spec.summary} Emitted by the {spec.emitter}.", payload, title=spec.type.value)
+    emitters = " or the ".join(sorted(spec.emitters))
+    return _message(f"{spec.summary} Emitted by the {emitters}.", payload, title=spec.type.value)
 
 
 def _command(op: str) -> Schema:

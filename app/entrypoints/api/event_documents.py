@@ -21,6 +21,34 @@ class ExpiredData(Shown):
     expires_at: Moment
 
 
+class EndedData(AdjustmentData):
+    """An adjustment that ended, and why."""
+
+    outcome: str = Field(description="Why it ended, in words; often empty.", examples=[""])
+
+
+class FillData(Shown):
+    """What was done for one leg: `quantity` and `price` of a trade; a transfer has the price 0."""
+
+    id: Id
+    leg: int = Field(description="Place of the leg in `legs`.", examples=[0])
+    kind: Literal["trade", "transfer"]
+    account_id: Id
+    instrument: str | None = Field(description="Null for a transfer.", examples=["BTC-USDT-PERP"])
+    asset: str = Field(description="What the fee is in, or what was transferred.", examples=["USDT"])
+    quantity: DecimalText
+    price: DecimalText
+    fee: DecimalText
+
+
+class SettledData(EndedData):
+    """An adjustment that was executed, wholly, partly or not at all."""
+
+    fills: list[FillData] = Field(
+        description="Those that ended it. What the client reported before is among the portfolio's fills."
+    )
+
+
 class LiquidationFillData(Shown):
     instrument: str | None = Field(examples=["BTC-USDT-PERP"])
     quantity: DecimalText
@@ -47,6 +75,11 @@ class StateChangedData(Shown):
 
 
 _DATA: dict[EventType, type[Shown]] = {
+    EventType.ADJUSTMENT_EXECUTED: SettledData,
+    EventType.ADJUSTMENT_PARTIALLY_EXECUTED: SettledData,
+    EventType.ADJUSTMENT_FAILED: SettledData,
+    EventType.ADJUSTMENT_REJECTED: EndedData,
+    EventType.ADJUSTMENT_SUPERSEDED: EndedData,
     EventType.ADJUSTMENT_EXPIRED: ExpiredData,
     EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
     EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,

@@ -66,8 +66,9 @@ class Client:
 
 
 @pytest.fixture
-async def committed(asyncpg_pool, engine):
+async def committed(asyncpg_pool, engine, request):
     """Commits events as a role would, without telling anybody; `publish` is the step after."""
+    request.node.add_marker(pytest.mark.made_up_events)
 
     class Committer:
         async def tenant(self):

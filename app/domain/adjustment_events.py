@@ -1,0 +1,66 @@
+"""What is told of an adjustment: one event for each of its states, with what that state adds.
+
+One that ended says why; one that was executed, wholly, partly or not at all, says what was filled. One that
+expired tells only which: whoever lets it expire may not know the rest of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.domain.adjustment_json import adjustment_data
+from app.domain.adjustments import OPEN_STATES, Adjustment, AdjustmentState, Fill
+from app.domain.events import EventType, NewEvent
+from app.domain.identifiers import TenantId
+from app.domain.times import rfc3339
+from app.domain.values import decimal_text
+
+_SETTLED = frozenset({AdjustmentState.EXECUTED, AdjustmentState.PARTIALLY_EXECUTED, AdjustmentState.FAILED})
+
+
+def adjustment_event(
+    tenant_id: TenantId,
+    adjustment: Adjustment,
+    time_ns: int,
+    *,
+    outcome: str = "",
+    fills: Sequence[Fill] = (),
+) -> NewEvent:
+    """Of the state that the adjustment has now; `fills` are those that brought it there."""
+    kind = EventType(f"adjustment.{adjustment.state}")
+    data = _data(adjustment, outcome, fills)
+    return NewEvent(kind, tenant_id, adjustment.portfolio_id, time_ns, data)
+
+
+def _data(adjustment: Adjustment, outcome: str, fills: Sequence[Fill]) -> dict[str, Any]:
+    if adjustment.state is AdjustmentState.EXPIRED:
+        return _expired_data(adjustment)
+    data = adjustment_data(adjustment)
+    if adjustment.state not in OPEN_STATES:
+        data["outcome"] = outcome
+    if adjustment.state in _SETTLED:
+        data["fills"] = [_fill_data(fill) for fill in fills]
+    return data
+
+
+def _expired_data(adjustment: Adjustment) -> dict[str, Any]:
+    return {
+        "adjustment_id": str(adjustment.id),
+        "portfolio_id": str(adjustment.portfolio_id),
+        "policy_id": str(adjustment.policy_id),
+        "state": adjustment.state.value,
+        "expires_at": rfc3339(adjustment.expires_at_ns),
+    }
+
+
+def _fill_data(fill: Fill) -> dict[str, Any]:
+    return {
+        "id": str(fill.id),
+        "leg": fill.leg,
+        "kind": fill.kind,
+        "account_id": str(fill.account_id),
+        "instrument": fill.instrument,
+        "asset": fill.asset,
+        "quantity": decimal_text(fill.quantity),
+        "price": decimal_text(fill.price),
+        "fee": decimal_text(fill.fee),
+    }
