@@ -83,9 +83,11 @@ async def database_url(
     name = f"ballast_test_{secrets.token_hex(6)}"
     url = await create_database(postgres_server, name, template=migrated_template)
     yield url
-    if request.node.get_closest_marker("made_up_events") is None:
-        await emitted(url)
-    await drop_database(postgres_server, name)
+    try:
+        if request.node.get_closest_marker("made_up_events") is None:
+            await emitted(url)
+    finally:
+        await drop_database(postgres_server, name)
 
 
 @pytest.fixture

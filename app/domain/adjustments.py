@@ -53,8 +53,9 @@ AWAITING_STATES = frozenset({_S.RECOMMENDED, _S.APPROVED})
 
 def check_transition(old: AdjustmentState, new: AdjustmentState) -> None:
     if new not in TRANSITIONS[old]:
-        allowed = ", ".join(sorted(TRANSITIONS[old])) or "nothing: it is final"
-        raise IllegalTransition(f"an adjustment that is {old} cannot become {new}; it may become {allowed}")
+        allowed = ", ".join(sorted(TRANSITIONS[old]))
+        ways = f"it may become {allowed}" if allowed else "that is its end"
+        raise IllegalTransition(f"an adjustment that is {old} cannot become {new}; {ways}")
 
 
 class TradeLeg(Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.domain.errors import BallastError
+from app.domain.errors import BallastError, Unavailable
 from app.domain.identifiers import AdjustmentId
 from app.ports.execution import Claimed, Claims, Wakeups
 from app.services.execute_adjustment import ExecuteAdjustments, Postponed
@@ -35,6 +35,9 @@ async def run(*, executor: ExecuteAdjustments, wakeups: Wakeups, stop: asyncio.E
                 taken_back = True
             if not await role.turn():
                 await wakeups.wait(at_most=POLL)
+        except Unavailable as error:
+            _log.warning("executor_waits", reason=str(error))
+            await pause(stop, POLL.total_seconds())
         except Exception:  # noqa: BLE001 - the role's outermost loop: whatever it was is logged, work stays pending
             _log.exception("executor_turn_failed")
             await pause(stop, POLL.total_seconds())

@@ -9,7 +9,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.events import EventType, NewEvent
 from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId, derived_id
 from app.domain.instruments import InstrumentKind
-from app.domain.portfolios import Account, Balance, Portfolio, PortfolioState, Position, Reserve
+from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.ports.management import UnitOfWork
 from app.services.documents import (
     AccountDocument,
@@ -20,6 +20,8 @@ from app.services.documents import (
 )
 from app.services.supersede_adjustments import NOT_STARTED, supersede_adjustments
 
+_COMPUTED = frozenset({MarginMode.CROSS, MarginMode.ISOLATED})
+
 
 async def create_portfolio(
     unit: UnitOfWork, tenant_id: TenantId, portfolio_id: PortfolioId, document: PortfolioDocument
@@ -27,6 +29,11 @@ async def create_portfolio(
     _distinct([account.name for account in document.accounts], "/accounts", "name")
     for index, account in enumerate(document.accounts):
         path = f"/accounts/{index}"
+        if account.margin_mode not in _COMPUTED:
+            raise InvalidInput(
+                f"margin mode {account.margin_mode} is not computed yet: use cross or isolated",
+                path=f"{path}/margin_mode",
+            )
         await check_positions(unit, account.positions, f"{path}/positions")
         check_balances(account.balances, f"{path}/balances")
     check_balances(document.reserves, "/reserves")

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Row, Select, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.postgres.tables import decisions, policies, policy_versions
@@ -64,14 +64,18 @@ class PolicyRows:
             update(policies).where(policies.c.id == policy_id).values(deleted_at=func.now(), enabled=False)
         )
 
-    async def versions(self, tenant_id: TenantId, policy_id: PolicyId) -> list[PolicyVersion]:
+    async def versions(
+        self, tenant_id: TenantId, policy_id: PolicyId, *, before: int | None, limit: int
+    ) -> list[PolicyVersion]:
+        """Newest first."""
         await self.get(tenant_id, policy_id)
         table = policy_versions
-        found = await self._connection.execute(
-            select(table.c.version, table.c.document, table.c.created_at)
-            .where(table.c.policy_id == policy_id)
-            .order_by(table.c.version.desc())
+        query = select(table.c.version, table.c.document, table.c.created_at).where(
+            table.c.policy_id == policy_id
         )
+        if before is not None:
+            query = query.where(table.c.version < literal(before, BigInteger))
+        found = await self._connection.execute(query.order_by(table.c.version.desc()).limit(limit))
         return [
             PolicyVersion(row.version, POLICY.validate_json(row.document), row.created_at) for row in found
         ]

@@ -12,7 +12,7 @@ from app.entrypoints.api.cursors import Cursor, Limit, decode_place, encode_plac
 from app.entrypoints.api.dependencies import Deps, Reader, Trader
 from app.entrypoints.api.schemas import Id, Listing, ShownAdjustment
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, Writing
+from app.entrypoints.api.writes import Answer, WritingOnce
 from app.ports.management import UnitOfWork
 from app.services.approve_adjustment import approve_adjustment, quote_adjustment, reject_adjustment
 from app.services.documents import Document
@@ -58,9 +58,8 @@ async def read(adjustment_id: Id, caller: Reader, deps: Deps) -> ShownAdjustment
 
 
 @router.post("/{adjustment_id}/approve", response_model=ShownAdjustment)
-async def approve(adjustment_id: Id, caller: Trader, deps: Deps, writes: Writing) -> Response:
-    """Re-checked on the market of this moment, then queued. Needs an `Idempotency-Key`."""
-    _ = writes.required_key
+async def approve(adjustment_id: Id, caller: Trader, deps: Deps, writes: WritingOnce) -> Response:
+    """Re-checked on the market of this moment, then queued."""
     wanted = AdjustmentId(adjustment_id)
     quotes = await quote_adjustment(deps.units, deps.market, caller.tenant_id, wanted)
 
@@ -72,7 +71,11 @@ async def approve(adjustment_id: Id, caller: Trader, deps: Deps, writes: Writing
 
 @router.post("/{adjustment_id}/reject", response_model=ShownAdjustment)
 async def reject(
-    adjustment_id: Id, caller: Trader, deps: Deps, writes: Writing, document: RejectionDocument
+    adjustment_id: Id,
+    caller: Trader,
+    deps: Deps,
+    writes: WritingOnce,
+    document: RejectionDocument | None = None,
 ) -> Response:
     """While no executor has taken it."""
     time_ns = await deps.market.time_ns()
@@ -82,7 +85,7 @@ async def reject(
             unit,
             caller.tenant_id,
             AdjustmentId(adjustment_id),
-            because=document.reason,
+            because="" if document is None else document.reason,
             time_ns=time_ns,
         )
         return Answer(ShownAdjustment.of(record))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter, FastAPI
+from starlette.routing import Route
 
 from app.entrypoints.api import (
     adjustments,
@@ -59,6 +60,7 @@ def describe_app(*, routers: Sequence[APIRouter] = (), lifespan: Lifespan | None
     for router in routers:
         app.include_router(router)
     app.webhooks.include_router(event_webhooks())
-    install_problems(app)
+    every = [*app.routes, *(route for module in _ROUTERS for route in module.router.routes)]
+    install_problems(app, [route for route in every if isinstance(route, Route)])
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]  # FastAPI's documented hook
     return app

@@ -8,7 +8,7 @@ from app.domain.instruments import Instrument
 from app.entrypoints.api.dependencies import Administrator, Deps, InstrumentPath, Reader
 from app.entrypoints.api.schemas import Listing
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, Writing
+from app.entrypoints.api.writes import Answer, Writing, WritingOnce
 from app.ports.management import UnitOfWork
 from app.services.manage_instruments import create_instrument, put_instrument
 
@@ -16,10 +16,10 @@ router = APIRouter(prefix="/v1/instruments", tags=["instruments"], route_class=S
 
 
 @router.post("", status_code=201, response_model=Instrument)
-async def create(instrument: Instrument, caller: Administrator, writes: Writing) -> Response:
+async def create(instrument: Instrument, caller: Administrator, writes: WritingOnce) -> Response:
     async def work(unit: UnitOfWork) -> Answer:
         await create_instrument(unit, instrument)
-        return Answer(instrument, 201)
+        return Answer(instrument, 201, {"Location": f"/v1/instruments/{instrument.id}"})
 
     return await writes.run(caller, work)
 

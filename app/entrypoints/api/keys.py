@@ -10,7 +10,7 @@ from app.domain.identifiers import ApiKeyId
 from app.entrypoints.api.dependencies import Administrator, Deps
 from app.entrypoints.api.schemas import CreatedKey, Id, Listing, ShownKey
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, Writing
+from app.entrypoints.api.writes import Answer, Writing, WritingOnce
 from app.ports.management import Scope, UnitOfWork
 from app.services.documents import Document, Name
 from app.services.manage_keys import SECRET_BYTES, create_key
@@ -28,7 +28,7 @@ class KeyDocument(Document):
 
 
 @router.post("", status_code=201, response_model=CreatedKey)
-async def create(document: KeyDocument, caller: Administrator, deps: Deps, writes: Writing) -> Response:
+async def create(document: KeyDocument, caller: Administrator, deps: Deps, writes: WritingOnce) -> Response:
     """The only answer that shows the key."""
 
     async def work(unit: UnitOfWork) -> Answer:
@@ -41,7 +41,8 @@ async def create(document: KeyDocument, caller: Administrator, deps: Deps, write
             secret=deps.new_secret(SECRET_BYTES),
         )
         shown = ShownKey.of(key).model_dump()
-        return Answer(CreatedKey(**shown, key=token), 201, kept=CreatedKey(**shown, key=None))
+        told, kept = CreatedKey(**shown, key=token), CreatedKey(**shown, key=None)
+        return Answer(told, 201, {"Cache-Control": "no-store"}, kept)
 
     return await writes.run(caller, work)
 

@@ -5,8 +5,9 @@ from fastapi import APIRouter
 from app.domain.market import TickKind
 from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
 from app.entrypoints.api.schemas import ShownMarket
+from app.entrypoints.api.strict_json import StrictRoute
 
-router = APIRouter(prefix="/v1/market", tags=["market"])
+router = APIRouter(prefix="/v1/market", tags=["market"], route_class=StrictRoute)
 
 _KINDS = tuple(kind for kind in TickKind if kind is not TickKind.HEARTBEAT)
 

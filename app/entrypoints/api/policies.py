@@ -9,11 +9,18 @@ from starlette.responses import Response
 
 from app.domain.identifiers import PolicyId, PortfolioId
 from app.domain.policies import Policy
-from app.entrypoints.api.cursors import Cursor, Limit, decode_decision, encode_decision
+from app.entrypoints.api.cursors import (
+    Cursor,
+    Limit,
+    decode_decision,
+    decode_number,
+    encode_decision,
+    encode_number,
+)
 from app.entrypoints.api.dependencies import Deps, Reader, Trader
 from app.entrypoints.api.schemas import Id, Listing, ShownDecision, ShownPolicy, ShownPolicyVersion
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, Writing
+from app.entrypoints.api.writes import Answer, Writing, WritingOnce
 from app.ports.management import PolicyRecord, UnitOfWork
 from app.services.manage_policies import (
     create_policy,
@@ -53,17 +60,19 @@ OptionalVersion = Annotated[int | None, Depends(expected_version)]
 RequiredVersion = Annotated[int | None, Depends(required_version)]
 
 
-def _answer(record: PolicyRecord, status: int = 200) -> Answer:
-    headers = {"ETag": f'"{record.version}"', "Location": f"/v1/policies/{record.id}"}
-    return Answer(ShownPolicy.of(record), status, headers)
+def _answer(record: PolicyRecord) -> Answer:
+    return Answer(ShownPolicy.of(record), headers={"ETag": f'"{record.version}"'})
 
 
 @router.post("/portfolios/{portfolio_id}/policies", status_code=201, response_model=ShownPolicy)
-async def create(portfolio_id: Id, policy: Policy, caller: Trader, deps: Deps, writes: Writing) -> Response:
+async def create(
+    portfolio_id: Id, policy: Policy, caller: Trader, deps: Deps, writes: WritingOnce
+) -> Response:
     async def work(unit: UnitOfWork) -> Answer:
         policy_id = PolicyId(deps.new_id())
         record = await create_policy(unit, caller.tenant_id, PortfolioId(portfolio_id), policy_id, policy)
-        return _answer(record, 201)
+        headers = {"ETag": f'"{record.version}"', "Location": f"/v1/policies/{record.id}"}
+        return Answer(ShownPolicy.of(record), 201, headers)
 
     return await writes.run(caller, work)
 
@@ -113,14 +122,14 @@ async def put(
 
 @router.post("/policies/{policy_id}/enable", response_model=ShownPolicy)
 async def enable(
-    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: Writing
+    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: WritingOnce
 ) -> Response:
     return await _switch(policy_id, version, caller, deps, writes, enabled=True)
 
 
 @router.post("/policies/{policy_id}/disable", response_model=ShownPolicy)
 async def disable(
-    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: Writing
+    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: WritingOnce
 ) -> Response:
     return await _switch(policy_id, version, caller, deps, writes, enabled=False)
 
@@ -160,11 +169,16 @@ async def delete(
 
 
 @router.get("/policies/{policy_id}/versions")
-async def list_versions(policy_id: Id, caller: Reader, deps: Deps) -> Listing[ShownPolicyVersion]:
+async def list_versions(
+    policy_id: Id, caller: Reader, deps: Deps, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[ShownPolicyVersion]:
     """Newest first."""
     async with deps.units() as unit:
-        versions = await unit.policies.versions(caller.tenant_id, PolicyId(policy_id))
-    return Listing(items=[ShownPolicyVersion.of(version) for version in versions])
+        found = await unit.policies.versions(
+            caller.tenant_id, PolicyId(policy_id), before=decode_number(cursor), limit=limit + 1
+        )
+    following = encode_number(found[limit - 1].version) if len(found) > limit else None
+    return Listing(items=[ShownPolicyVersion.of(version) for version in found[:limit]], next_cursor=following)
 
 
 @router.get("/policies/{policy_id}/decisions")

@@ -17,7 +17,7 @@ from app.entrypoints.api.cursors import (
 from app.entrypoints.api.dependencies import Deps, Reader, Trader
 from app.entrypoints.api.schemas import Id, Listing, RecordedFill, ShownFill, ShownPortfolio
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, Writing
+from app.entrypoints.api.writes import Answer, Writing, WritingOnce
 from app.ports.management import UnitOfWork
 from app.services.documents import (
     CollateralDocument,
@@ -42,7 +42,7 @@ class StateDocument(Document):
 
 
 @router.post("", status_code=201, response_model=ShownPortfolio)
-async def create(document: PortfolioDocument, caller: Trader, deps: Deps, writes: Writing) -> Response:
+async def create(document: PortfolioDocument, caller: Trader, deps: Deps, writes: WritingOnce) -> Response:
     async def work(unit: UnitOfWork) -> Answer:
         portfolio_id = PortfolioId(deps.new_id())
         portfolio = await create_portfolio(unit, caller.tenant_id, portfolio_id, document)
@@ -112,10 +112,10 @@ async def put_positions(
 
 @router.post("/{portfolio_id}/fills", status_code=201, response_model=RecordedFill)
 async def post_fill(
-    portfolio_id: Id, document: FillDocument, caller: Trader, deps: Deps, writes: Writing
+    portfolio_id: Id, document: FillDocument, caller: Trader, deps: Deps, writes: WritingOnce
 ) -> Response:
-    """Needs an `Idempotency-Key`; the same key never trades twice, however long ago it was."""
-    fill_id = FillId(derived_id("reported fill", portfolio_id, writes.required_key))
+    """The same `Idempotency-Key` never trades twice, however long ago it was."""
+    fill_id = FillId(derived_id("reported fill", portfolio_id, writes.key))
     time_ns = await deps.market.time_ns()
 
     async def work(unit: UnitOfWork) -> Answer:
@@ -155,7 +155,7 @@ async def put_collateral(
 
 @router.post("/{portfolio_id}/collateral/transfers", status_code=201, response_model=ShownPortfolio)
 async def post_transfer(
-    portfolio_id: Id, document: TransferDocument, caller: Trader, deps: Deps, writes: Writing
+    portfolio_id: Id, document: TransferDocument, caller: Trader, deps: Deps, writes: WritingOnce
 ) -> Response:
     """Moves collateral between accounts, or between an account and the reserve."""
     time_ns = await deps.market.time_ns()

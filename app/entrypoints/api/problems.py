@@ -1,6 +1,7 @@
 """Every error as an RFC 9457 problem document. The only place that gives errors an HTTP status."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from app.domain.errors import (
     AlreadyExists,
@@ -58,6 +60,19 @@ _TITLES = {
     415: ("unsupported-media-type", "The body is not JSON"),
     428: ("precondition-required", "If-Match is needed"),
 }
+
+_WORDS = {
+    "missing": "is needed",
+    "extra_forbidden": "is not known here",
+    "model_type": "an object is needed",
+    "model_attributes_type": "an object is needed",
+    "union_tag_not_found": "is needed",
+    "union_tag_invalid": "{tag!r} is none of {expected_tags}",
+    "tuple_type": "an array is needed",
+    "too_short": "at least {min_length} needed",
+    "too_long": "at most {max_length} are taken",
+}
+"""Where the validator speaks of its own types and not of what was sent."""
 
 
 class Unauthenticated(HTTPException):
@@ -129,9 +144,10 @@ def problem_response(
     return Response(body, status, dict(headers or {}), MEDIA_TYPE)
 
 
-def install_problems(app: FastAPI) -> None:
+def install_problems(app: FastAPI, routes: Sequence[Route]) -> None:
+    """`routes` are those of the API: whoever asks for a method that a path has not is told the others."""
     app.add_exception_handler(BallastError, _ballast)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, partial(_http, routes=routes))
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(RedisError, _redis)
     app.add_exception_handler(Exception, _unexpected)
@@ -142,7 +158,8 @@ async def _ballast(request: Request, error: Exception) -> Response:
     errors = None
     if isinstance(error, InvalidInput) and error.path:
         errors = [ErrorPlace.model_validate({"pointer": error.path, "detail": str(error), "in": "body"})]
-    headers = {"Retry-After": _RETRY_SECONDS} if status == 503 else None
+    again = status == 503 or code == _IDEMPOTENCY["in_flight"][1]
+    headers = {"Retry-After": _RETRY_SECONDS} if again else None
     if status == 500:
         _log.error("request_failed", path=request.url.path, exc_info=error)
         return problem_response(request, status, code, title, "it was logged")
@@ -155,23 +172,45 @@ def _status(error: Exception) -> tuple[int, str, str]:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception, *, routes: Sequence[Route]) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     code, title = _TITLES.get(error.status_code, ("refused", "The request is refused"))
-    return problem_response(request, error.status_code, code, title, error.detail, headers=error.headers)
+    detail, headers = error.detail, error.headers
+    if error.status_code == 405:
+        served = _methods_served(request, routes)
+        detail, headers = f"this path takes {served}", {"Allow": served}
+    return problem_response(request, error.status_code, code, title, detail, headers=headers)
+
+
+def _methods_served(request: Request, routes: Sequence[Route]) -> str:
+    """By every route of the path: the router itself names those of the first."""
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 async def _validation(request: Request, error: Exception) -> Response:
+    """A header that is missing or malformed makes the request so, before anything in it is looked at."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     errors = [_place(item, error.body) for item in error.errors()]
-    only = errors[0].detail if len(errors) == 1 else f"{len(errors)} parts of the request are wrong"
-    return problem_response(request, *STATUSES[InvalidInput], only, errors=errors)
+    headers = [place for place in errors if place.location == "header"]
+    if headers:
+        return problem_response(request, 400, *_TITLES[400], _in_words(headers), errors=headers)
+    return problem_response(request, *STATUSES[InvalidInput], _in_words(errors), errors=errors)
+
+
+def _in_words(places: Sequence[ErrorPlace]) -> str:
+    if len(places) > 1:
+        return f"{len(places)} parts of the request are wrong"
+    (place,) = places
+    return f"{' '.join(filter(None, (place.location, place.pointer)))}: {place.detail}"
 
 
 def _place(item: Mapping[str, Any], body: Any) -> ErrorPlace:
     location, *parts = item["loc"]
     if location == "body":
         parts = list(_without_tags(parts, body))
+    if str(item["type"]).startswith("union_tag"):
+        parts.append("kind")
     pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
     return ErrorPlace.model_validate({"pointer": pointer, "detail": _detail(item), "in": location})
 
@@ -193,6 +232,9 @@ def _detail(item: Mapping[str, Any]) -> str:
         if str(item["type"]).startswith("int"):
             return "a whole number is needed"
         return 'a JSON number with a fraction or exponent is not exact; send a string like "1.5"'
+    words = _WORDS.get(str(item["type"]))
+    if words is not None:
+        return words.format_map(item.get("ctx", {}))
     return str(item["msg"]).removeprefix("Value error, ")
 
 

@@ -12,9 +12,10 @@ from app.engine.risk import RiskReport
 from app.engine.rounding import metric_text
 from app.entrypoints.api.dependencies import Deps, Reader
 from app.entrypoints.api.schemas import Id, Moment, Shown
+from app.entrypoints.api.strict_json import StrictRoute
 from app.services.show_risk import show_risk
 
-router = APIRouter(prefix="/v1/portfolios", tags=["portfolios"])
+router = APIRouter(prefix="/v1/portfolios", tags=["portfolios"], route_class=StrictRoute)
 
 Figure = Annotated[
     str,

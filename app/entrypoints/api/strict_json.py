@@ -1,9 +1,11 @@
 """JSON as the API takes it: nothing ambiguous, nothing inexact, nothing that could hurt whoever reads it."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -90,19 +92,40 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """Reads bodies by `parse`, and says so when a body is not JSON at all."""
+    """Reads bodies by `parse`. A body that is not JSON is told so, and a parameter that nobody reads."""
 
     def get_route_handler(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         self,
     ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
+        parameters = frozenset(parameter.alias for parameter in self.dependant.query_params)
+        body = self.body_field
+        body_is_optional = body is not None and not body.field_info.is_required()
 
         async def strictly(request: Request) -> Response:
-            if self.body_field is not None and not _is_json(request):
+            if body is not None and not _is_json(request) and not (body_is_optional and _is_empty(request)):
                 raise HTTPException(415, "send the body as `Content-Type: application/json`")
+            _check_query(request, parameters)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strictly
+
+
+def _check_query(request: Request, known: frozenset[str]) -> None:
+    """A filter that is misspelt would otherwise be one that is not there."""
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    unknown = [_in_query(name, "extra_forbidden") for name in given if name not in known]
+    repeated = [_in_query(name, "is there twice") for name in given if name in known and given[name] > 1]
+    if unknown or repeated:
+        raise RequestValidationError([*unknown, *repeated])
+
+
+def _in_query(name: str, what: str) -> dict[str, Any]:
+    return {"type": what, "loc": ("query", name), "msg": what}
+
+
+def _is_empty(request: Request) -> bool:
+    return "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0"
 
 
 def _is_json(request: Request) -> bool:

@@ -12,7 +12,7 @@ from app.entrypoints.api.cursors import Cursor, Limit, decode_number, encode_num
 from app.entrypoints.api.dependencies import Administrator, Deps, Reader
 from app.entrypoints.api.schemas import CreatedEndpoint, Id, Listing, ShownDelivery, ShownEndpoint
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, Writing
+from app.entrypoints.api.writes import Answer, Writing, WritingOnce
 from app.ports.management import UnitOfWork
 from app.services.documents import Document
 from app.services.manage_webhooks import SECRET_BYTES, create_endpoint
@@ -41,7 +41,9 @@ class EndpointDocument(Document):
 
 
 @router.post("", status_code=201, response_model=CreatedEndpoint)
-async def create(document: EndpointDocument, caller: Administrator, deps: Deps, writes: Writing) -> Response:
+async def create(
+    document: EndpointDocument, caller: Administrator, deps: Deps, writes: WritingOnce
+) -> Response:
     """The only answer that shows the signing secret."""
 
     async def work(unit: UnitOfWork) -> Answer:
@@ -55,9 +57,9 @@ async def create(document: EndpointDocument, caller: Administrator, deps: Deps, 
             secret=deps.new_secret(SECRET_BYTES),
         )
         shown = ShownEndpoint.of(endpoint).model_dump()
-        return Answer(
-            CreatedEndpoint(**shown, secret=secret), 201, kept=CreatedEndpoint(**shown, secret=None)
-        )
+        told, kept = CreatedEndpoint(**shown, secret=secret), CreatedEndpoint(**shown, secret=None)
+        headers = {"Location": f"/v1/webhooks/{endpoint.id}", "Cache-Control": "no-store"}
+        return Answer(told, 201, headers, kept)
 
     return await writes.run(caller, work)
 
@@ -84,12 +86,12 @@ async def delete(endpoint_id: Id, caller: Administrator, writes: Writing) -> Res
 
 
 @router.post("/{endpoint_id}/enable", response_model=ShownEndpoint)
-async def enable(endpoint_id: Id, caller: Administrator, writes: Writing) -> Response:
+async def enable(endpoint_id: Id, caller: Administrator, writes: WritingOnce) -> Response:
     return await _switch(endpoint_id, caller, writes, enabled=True)
 
 
 @router.post("/{endpoint_id}/disable", response_model=ShownEndpoint)
-async def disable(endpoint_id: Id, caller: Administrator, writes: Writing) -> Response:
+async def disable(endpoint_id: Id, caller: Administrator, writes: WritingOnce) -> Response:
     return await _switch(endpoint_id, caller, writes, enabled=False)
 
 

@@ -1,4 +1,4 @@
-"""Writes: one request is one transaction, and with an `Idempotency-Key` it happens once."""
+"""Writes: one request is one transaction, and a POST with its `Idempotency-Key` happens once."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,23 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.entrypoints.api.dependencies import Deps
 from app.ports.management import Caller, StoredAnswer, UnitOfWork, UnitsOfWork
 
 _KEY_CHARACTERS = 255
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        min_length=1,
+        max_length=_KEY_CHARACTERS,
+        pattern=r"^[\x20-\x7e]+$",
+        description="The same key with the same request happens once, and is answered the same.",
+        examples=["4f0c2b1e"],
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class Answer:
 class Writes:
     request: Request
     units: UnitsOfWork
-    key: str | None
+    key: str | None = None
 
     async def run(self, caller: Caller, work: Callable[[UnitOfWork], Awaitable[Answer]]) -> Response:
         """What `work` did and answered is committed together, before anything is sent."""
@@ -45,33 +55,23 @@ class Writes:
             await unit.idempotency.store(caller.tenant_id, self.key, fingerprint, _stored(answer, kept=True))
             return _response(_stored(answer, kept=False))
 
-    @property
-    def required_key(self) -> str:
-        if self.key is None:
-            raise HTTPException(400, "this needs an Idempotency-Key header: it must never happen twice")
-        return self.key
-
     async def _fingerprint(self) -> bytes:
         target = f"{self.request.method} {self.request.url.path}?{self.request.url.query}\n"
         return sha256(target.encode() + await self.request.body()).digest()
 
 
-async def writes_of(
-    request: Request,
-    deps: Deps,
-    idempotency_key: Annotated[
-        str | None,
-        Header(description="POST: the same key with the same request happens once.", examples=["4f0c2b1e"]),
-    ] = None,
-) -> Writes:
-    if idempotency_key is None or request.method != "POST":
-        return Writes(request, deps.units, None)
-    if not 0 < len(idempotency_key) <= _KEY_CHARACTERS or not idempotency_key.isascii():
-        raise HTTPException(400, f"an Idempotency-Key is 1 to {_KEY_CHARACTERS} ASCII characters")
+async def writes_of(request: Request, deps: Deps) -> Writes:
+    return Writes(request, deps.units)
+
+
+async def single_writes_of(request: Request, deps: Deps, idempotency_key: IdempotencyKey) -> Writes:
     return Writes(request, deps.units, idempotency_key)
 
 
 Writing = Annotated[Writes, Depends(writes_of)]
+"""PUT, PATCH and DELETE: done twice, they have done the same."""
+WritingOnce = Annotated[Writes, Depends(single_writes_of)]
+"""POST."""
 
 
 def _stored(answer: Answer, *, kept: bool) -> StoredAnswer:

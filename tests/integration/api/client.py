@@ -31,10 +31,15 @@ class Client:
     key: str
     headers: dict[str, str] = field(default_factory=dict)
 
-    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """`body` as JSON; header names with underscores."""
+    async def __call__(
+        self, method: str, path: str, body: Any = None, **headers: str | None
+    ) -> httpx.Response:
+        """`body` as JSON; header names with underscores. A POST has a key of its own unless one is given."""
         sent = {"Authorization": f"Bearer {self.key}"} | self.headers
+        if method == "POST":
+            sent["Idempotency-Key"] = uuid4().hex
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name: value for name, value in sent.items() if value is not None}
         content = None
         if body is not None:
             content = json.dumps(body).encode()

@@ -18,7 +18,9 @@ FILL = {"account": "main", "instrument": "BTC-USDT-PERP", "quantity": "1", "pric
 
 
 async def test_a_key_is_shown_once_and_stored_as_a_hash(api, http, asyncpg_pool):
-    created = await api.ok("POST", "/v1/keys", {"name": "bot", "scopes": ["read"]})
+    answer = await api("POST", "/v1/keys", {"name": "bot", "scopes": ["read"]})
+    assert answer.headers["Cache-Control"] == "no-store"
+    created = answer.json()
     assert created["key"].startswith("blst_")
     assert created["key"].startswith(created["prefix"])
     listed = await api.ok("GET", "/v1/keys")

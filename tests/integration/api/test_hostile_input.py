@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 async def send(api, content, path="/v1/portfolios", **headers):
-    headers = {"Authorization": f"Bearer {api.key}"} | JSON | headers
+    headers = {"Authorization": f"Bearer {api.key}", "Idempotency-Key": "k"} | JSON | headers
     return await api.http.post(path, content=content, headers=headers)
 
 
@@ -95,17 +95,30 @@ async def test_what_is_not_json_is_a_415(api):
 async def test_unknown_places_are_problem_documents_too(api):
     assert_problem(await api("GET", "/v1/nothing"), 404, "not-found")
     assert_problem(await api("POST", "/healthz"), 405, "method-not-allowed")
+    other = await api("POST", "/v1/instruments/BTC-USDT")
+    assert assert_problem(other, 405, "method-not-allowed")["detail"] == "this path takes GET, PUT"
+    assert other.headers["Allow"] == "GET, PUT"
     assert_problem(await api("GET", "/v1/portfolios/not-a-uuid"), 422, "invalid-input")
     assert_problem(await api("GET", "/v1/instruments/%00"), 422, "invalid-input")
     assert_problem(await api("GET", "/v1/market/%ff%00"), 422, "invalid-input")
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "ü"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "ü", "\x7f"])
 async def test_an_idempotency_key_has_bounds(api, key):
-    headers = {"Idempotency-Key": key.encode()}
-    response = await send(api, b"{}", **headers)
-    assert response.status_code in (400, 422)
-    assert response.headers["content-type"] == "application/problem+json"
+    problem = assert_problem(await send(api, b"{}", **{"Idempotency-Key": key.encode()}), 400, "bad-request")
+    (error,) = problem["errors"]
+    assert (error["in"], error["pointer"]) == ("header", "/idempotency-key")
+
+
+async def test_a_parameter_that_nobody_reads_is_refused(api):
+    """A misspelt filter would otherwise show everything."""
+    problem = assert_problem(await api("GET", "/v1/adjustments?portfolio_id=1&limit=1"), 422, "invalid-input")
+    assert problem["detail"] == "query /portfolio_id: is not known here"
+    repeated = await api("GET", "/v1/adjustments?state=queued&state=executed")
+    assert assert_problem(repeated, 422, "invalid-input")["errors"] == [
+        {"pointer": "/state", "detail": "is there twice", "in": "query"}
+    ]
+    assert_problem(await api("GET", "/v1/market?instrument=BTC-USDT"), 422, "invalid-input")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Idempotency-Key: the same request happens once (fault 20)."""
 
 import asyncio
+import re
+from uuid import uuid4
 
 from tests.integration.api.client import assert_problem, portfolio_document, start_market
 
@@ -18,6 +20,18 @@ async def test_a_repeated_request_gets_the_stored_answer(api):
     assert again.headers["Location"] == first.headers["Location"]
     assert "Idempotency-Replayed" not in first.headers
     assert len((await api.ok("GET", "/v1/portfolios"))["items"]) == 1
+
+
+async def test_every_post_needs_a_key(api):
+    document = (await api.http.get("/openapi.json")).json()
+    posts = [path for path, item in document["paths"].items() if "post" in item]
+    assert len(posts) > 10
+    for path in posts:
+        headers = [p for p in document["paths"][path]["post"]["parameters"] if p["in"] == "header"]
+        assert ("idempotency-key", True) in [(p["name"], p["required"]) for p in headers]
+        filled = re.sub(r"\{[a-z_]+\}", str(uuid4()), path)
+        problem = assert_problem(await api("POST", filled, {}, Idempotency_Key=None), 400, "bad-request")
+        assert problem["detail"] == "header /idempotency-key: is needed"
 
 
 async def test_f20_the_same_key_with_another_body_or_path_is_refused(api, redis):
@@ -60,7 +74,9 @@ async def test_f20_while_one_is_in_flight_another_gets_409(api, redis, asyncpg_p
                 "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             ):
                 await asyncio.sleep(0)
-        assert_problem(await api("POST", path, fill(), Idempotency_Key="k"), 409, "idempotency-in-flight")
+        refused = await api("POST", path, fill(), Idempotency_Key="k")
+        assert_problem(refused, 409, "idempotency-in-flight")
+        assert refused.headers["Retry-After"]
         assert not first.done()
     assert (await first).status_code == 201
     again = await api("POST", path, fill(), Idempotency_Key="k")

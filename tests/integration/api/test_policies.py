@@ -16,6 +16,7 @@ async def test_a_policy_is_created_with_defaults_filled_in(api, portfolio):
     response = await api("POST", f"/v1/portfolios/{portfolio['id']}/policies", delta_neutral())
     created = response.json()
     assert response.headers["ETag"] == '"1"'
+    assert response.headers["Location"] == f"/v1/policies/{created['id']}"
     assert created["version"] == 1
     assert created["warnings"] == []
     assert created["policy"]["band"] == "0.25"
@@ -42,7 +43,7 @@ async def test_a_policy_is_created_with_defaults_filled_in(api, portfolio):
         ({"guards": {"minimum_notional": "1e-30"}}, "/guards/minimum_notional"),
         ({"guards": {"cooldown_seconds": 1.5}}, "/guards/cooldown_seconds"),
         ({"surprise": 1}, "/surprise"),
-        ({"kind": "unknown"}, ""),
+        ({"kind": "unknown"}, "/kind"),
     ],
 )
 async def test_what_cannot_be_meant_is_refused_with_its_place(api, portfolio, changes, pointer):
@@ -55,10 +56,11 @@ async def test_what_cannot_be_meant_is_refused_with_its_place(api, portfolio, ch
 
 async def test_missing_parts_and_impossible_levels_have_their_place(api, portfolio):
     path = f"/v1/portfolios/{portfolio['id']}/policies"
-    missing = delta_neutral()
-    del missing["band"]
-    problem = assert_problem(await api("POST", path, missing), 422, "invalid-input")
-    assert problem["errors"][0]["pointer"] == "/band"
+    for name in ("band", "kind"):
+        missing = {key: value for key, value in delta_neutral().items() if key != name}
+        problem = assert_problem(await api("POST", path, missing), 422, "invalid-input")
+        assert problem["detail"] == f"body /{name}: is needed"
+        assert problem["errors"] == [{"pointer": f"/{name}", "detail": "is needed", "in": "body"}]
     guard = {"kind": "liquidation_guard", "name": "g", "trigger": "0.3", "restore": "0.5"}
     problem = assert_problem(await api("POST", path, guard), 422, "invalid-input")
     assert problem["errors"][0]["pointer"] == ""
@@ -81,6 +83,9 @@ async def test_an_edit_needs_the_version_it_edits(api, portfolio):
     assert_problem(await api("PUT", path, body, If_Match='"1"'), 412, "version-moved")
     versions = (await api.ok("GET", f"{path}/versions"))["items"]
     assert [(v["version"], v["policy"]["band"]) for v in versions] == [(2, "0.5"), (1, "0.25")]
+    first = await api.ok("GET", f"{path}/versions?limit=1")
+    second = await api.ok("GET", f"{path}/versions?limit=1&cursor={first['next_cursor']}")
+    assert ([*first["items"], *second["items"]], second["next_cursor"]) == (versions, None)
 
 
 async def test_of_concurrent_edits_one_lands(api, portfolio):
