@@ -39,13 +39,17 @@ _log = structlog.get_logger(__name__)
 
 
 def management_engine(url: str, *, connections: int = 10) -> AsyncEngine:
-    """JSON columns stay text, as they do for the modules that work on the driver's own connections."""
+    """JSON columns stay text, as they do for the modules that work on the driver's own connections.
+
+    Parameters stay out of errors, which are logged: among them are signing secrets.
+    """
     return create_async_engine(
         sqlalchemy_address(url),
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
         json_deserializer=str,
+        hide_parameters=True,
     )
 
 

@@ -1,9 +1,19 @@
 """Keys, scopes and tenants: who may do what, and who sees nothing."""
 
+import asyncio
+from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry
+from sqlalchemy import text
 
+from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
+from app.adapters.redis_streams.events import EventStream
+from app.adapters.redis_streams.hints import hint
+from app.entrypoints.api.application import create_app
 from tests import factories
 from tests.integration.api.client import (
     Client,
@@ -13,6 +23,7 @@ from tests.integration.api.client import (
     portfolio_document,
     start_market,
 )
+from tests.waiting import eventually
 
 FILL = {"account": "main", "instrument": "BTC-USDT-PERP", "quantity": "1", "price": "60000"}
 
@@ -135,3 +146,39 @@ async def test_another_tenants_things_are_not_there(api, stranger, engine, tenan
         assert (await stranger.ok("GET", path))["items"] == []
     assert (await api.ok("GET", p))["revision"] == 2
     assert (await api.ok("GET", a))["state"] == "recommended"
+
+
+async def test_f47_one_pooled_connection_never_carries_the_previous_tenant(
+    dependencies, database_url, engine, wire
+):
+    """Requests of three tenants take turns on one connection; some fail halfway, some are broken off."""
+    pool = management_engine(database_url, connections=1)
+    stream = EventStream(reading=wire, writing=wire)
+    units = PostgresUnitsOfWork(pool, publish=stream.publish, hint=partial(hint, wire))
+    app = create_app(replace(dependencies, units=units, registry=CollectorRegistry()))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+        tenants = [await factories.create_tenant(engine) for _ in range(3)]
+        clients = [Client(http, await factories.create_key(engine, tenant)) for tenant in tenants]
+        own = [(await client.portfolio(name="book"))["id"] for client in clients]
+        taken = portfolio_document(name="book")
+
+        async def turn(client, portfolio_id):
+            assert_problem(await client("POST", "/v1/portfolios", taken), 409, "already-exists")
+            broken_off = asyncio.create_task(client("POST", "/v1/portfolios", portfolio_document()))
+            await eventually(lambda: pool.pool.checkedout() or broken_off.done())
+            broken_off.cancel()
+            await asyncio.gather(broken_off, return_exceptions=True)
+            listed = (await client.ok("GET", "/v1/portfolios?limit=500"))["items"]
+            assert portfolio_id in [item["id"] for item in listed]
+            return {item["id"] for item in listed}
+
+        seen = await asyncio.gather(
+            *(turn(*pair) for pair in zip(clients, own, strict=True) for _ in range(5))
+        )
+        for index, portfolios in enumerate(seen):
+            assert set(own) & portfolios == {own[index // 5]}
+    async with pool.connect() as connection:
+        left = text("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+        assert tuple((await connection.execute(left)).one()) == ("0", "0")
+    await pool.dispose()
