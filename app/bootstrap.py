@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import structlog
@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from app.adapters.embedded import EmbeddedServers
 from app.adapters.postgres.addresses import asyncpg_address
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
-from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.execution_store import PostgresExecutionStore
 from app.adapters.postgres.exports import PostgresExports
@@ -44,12 +43,14 @@ from app.domain.errors import ConfigurationError
 from app.ports.leases import ShardGrant
 from app.ports.management import Caller, MarketNow
 from app.services.authenticate import authenticate
-from app.services.evaluate_market import Lane
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
 from app.services.ingest_ticks import IngestTicks
 from app.services.replay_history import Lockstep
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.services.evaluate_market import Lane
 
 EXECUTION_LEASE = timedelta(seconds=30)
 
@@ -131,7 +132,11 @@ class Stack:
         pool = await self.pool(connections=2)
         return PostgresShardLeases(pool, owner=f"evaluator@{self.settings.instance}")
 
-    async def lanes(self) -> Callable[[Sequence[ShardGrant]], Lane]:
+    async def lanes(self) -> Callable[[Sequence[ShardGrant]], "Lane"]:
+        # Only who decides or shows risk takes the compiled loops into memory.
+        from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
+        from app.services.evaluate_market import Lane
+
         pool = await self.pool()
         await refuse_evicting(await self.redis())
         writing = await self.wire()

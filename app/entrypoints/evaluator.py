@@ -10,6 +10,7 @@ from itertools import groupby
 
 import structlog
 
+from app.domain.errors import StreamReset
 from app.domain.identifiers import ShardId
 from app.ports.leases import ShardGrant, ShardLeases
 from app.services.evaluate_market import Lane
@@ -77,6 +78,8 @@ class _Role:
     async def _guarded(self, lane: Lane) -> None:
         try:
             await lane.run(self._stop)
+        except StreamReset as reset:
+            _log.warning("market_went_back", shards=sorted(lane.epochs), reason=str(reset))
         except Exception:  # noqa: BLE001 - a lane's outermost loop: its shards are claimed again at the next turn
             _log.exception("lane_failed", shards=sorted(lane.epochs))
 

@@ -195,8 +195,12 @@ async def _dial(url: str) -> _Line:
         greetings.append(("AUTH", *user, at["password"]))
     if at.get("db"):
         greetings.append(("SELECT", at["db"]))
-    for greeting in greetings:
-        await _answer(line, line.send(_pack(greeting), 1))
+    try:
+        for greeting in greetings:
+            await _answer(line, line.send(_pack(greeting), 1))
+    except BaseException:
+        line.close()
+        raise
     return line
 
 

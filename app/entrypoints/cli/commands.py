@@ -13,8 +13,7 @@ import typer
 from app.bootstrap import configure_logging, migrate, stack
 from app.domain.errors import ConfigurationError, InvalidInput
 from app.domain.identifiers import ApiKeyId
-from app.engine.warm_up import warm_up
-from app.entrypoints.cli import documents, local
+from app.entrypoints.cli import local
 from app.entrypoints.cli.roles import ROLES, api, run_role
 from app.ports.management import Scope
 from app.services.manage_keys import SECRET_BYTES, create_key, ensure_tenant
@@ -50,6 +49,8 @@ def migrate_command() -> None:
 @application.command("compile")
 def compile_command() -> None:
     """Compile the numeric loops for this machine now, instead of when a role first starts."""
+    from app.engine.warm_up import warm_up
+
     warm_up()
     typer.echo("the numeric loops are compiled", err=True)
 
@@ -200,6 +201,8 @@ def openapi_command(
     ] = False,
 ) -> None:
     """Write openapi.json and asyncapi.yaml, as the code says they are."""
+    from app.entrypoints.cli import documents
+
     stale = documents.stale(directory) if check else documents.write(directory)
     if check and stale:
         raise ConfigurationError(f"out of date: {', '.join(stale)}; run `ballast openapi`")

@@ -13,14 +13,9 @@ from fastapi import FastAPI
 from typing_extensions import override
 
 from app.bootstrap import Stack, configure_logging, stack
-from app.engine.warm_up import warm_up
 from app.entrypoints import courier as courier_role
-from app.entrypoints import evaluator as evaluator_role
 from app.entrypoints import executor as executor_role
 from app.entrypoints import oracle as oracle_role
-from app.entrypoints.api.application import create_app
-from app.entrypoints.api.dependencies import Dependencies
-from app.entrypoints.api.websocket import CloseCode, stream_router
 from app.settings import Settings
 
 Role = Callable[[Stack, asyncio.Event], Awaitable[None]]
@@ -50,6 +45,9 @@ async def oracle(connected: Stack, stop: asyncio.Event) -> None:
 
 
 async def evaluator(connected: Stack, stop: asyncio.Event) -> None:
+    from app.engine.warm_up import warm_up
+    from app.entrypoints import evaluator as evaluator_role
+
     warm_up()
     leases, open_lane = await connected.shard_leases(), await connected.lanes()
     await evaluator_role.run(leases=leases, open_lane=open_lane, stop=stop)
@@ -69,6 +67,11 @@ async def courier(connected: Stack, stop: asyncio.Event) -> None:
 
 def api(*, host: str, port: int) -> Role:
     async def serve(connected: Stack, stop: asyncio.Event) -> None:
+        from app.engine.warm_up import warm_up
+        from app.entrypoints.api.application import create_app
+        from app.entrypoints.api.dependencies import Dependencies
+        from app.entrypoints.api.websocket import CloseCode, stream_router
+
         warm_up()  # risk is computed by the evaluator's loops
         parts = await connected.api()
 

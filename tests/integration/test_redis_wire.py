@@ -1,0 +1,108 @@
+"""The hot path's own connection to Redis: replies never cross, what is lost says so. FAULTS 1, 7 and 10."""
+
+import asyncio
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.adapters.embedded.redis import EmbeddedRedis
+from app.adapters.redis_streams import wire as wires
+from app.adapters.redis_streams.client import read_stream
+from app.adapters.redis_streams.wire import Script, Wire
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def wire(redis_url):
+    async with Wire(redis_url) as connected:
+        yield connected
+
+
+async def test_commands_are_answered_in_their_order(wire):
+    asked = [wire.execute_command("ECHO", f"word {n}") for n in range(200)]
+    assert await asyncio.gather(*asked) == [f"word {n}".encode() for n in range(200)]
+
+
+async def test_many_commands_share_a_write_and_give_all_replies(wire):
+    replies = await wire.execute_many([("SET", "a", 1), ("INCR", "a"), ("GET", "a"), ("GET", "nothing")])
+    assert replies == [b"OK", 2, b"2", None]
+    assert await wire.execute_many([]) == []
+
+
+async def test_an_error_among_many_is_raised_once_all_are_done(wire):
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await wire.execute_many([("SET", "a", "text"), ("LPUSH", "a", 1), ("SET", "b", "done")])
+    assert await wire.execute_command("GET", "b") == b"done"
+
+
+async def test_f10_a_cancelled_command_leaves_no_crossed_reply(wire):
+    """Many times over: the answer to a read that was given up belongs to nobody."""
+    for turn in range(50):
+        reading = asyncio.create_task(read_stream(wire, {"stream": "$"}, count=1, block_ms=20))
+        await asyncio.sleep(0)
+        asked = asyncio.create_task(wire.execute_command("ECHO", f"mine {turn}"))
+        await asyncio.sleep(0)
+        reading.cancel()
+        assert await asked == f"mine {turn}".encode()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+
+async def test_f01_an_idle_stream_is_no_error(wire):
+    assert await read_stream(wire, {"stream": "0-0"}, count=10, block_ms=30) == {}
+
+
+async def test_silence_is_told_and_the_next_command_connects_anew(wire, monkeypatch):
+    monkeypatch.setattr(wires, "REPLY_SECONDS", 0.05)
+    with pytest.raises(RedisTimeoutError, match="did not answer"):
+        await wire.execute_command("XREAD", "BLOCK", 60_000, "STREAMS", "stream", "$")
+    monkeypatch.setattr(wires, "REPLY_SECONDS", 5.0)
+    assert await wire.execute_command("PING") == b"PONG"
+
+
+async def test_a_server_that_goes_fails_what_waits_and_is_found_again(tmp_path):
+    server = EmbeddedRedis(tmp_path / "redis", durable=True)
+    await asyncio.to_thread(server.start)
+    try:
+        async with Wire(server.url) as wire:
+            await wire.execute_command("SET", "a", "kept")
+            waiting = asyncio.create_task(
+                wire.execute_command("XREAD", "BLOCK", 60_000, "STREAMS", "stream", "$")
+            )
+            async with Wire(server.url) as other:
+                await eventually(lambda: _is_blocked(other))
+            await asyncio.to_thread(server.stop)
+            with pytest.raises(RedisConnectionError):
+                await waiting
+            with pytest.raises(RedisConnectionError, match="cannot be reached"):
+                await wire.execute_command("PING")
+            await asyncio.to_thread(server.start)
+            assert await wire.execute_command("GET", "a") == b"kept"
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _is_blocked(wire):
+    return b"blocked_clients:1" in await wire.execute_command("INFO", "clients")
+
+
+async def test_password_and_logical_database_come_from_the_address(redis_url, redis):
+    await redis.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@all")
+    try:
+        address = redis_url.replace("unix://", "unix://reader:secret@", 1)
+        async with Wire(address) as known:
+            assert await known.execute_command("ACL", "WHOAMI") == b"reader"
+        async with Wire(redis_url.replace("unix://", "unix://reader:wrong@", 1)) as unknown:
+            with pytest.raises(ResponseError, match="WRONGPASS"):
+                await unknown.execute_command("PING")
+    finally:
+        await redis.execute_command("ACL", "DELUSER", "reader")
+
+
+async def test_a_script_is_sent_again_where_the_server_forgot_it(wire):
+    script = Script(wire, "return {KEYS[1], ARGV[1]}")
+    assert await script(keys=["k"], args=["v"]) == [b"k", b"v"]
+    await wire.execute_command("SCRIPT", "FLUSH")
+    assert await script(keys=["k"], args=["w"]) == [b"k", b"w"]
