@@ -6,9 +6,12 @@ its entry id in the `market` stream (`generation-sequence`), so positions compar
 """
 
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+
+MAXIMUM_NAME = 64
+Name = Annotated[str, msgspec.Meta(max_length=MAXIMUM_NAME)]
 
 
 class TickKind(StrEnum):
@@ -29,8 +32,8 @@ class Tick(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     kind: TickKind
-    source: str
-    instrument: str
+    source: Name
+    instrument: Name
     sequence: int
     time_ns: int
     value: float
@@ -96,7 +99,8 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `entry` is the id of the tick-stream entry it came from (empty for the oracle's own heartbeats),
     `stamp_ns` is the wall clock at which the oracle wrote it, for latency figures only: nothing is
-    ever decided from it.
+    ever decided from it. `covers` is how many entries it was made of, more than one only under overload;
+    `entry` is then the last of them.
     """
 
     generation: int
@@ -105,6 +109,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     entry: str
     stamp_ns: int
     changes: tuple[Change, ...] = ()
+    covers: int = 1
 
     @property
     def position(self) -> StreamPosition:

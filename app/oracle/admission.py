@@ -1,6 +1,6 @@
 """Which ticks are let in. Every refusal has a reason from `domain.market.Rejection`."""
 
-from math import isfinite
+from math import inf, isfinite, nextafter
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Rejection, Tick, TickKind
@@ -12,6 +12,11 @@ _LARGEST = {
     TickKind.MARK: 1e15,
     TickKind.IMPLIED_VOL: 50.0,
     TickKind.FUNDING_RATE: 1.0,
+}
+# The same in one comparison, for ticks as they should be: a value is above the first and at most the second.
+BOUNDS = {
+    kind: (0.0 if kind in _POSITIVE else nextafter(-largest, -inf), largest)
+    for kind, largest in _LARGEST.items()
 }
 
 

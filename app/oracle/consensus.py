@@ -5,7 +5,7 @@ median of all votes; its confidence the larger distance from there to the 25th o
 Reference: Pyth Network, "Pyth price aggregation", 2021; index rule as in pyth-client's upd_aggregate.h.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from app.domain.market import Change, Quality, Tick, TickKind
 
@@ -30,37 +30,35 @@ def aggregate(values: Sequence[float], confidences: Sequence[float]) -> tuple[fl
 
 
 def consensus(
-    *, kind: TickKind, instrument: str, quotes: Iterable[Tick], now_ns: int, maximum_age_ns: int
+    kind: TickKind, instrument: str, quotes: Collection[Tick], *, now_ns: int, maximum_age_ns: int
 ) -> Change:
     """From every source's last quote; those older than `maximum_age_ns` by the market clock do not vote.
 
     One entry may carry the clock past its own first ticks. Where no quote is fresh then, the newest one
     stands, and its quality says that it is stale.
     """
-    known = list(quotes)
-    fresh = [quote for quote in known if now_ns - quote.time_ns <= maximum_age_ns]
-    if not fresh:
-        newest = max(known, key=lambda quote: (quote.time_ns, quote.source))
-        return Change(
-            kind=kind,
-            instrument=instrument,
-            value=newest.value,
-            confidence=newest.confidence,
-            sources=0,
-            quality=Quality.STALE,
-            time_ns=newest.time_ns,
-        )
-    value, confidence = aggregate([q.value for q in fresh], [q.confidence for q in fresh])
-    uncertain = kind in _PRICES and confidence > UNCERTAIN_FRACTION * value
+    oldest_ns = now_ns - maximum_age_ns
+    fresh: Collection[Tick] = quotes
+    if len(quotes) > 1:
+        fresh = [quote for quote in quotes if quote.time_ns >= oldest_ns] or [max(quotes, key=_newness)]
+    if len(fresh) == 1:
+        (only,) = fresh
+        value, confidence, time_ns = only.value, only.confidence, only.time_ns
+    else:
+        value, confidence = aggregate([q.value for q in fresh], [q.confidence for q in fresh])
+        time_ns = max([q.time_ns for q in fresh])
+    if time_ns < oldest_ns:
+        return Change(kind, instrument, value, confidence, 0, Quality.STALE, time_ns)
+    uncertain = confidence > UNCERTAIN_FRACTION * value and kind in _PRICES
     return Change(
-        kind=kind,
-        instrument=instrument,
-        value=value,
-        confidence=confidence,
-        sources=len(fresh),
-        quality=Quality.UNCERTAIN if uncertain else Quality.VALID,
-        time_ns=max(q.time_ns for q in fresh),
+        kind, instrument, value, confidence, len(fresh), _UNCERTAIN if uncertain else _VALID, time_ns
     )
 
 
+def _newness(quote: Tick) -> tuple[int, str]:
+    return quote.time_ns, quote.source
+
+
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
+# Looking a member up in its class costs as much as the rest of a line.
+_VALID, _UNCERTAIN = Quality.VALID, Quality.UNCERTAIN

@@ -1,17 +1,21 @@
 """The sequencer: entries of ticks in, frames out. A pure state machine with one writer.
 
 Its whole state is the last quote of every source, the market clock and the frame sequence; the adapter
-writes what changed together with the frame, so a killed oracle continues exactly here.
+writes it together with the frames, so a killed oracle continues exactly here.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
-from app.oracle.admission import check_time, check_value
+from app.oracle.admission import BOUNDS, LATEST_NS, check_time, check_value
 from app.oracle.consensus import DEFAULT_MAXIMUM_AGE_NS, consensus
+
+_NOBODY: dict[str, Tick] = {}
+_NOTHING = (inf, -inf)
 
 
 class ClockMode(StrEnum):
@@ -32,7 +36,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Step:
-    """What one entry did: at most one frame, the quotes to store, the ticks refused."""
+    """What one entry did: at most one frame, the ticks taken, the ticks refused."""
 
     frame: Frame | None = None
     quotes: list[Tick] = field(default_factory=list)
@@ -60,33 +64,86 @@ class Sequencer:
         self._quotes: dict[tuple[TickKind, str], dict[str, Tick]] = {}
         for quote in quotes:
             self._quotes.setdefault((quote.kind, quote.instrument), {})[quote.source] = quote
+        self.sources = sum(map(len, self._quotes.values()))
+        # Of the entries taken since the last frame: whose quotes moved, the last that served, how many did.
+        self._touched: dict[tuple[TickKind, str], dict[str, Tick]] = {}
+        self._entry = ""
+        self._covers = 0
 
     def step(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
-        """Takes one entry of the tick stream."""
-        step = Step()
-        touched: dict[tuple[TickKind, str], None] = {}
-        now_ns = self._now(wall_ns)
-        heartbeat = False
-        for tick in ticks:
-            try:
-                now_ns = self._admit(tick, now_ns)
-            except InvalidTick as refusal:
-                step.rejected.append((tick, refusal))
-                continue
-            if tick.kind is TickKind.HEARTBEAT:
-                heartbeat = True
-                continue
-            key = (tick.kind, tick.instrument)
-            self._quotes.setdefault(key, {})[tick.source] = tick
-            step.quotes.append(tick)
-            touched[key] = None
-        if touched or heartbeat:
-            step.frame = self._frame(entry, now_ns, wall_ns, tuple(self._change(k, now_ns) for k in touched))
+        """Takes one entry of the tick stream and makes its frame."""
+        step = self.take(entry=entry, ticks=ticks, wall_ns=wall_ns)
+        step.frame = self.close(wall_ns=wall_ns)
         return step
+
+    def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
+        """Admits or refuses an entry's ticks. Entries taken before the same `close` are merged by it."""
+        step = Step()
+        known, taken, touched, served = self._quotes, step.quotes, self._touched, False
+        instruments = self.instruments
+        now_ns = self._now(wall_ns)
+        oldest_ns, newest_ns = self._near(now_ns)
+        for tick in ticks:
+            key = (kind, instrument) = tick.kind, tick.instrument
+            quotes = known.get(key, _NOBODY)
+            last = quotes.get(tick.source)
+            above, most = BOUNDS.get(kind, _NOTHING)
+            # A tick as nearly all are is let in by one comparison; any other is looked at closely.
+            if not (
+                last is not None
+                and last.sequence < tick.sequence
+                and oldest_ns <= tick.time_ns <= newest_ns
+                and above < tick.value <= most
+                and 0.0 <= tick.confidence < inf
+                and instrument in instruments
+            ):
+                try:
+                    now_ns = self._admit(tick, now_ns)
+                except InvalidTick as refusal:
+                    step.rejected.append((tick, refusal))
+                    continue
+                served = True
+                oldest_ns, newest_ns = self._near(now_ns)
+                if kind is TickKind.HEARTBEAT:
+                    continue
+                quotes = known.setdefault(key, {})
+                self.sources += last is None
+            quotes[tick.source] = tick
+            touched[key] = quotes
+            taken.append(tick)
+        if served or taken:
+            self._entry = entry
+            self._covers += 1
+            if self.clock is ClockMode.REPLAY:
+                self.time_ns = now_ns
+        return step
+
+    def close(self, *, wall_ns: int) -> Frame | None:
+        """One frame of all that was taken since the last one, if that was anything."""
+        if not self._covers:
+            return None
+        now_ns = self._now(wall_ns)
+        maximum_age_ns = self.limits.maximum_age_ns
+        changes = [
+            consensus(kind, instrument, quotes.values(), now_ns=now_ns, maximum_age_ns=maximum_age_ns)
+            for (kind, instrument), quotes in self._touched.items()
+        ]
+        self._touched.clear()
+        return self._frame(now_ns, wall_ns, tuple(changes))
 
     def heartbeat(self, *, wall_ns: int) -> Frame:
         """A frame that carries time alone (live clock)."""
-        return self._frame("", self._now(wall_ns), wall_ns, ())
+        self._covers = 1
+        return self._frame(self._now(wall_ns), wall_ns, ())
+
+    def quotes(self) -> list[Tick]:
+        """Every source's last one: with position and clock, the whole state."""
+        return [quote for of_sources in self._quotes.values() for quote in of_sources.values()]
+
+    def _near(self, now_ns: int) -> tuple[int, int]:
+        """Times that need no closer look. In a replay, a tick ahead of the clock has one: it moves it."""
+        lead_ns = self.limits.maximum_lead_ns if self.clock is ClockMode.LIVE else 0
+        return max(1, now_ns - self.limits.maximum_age_ns), min(now_ns + lead_ns, LATEST_NS - 1)
 
     def _now(self, wall_ns: int) -> int:
         return max(self.time_ns, wall_ns) if self.clock is ClockMode.LIVE else self.time_ns
@@ -108,24 +165,9 @@ class Sequencer:
                 )
         return max(now_ns, tick.time_ns) if replay else now_ns
 
-    def _change(self, key: tuple[TickKind, str], now_ns: int) -> Change:
-        kind, instrument = key
-        return consensus(
-            kind=kind,
-            instrument=instrument,
-            quotes=self._quotes[key].values(),
-            now_ns=now_ns,
-            maximum_age_ns=self.limits.maximum_age_ns,
-        )
-
-    def _frame(self, entry: str, time_ns: int, wall_ns: int, changes: tuple[Change, ...]) -> Frame:
+    def _frame(self, time_ns: int, wall_ns: int, changes: tuple[Change, ...]) -> Frame:
+        entry, covers = self._entry, self._covers
+        self._entry, self._covers = "", 0
         self.time_ns = time_ns
         self.sequence += 1
-        return Frame(
-            generation=self.generation,
-            sequence=self.sequence,
-            time_ns=time_ns,
-            entry=entry,
-            stamp_ns=wall_ns,
-            changes=changes,
-        )
+        return Frame(self.generation, self.sequence, time_ns, entry, wall_ns, changes, covers)

@@ -1,6 +1,6 @@
 """What the oracle and the evaluator need of the streams."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -60,8 +60,13 @@ class MarketLog(Protocol):
         previous: StreamPosition,
         cursor: str,
         frames: Sequence[Frame],
-        quotes: Iterable[Tick],
-    ) -> None: ...
+        quotes: Sequence[Tick],
+        whole: bool,
+    ) -> None:
+        """`quotes` are the ticks taken since the last append or, with `whole`, every source's last one."""
+
+    async def progress(self) -> Collection[StreamPosition]:
+        """How far each shard says it has come."""
 
     async def trim(self, before: StreamPosition) -> None: ...
 

@@ -5,13 +5,16 @@ the epoch are written in one step, so being killed anywhere only means that the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import msgspec
 import structlog
 
-from app.domain.errors import Fenced, StreamReset
-from app.domain.market import Frame, StreamPosition, Tick
+from app.domain.errors import Fenced, InvalidTick, StreamReset
+from app.domain.market import Frame, StreamPosition, Tick, TickKind
+from app.oracle.overload import Overload
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 from app.ports.clock import WallClock
 from app.ports.leases import OracleGrant, OracleLease
@@ -21,6 +24,9 @@ from app.services.pacing import pause
 HEARTBEAT_NS = 1_000_000_000
 HOUSEKEEPING_SECONDS = 2.0
 READ_COUNT = 1_000
+READ_TICKS = 8_000
+LISTENING_SECONDS = 0.1
+MERGING_SECONDS = 0.05
 MAXIMUM_PAYLOAD = 512
 
 _encoder = msgspec.json.Encoder()
@@ -54,10 +60,10 @@ class IngestTicks:
                 continue
             try:
                 await self._write(grant, stop)
-            except Fenced as fenced:
-                self._log.warning("fenced", reason=str(fenced))
-            except StreamReset as reset:
-                self._log.warning("market_reset", reason=str(reset))
+            except* Fenced as fenced:
+                self._log.warning("fenced", reason=str(fenced.exceptions[0]))
+            except* StreamReset as reset:
+                self._log.warning("market_reset", reason=str(reset.exceptions[0]))
             else:
                 await self.lease.release(grant)
 
@@ -73,14 +79,15 @@ class IngestTicks:
             limits=self.limits,
         )
         self._log.info("writing", position=state.position.entry_id, epoch=grant.epoch, clock=grant.clock)
-        writer = _Writer(self, sequencer, state.cursor, grant)
+        writer = _Writer(self, sequencer, state, grant)
         async with asyncio.TaskGroup() as tasks:
-            keeper = tasks.create_task(self._keep_house(writer))
+            beside = [tasks.create_task(self._keep_house(writer)), tasks.create_task(self._listen(writer))]
             try:
-                while not stop.is_set():
-                    await writer.advance()
+                await writer.run(tasks, stop)
             finally:
-                keeper.cancel()
+                writer.over = True  # redis-py may swallow a cancellation
+                for task in beside:
+                    task.cancel()
 
     async def _open(self, grant: OracleGrant) -> tuple[OracleGrant, OracleState]:
         at_least = max(StreamPosition(grant.generation, 0), grant.checkpoint)
@@ -93,7 +100,7 @@ class IngestTicks:
 
     async def _keep_house(self, writer: "_Writer") -> None:
         """Renews the lease, learns new instruments, trims what everybody has handled."""
-        while True:
+        while not writer.over:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             renewed = await self.lease.renew(writer.grant)
             if renewed.generation > writer.grant.generation:
@@ -102,65 +109,157 @@ class IngestTicks:
             await self.ticks.trim(writer.cursor)
             await self.market.trim(await self.lease.oldest_snapshot())
 
+    async def _listen(self, writer: "_Writer") -> None:
+        """Hears how far the shards have come, and has entries merged while one of them is late."""
+        overload = writer.overload
+        while writer.live and not writer.over:
+            await asyncio.sleep(LISTENING_SECONDS)
+            merged_before = overload.merging
+            late_ns = overload.heard(await self.market.progress(), wall_ns=self.clock.now_ns())
+            if overload.merging != merged_before:
+                event = "merging_begins" if overload.merging else "merging_ends"
+                self._log.warning(event, late_ms=late_ns // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one read came to, to be written in one step."""
+
+    previous: StreamPosition
+    cursor: str
+    frames: Sequence[Frame]
+    quotes: Sequence[Tick] = ()
+    whole: bool = False
+    rejected: Sequence[RejectedTick] = ()
+
 
 class _Writer:
-    """The hot loop and its state."""
+    """The hot loop and its state.
 
-    def __init__(self, service: IngestTicks, sequencer: Sequencer, cursor: str, grant: OracleGrant) -> None:
+    While there is more to read, the next read is under way during the work on the one before, and so is the
+    write of what came before that.
+    """
+
+    def __init__(
+        self, service: IngestTicks, sequencer: Sequencer, state: OracleState, grant: OracleGrant
+    ) -> None:
         self.sequencer = sequencer
-        self.cursor = cursor
+        self.cursor = state.cursor  # of what is written
         self.grant = grant
+        self.overload = Overload()
+        self.live = sequencer.clock is ClockMode.LIVE
+        self.over = False
         self._service = service
-        self._live = sequencer.clock is ClockMode.LIVE
         self._instruments_seen_ns = 0
+        self._count = READ_COUNT
+        self._logged = len(state.quotes)  # since the snapshot; what a predecessor left is replaced at once
 
-    async def advance(self) -> None:
-        """One read, its frames, one write."""
-        service = self._service
-        entries = await service.ticks.read(self.cursor, count=READ_COUNT, block_ms=self._patience_ms())
-        sequencer = self.sequencer
+    async def run(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        reading = tasks.create_task(self._read(self.cursor))
+        writing: asyncio.Task[None] | None = None
+        cursor = self.cursor
+        while not stop.is_set():
+            entries = await reading
+            if entries:
+                cursor = entries[-1].id
+            if more := len(entries) >= self._count:
+                self._resize(entries)
+                reading = tasks.create_task(self._read(cursor))
+                await asyncio.sleep(0)  # it is sent before the work begins
+            batch = await self._frames_of(entries, cursor)
+            if writing is not None:
+                await writing
+            writing = tasks.create_task(self._write(batch)) if batch is not None else None
+            if not more:
+                if self._merging:
+                    await asyncio.sleep(MERGING_SECONDS)
+                reading = tasks.create_task(self._read(cursor))
+        reading.cancel()
+
+    @property
+    def _merging(self) -> bool:
+        return self.live and self.overload.merging
+
+    async def _read(self, after: str) -> Sequence[TickEntry]:
+        return await self._service.ticks.read(after, count=self._count, block_ms=self._patience_ms())
+
+    async def _frames_of(self, entries: Sequence[TickEntry], cursor: str) -> _Batch | None:
+        service, sequencer = self._service, self.sequencer
         previous = StreamPosition(sequencer.generation, sequencer.sequence)
         if not entries:
-            if self._live and self._patience_ms() <= 1:
-                await self._append(previous, [sequencer.heartbeat(wall_ns=service.clock.now_ns())], [])
-            return
+            if not self.live or self._patience_ms() > 1:
+                return None
+            return _Batch(previous, cursor, [sequencer.heartbeat(wall_ns=service.clock.now_ns())])
         await self._learn_instruments(entries)
         frames: list[Frame] = []
         quotes: list[Tick] = []
         rejected: list[RejectedTick] = []
-        for entry in entries:
-            step = sequencer.step(entry=entry.id, ticks=entry.ticks, wall_ns=service.clock.now_ns())
-            if step.frame is not None:
-                frames.append(step.frame)
-            quotes += step.quotes
-            rejected += entry.rejected
-            rejected += (
-                RejectedTick(entry.id, refusal.reason, str(refusal), _encoder.encode(tick)[:MAXIMUM_PAYLOAD])
-                for tick, refusal in step.rejected
-            )
-        if rejected:
-            await service.ticks.reject(rejected)
-        self.cursor = entries[-1].id
-        await self._append(previous, frames, quotes)
+        for run in self._runs(entries):
+            wall_ns = service.clock.now_ns()
+            for entry in run:
+                step = sequencer.take(entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns)
+                quotes += step.quotes
+                rejected += entry.rejected
+                rejected += (_refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
+            if (frame := sequencer.close(wall_ns=wall_ns)) is not None:
+                frames.append(frame)
+        self._logged += len(quotes)
+        if whole := self._logged >= sequencer.sources:  # a snapshot is no longer than the log that it ends
+            quotes, self._logged = sequencer.quotes(), 0
+        return _Batch(previous, cursor, frames, quotes, whole, rejected)
 
-    async def _append(self, previous: StreamPosition, frames: list[Frame], quotes: list[Tick]) -> None:
+    def _runs(self, entries: Sequence[TickEntry]) -> Iterator[Sequence[TickEntry]]:
+        """What makes one frame: an entry or, under overload, all of a read between two heartbeats."""
+        if not self._merging:
+            yield from ((entry,) for entry in entries)
+            return
+        for beats, group in groupby(entries, key=_beats):
+            run = tuple(group)
+            yield from ((entry,) for entry in run) if beats else (run,)
+
+    async def _write(self, batch: _Batch) -> None:
+        if batch.rejected:
+            await self._service.ticks.reject(batch.rejected)
         await self._service.market.append(
-            epoch=self.grant.epoch, previous=previous, cursor=self.cursor, frames=frames, quotes=quotes
+            epoch=self.grant.epoch,
+            previous=batch.previous,
+            cursor=batch.cursor,
+            frames=batch.frames,
+            quotes=batch.quotes,
+            whole=batch.whole,
         )
+        self.cursor = batch.cursor
+        if batch.frames:
+            newest = batch.frames[-1]
+            self.overload.wrote(newest.position, wall_ns=newest.stamp_ns)
+
+    def _resize(self, entries: Sequence[TickEntry]) -> None:
+        """The next read's: few enough ticks that evaluators have the first of them early."""
+        ticks = sum([len(entry.ticks) for entry in entries])
+        self._count = max(1, min(READ_COUNT, READ_TICKS * len(entries) // max(1, ticks)))
 
     def _patience_ms(self) -> int:
         """How long to wait for ticks: until the next heartbeat is due, on a live clock."""
-        if not self._live:
+        if not self.live:
             return 1_000
         due = self.sequencer.time_ns + HEARTBEAT_NS - self._service.clock.now_ns()
         return max(1, due // 1_000_000)
 
     async def _learn_instruments(self, entries: Sequence[TickEntry]) -> None:
         """Looks again, at most once a second, when a tick names an instrument nobody knows."""
-        known = self.sequencer.instruments
-        if all(t.instrument in known or not t.instrument for e in entries for t in e.ticks):
+        named = {tick.instrument for entry in entries for tick in entry.ticks}
+        named.discard("")  # heartbeats
+        if named <= self.sequencer.instruments:
             return
         now_ns = self._service.clock.now_ns()
         if now_ns - self._instruments_seen_ns > HEARTBEAT_NS:
             self._instruments_seen_ns = now_ns
             self.sequencer.instruments = await self._service.known_instruments()
+
+
+def _beats(entry: TickEntry) -> bool:
+    return any(tick.kind is TickKind.HEARTBEAT for tick in entry.ticks)
+
+
+def _refused(entry: str, tick: Tick, refusal: InvalidTick) -> RejectedTick:
+    return RejectedTick(entry, refusal.reason, str(refusal), _encoder.encode(tick)[:MAXIMUM_PAYLOAD])

@@ -1,35 +1,18 @@
 """FAULTS 13, 14, 15: bad, repeated and untimely ticks are refused with a reason, and the market goes on."""
 
-import asyncio
 import time
-from contextlib import asynccontextmanager
 
-import asyncpg
 import msgspec
 import pytest
 
-from app.adapters.postgres.leases import PostgresOracleLease
-from app.adapters.redis_streams.client import connect, fields, read_range
-from app.adapters.redis_streams.keys import DEADLETTER, MARKET, TICKS
-from app.adapters.redis_streams.market_log import RedisMarketLog
-from app.adapters.redis_streams.tick_log import RedisTickLog, flat_fields
-from app.adapters.wall_clock import SystemClock
-from app.domain.market import Frame, Rejection, Tick, TickKind
-from app.services.ingest_ticks import IngestTicks
-from tests import factories
+from app.adapters.redis_streams.tick_log import flat_fields
+from app.domain.market import Rejection
+from tests.running_oracle import BTC, PERP, START_NS, good, oracle
 from tests.waiting import eventually
 
-START_NS = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
-BTC = factories.BTC_SPOT.id
-PERP = factories.BTC_PERP.id
 
 pack = msgspec.msgpack.encode
-unpack_frame = msgspec.msgpack.Decoder(Frame).decode
-
-
-def good(sequence, *, instrument=BTC, time_ns=START_NS, value=50_000.0):
-    return Tick(TickKind.PRICE, "venue", instrument, sequence, time_ns, value)
 
 
 def flat(**changed):
@@ -44,64 +27,6 @@ def packed(**changed):
     names = ("kind", "source", "instrument", "sequence", "time_ns", "value", "confidence")
     terms = dict(zip(names, ["price", "venue", BTC, 1_000, START_NS, 50_000.0, 0.0], strict=True))
     return ["packed", pack([list({**terms, **changed}.values())])]
-
-
-class Publisher:
-    """Writes by hand what no client of ours would, and reads what became of it."""
-
-    def __init__(self, redis):
-        self._redis = redis
-
-    async def send(self, body):
-        return (await self._redis.execute_command("XADD", TICKS, "*", *body)).decode()
-
-    async def frames(self):
-        return [unpack_frame(row[b"f"]) for row in await self._rows(MARKET)]
-
-    async def refusals(self):
-        """(entry, reason) in the order in which they were refused; each has words to it."""
-        rows = await self._rows(DEADLETTER)
-        assert all(row[b"message"] and len(row[b"payload"]) <= 512 for row in rows)
-        return [(row[b"entry"].decode(), Rejection(row[b"reason"].decode())) for row in rows]
-
-    async def _rows(self, stream):
-        entries = await read_range(self._redis, stream, "-", "+", count=10_000)
-        return [dict(fields(flat)) for _, flat in entries]
-
-    async def frame_of(self, body):
-        """The frame that an entry makes."""
-        entry = await self.send(body)
-
-        async def found():
-            return [frame for frame in await self.frames() if frame.entry == entry]
-
-        (frame,) = await eventually(found, what=f"the frame of {body!r}")
-        return frame
-
-
-@asynccontextmanager
-async def oracle(engine, redis_url, database_url, *, clock):
-    """The real service until the end of the block; what it raises, the test raises."""
-    await factories.create_market(engine, clock=clock)
-    stop = asyncio.Event()
-    async with asyncpg.create_pool(database_url, min_size=1, max_size=3) as pool, connect(redis_url) as redis:
-
-        async def known_instruments():
-            return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
-
-        service = IngestTicks(
-            ticks=RedisTickLog(redis),
-            market=RedisMarketLog(redis),
-            lease=PostgresOracleLease(pool, owner="oracle@test"),
-            known_instruments=known_instruments,
-            clock=SystemClock(),
-        )
-        running = asyncio.create_task(service.run(stop))
-        try:
-            yield Publisher(redis)
-        finally:
-            stop.set()
-            await running
 
 
 @pytest.fixture

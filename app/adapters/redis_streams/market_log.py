@@ -1,29 +1,33 @@
 """The `market` stream: one writer, one script, one slot.
 
 A frame's entry id is its position, `generation-sequence`: Redis itself refuses to write one twice or out of
-order. The script that appends also moves the tick cursor, the market clock, the sources' last quotes and
-the consensus, after checking epoch and position; so a killed oracle finds everything exactly at its cursor.
+order. The script that appends also moves the tick cursor, the market clock, the sources' quotes and the
+consensus, after checking epoch and position; so a killed oracle finds everything exactly at its cursor.
+
+The quotes are a log: a snapshot of all, and what was taken after it, an element an append. The writer says
+when a snapshot is due. Many small values travel as one argument, each behind its length, which is cheaper.
 """
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from app.adapters.redis_streams.keys import CONSENSUS, MARKET, QUOTES, STATE
+from app.adapters.redis_streams.keys import CONSENSUS, MARKET, PROGRESS, QUOTES, STATE
 from app.adapters.redis_streams.market_reader import consensus_field
-from app.adapters.redis_streams.tick_log import decode_tick, encode_tick
 from app.domain.errors import Fenced, StreamReset
-from app.domain.market import ORIGIN, Change, Frame, StreamPosition, Tick
+from app.domain.market import ORIGIN, Frame, StreamPosition, Tick
 from app.ports.market import OracleState
 
 # KEYS: market, state, quotes, consensus
-# ARGV: epoch, generation, previous sequence, cursor, time_ns, number of frames,
-#       frames…, number of quote arguments, quotes…, consensus…
+# ARGV: epoch, generation, previous sequence, cursor, time_ns, frames, quotes (packed, or nothing),
+#       whether they are a snapshot, consensus (fields and values in turn), merged frames, their entries
 _APPEND = """
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'generation', 'sequence')
+local call, format = redis.call, string.format
+local state = call('HMGET', KEYS[2], 'epoch', 'generation', 'sequence')
 if not state[1] then return redis.error_reply('RESET the market state is gone') end
 if tonumber(state[1]) ~= tonumber(ARGV[1]) then
   return redis.error_reply('FENCED the market belongs to epoch ' .. state[1])
@@ -31,26 +35,30 @@ end
 if state[2] ~= ARGV[2] or state[3] ~= ARGV[3] then
   return redis.error_reply('RESET the market stands at ' .. state[2] .. '-' .. state[3])
 end
-local sequence = tonumber(ARGV[3])
-local frames = tonumber(ARGV[6])
-local at = 7
-for i = 1, frames do
+local sequence, at, value = tonumber(ARGV[3]), 1
+while at <= #ARGV[6] do
   sequence = sequence + 1
-  redis.call('XADD', KEYS[1], ARGV[2] .. '-' .. string.format('%.0f', sequence), 'f', ARGV[at])
-  at = at + 1
+  value, at = struct.unpack('>I4c0', ARGV[6], at)
+  call('XADD', KEYS[1], format('%s-%.0f', ARGV[2], sequence), 'f', value)
 end
-local quotes = tonumber(ARGV[at])
-at = at + 1
-for i = at, at + quotes - 1, 1000 do
-  redis.call('HSET', KEYS[3], unpack(ARGV, i, math.min(i + 999, at + quotes - 1)))
+if ARGV[8] == '1' then call('DEL', KEYS[3]) end
+if ARGV[7] ~= '' then call('RPUSH', KEYS[3], ARGV[7]) end
+at = 1
+local consensus, count = {}, 0
+while at <= #ARGV[9] do
+  count = count + 1
+  consensus[count], at = struct.unpack('>I4c0', ARGV[9], at)
 end
-at = at + quotes
-for i = at, #ARGV, 1000 do
-  redis.call('HSET', KEYS[4], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+for i = 1, count, 1000 do
+  call('HSET', KEYS[4], unpack(consensus, i, math.min(i + 999, count)))
 end
-redis.call('HSET', KEYS[2], 'cursor', ARGV[4], 'sequence', string.format('%.0f', sequence))
-if frames > 0 then redis.call('HSET', KEYS[2], 'time_ns', ARGV[5]) end
-return sequence
+call('HSET', KEYS[2], 'cursor', ARGV[4], 'sequence', format('%.0f', sequence))
+if ARGV[5] ~= '' then call('HSET', KEYS[2], 'time_ns', ARGV[5]) end
+if ARGV[10] ~= '0' then
+  call('HINCRBY', KEYS[2], 'merged_frames', ARGV[10])
+  call('HINCRBY', KEYS[2], 'merged_entries', ARGV[11])
+end
+return 1
 """
 
 # ARGV: epoch. Answers the state after taking it over.
@@ -77,7 +85,8 @@ return 1
 """
 
 _KEYS = (MARKET, STATE, QUOTES, CONSENSUS)
-_frame = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
+_ticks = msgspec.msgpack.Decoder(list[Tick])
 
 
 class RedisMarketLog:
@@ -95,8 +104,9 @@ class RedisMarketLog:
         position = StreamPosition(int(generation), int(sequence))
         if position < at_least:
             return None
-        packed: list[Any] = await self._redis.hvals(QUOTES)
-        return OracleState(position, int(time_ns), cursor.decode(), [decode_tick(one) for one in packed])
+        log: list[bytes] = await self._redis.execute_command("LRANGE", QUOTES, 0, -1)
+        quotes = list(chain.from_iterable(map(_ticks.decode, log)))
+        return OracleState(position, int(time_ns), cursor.decode(), quotes)
 
     async def start_generation(self, *, epoch: int, generation: int) -> OracleState:
         await _fenced(self._start(keys=_KEYS, args=[epoch, generation, ORIGIN.entry_id]))
@@ -109,27 +119,32 @@ class RedisMarketLog:
         previous: StreamPosition,
         cursor: str,
         frames: Sequence[Frame],
-        quotes: Iterable[Tick],
+        quotes: Sequence[Tick],
+        whole: bool,
     ) -> None:
-        newest_quotes: dict[str, bytes] = {}
-        for tick in quotes:
-            newest_quotes[f"{tick.kind}|{tick.instrument}|{tick.source}"] = encode_tick(tick)
-        newest: dict[str, Change] = {}
-        for frame in frames:
-            for change in frame.changes:
-                newest[consensus_field(change.kind, change.instrument)] = change
-        arguments: list[str | int | bytes] = [epoch, previous.generation, previous.sequence, cursor]
-        arguments += [frames[-1].time_ns if frames else "", len(frames)]
-        arguments += map(_frame.encode, frames)
-        arguments.append(2 * len(newest_quotes))
-        for field, packed in newest_quotes.items():
-            arguments += (field, packed)
-        for field, change in newest.items():
-            arguments += (field, _frame.encode(change))
+        newest = {(change.kind, change.instrument): change for frame in frames for change in frame.changes}
+        consensus: list[bytes] = []
+        for (kind, instrument), change in newest.items():
+            consensus += (consensus_field(kind, instrument).encode(), _encode(change))
+        merged = [frame.covers for frame in frames if frame.covers > 1]
+        arguments = (
+            *(epoch, previous.generation, previous.sequence, cursor),
+            *(frames[-1].time_ns if frames else "", _packed(map(_encode, frames))),
+            *(_encode(quotes) if quotes else b"", int(whole), _packed(consensus)),
+            *(len(merged), sum(merged)),
+        )
         await _fenced(self._append(keys=_KEYS, args=arguments))
+
+    async def progress(self) -> Collection[StreamPosition]:
+        stored: list[bytes] = await self._redis.execute_command("HVALS", PROGRESS)
+        return [StreamPosition.parse(position.decode()) for position in stored]
 
     async def trim(self, before: StreamPosition) -> None:
         await self._redis.execute_command("XTRIM", MARKET, "MINID", "~", before.entry_id)
+
+
+def _packed(values: Iterable[bytes]) -> bytes:
+    return b"".join([len(value).to_bytes(4, "big") + value for value in values])
 
 
 async def _fenced(reply: Awaitable[Any]) -> Any:

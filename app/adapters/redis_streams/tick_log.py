@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from app.adapters.redis_streams.client import read_stream
 from app.adapters.redis_streams.keys import DEADLETTER, TICKS
 from app.domain.errors import InvalidTick
-from app.domain.market import Rejection, Tick, TickKind
+from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
 from app.ports.market import RejectedTick, TickEntry
 
 KEEP_REJECTED = 10_000
@@ -28,9 +28,8 @@ _tick = msgspec.msgpack.Decoder(Tick)
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.msgpack.Encoder()
 _KINDS = {kind.value.encode(): kind for kind in TickKind}
-_REQUIRED = frozenset({b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value"})
-_NAMES = _REQUIRED | {b"confidence"}
-_MAXIMUM_NAME = 64
+_NAMES = [b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value", b"confidence"]
+_REQUIRED = frozenset(_NAMES[:-1])
 _INT64 = 1 << 63
 
 
@@ -83,40 +82,39 @@ def rejected_tick(entry_id: str, refusal: InvalidTick, payload: bytes) -> Reject
     return RejectedTick(entry_id, refusal.reason, str(refusal), payload[:MAXIMUM_PAYLOAD])
 
 
-def encode_tick(tick: Tick) -> bytes:
-    return _encode.encode(tick)
-
-
-def decode_tick(packed: bytes) -> Tick:
-    return _tick.decode(packed)
-
-
 def _decode_flat(flat: list[bytes]) -> Tick:
-    given = dict(zip(flat[::2], flat[1::2], strict=True))
-    if 2 * len(given) != len(flat):
-        raise InvalidTick(Rejection.MALFORMED, "a field is given twice")
-    if not (_REQUIRED <= given.keys() <= _NAMES):
-        missing = b", ".join(sorted(_REQUIRED - given.keys())).decode()
-        unknown = b", ".join(sorted(given.keys() - _NAMES)).decode(errors="replace")
-        raise InvalidTick(Rejection.MALFORMED, f"fields missing: [{missing}], unknown: [{unknown}]")
-    kind = _KINDS.get(given[b"kind"])
+    values = flat[1::2] if flat[::2] == _NAMES else _in_order(flat)
+    raw_kind, source, instrument, sequence, time_ns, value, confidence = values
+    kind = _KINDS.get(raw_kind)
     if kind is None:
         known = ", ".join(TickKind)
         raise InvalidTick(Rejection.UNKNOWN_KIND, f"kind must be one of {known}")
     return Tick(
-        kind=kind,
-        source=_name(given[b"source"], "source"),
-        instrument=_name(given[b"instrument"], "instrument"),
-        sequence=_integer(given[b"sequence"], "sequence"),
-        time_ns=_integer(given[b"time_ns"], "time_ns"),
-        value=_number(given[b"value"], "value"),
-        confidence=_number(given.get(b"confidence", b"0"), "confidence"),
+        kind,
+        _name(source, "source"),
+        _name(instrument, "instrument"),
+        _integer(sequence, "sequence"),
+        _integer(time_ns, "time_ns"),
+        _number(value, "value"),
+        _number(confidence, "confidence"),
     )
 
 
+def _in_order(flat: list[bytes]) -> list[bytes]:
+    """Values by name, for whoever writes the fields in another order or leaves the confidence out."""
+    given = dict(zip(flat[::2], flat[1::2], strict=True))
+    if 2 * len(given) != len(flat):
+        raise InvalidTick(Rejection.MALFORMED, "a field is given twice")
+    if not (_REQUIRED <= given.keys() <= set(_NAMES)):
+        missing = b", ".join(sorted(_REQUIRED - given.keys())).decode()
+        unknown = b", ".join(sorted(given.keys() - set(_NAMES))).decode(errors="replace")
+        raise InvalidTick(Rejection.MALFORMED, f"fields missing: [{missing}], unknown: [{unknown}]")
+    return [given.get(name, b"0") for name in _NAMES]
+
+
 def _name(raw: bytes, what: str) -> str:
-    if len(raw) > _MAXIMUM_NAME:
-        raise InvalidTick(Rejection.MALFORMED, f"{what} is longer than {_MAXIMUM_NAME} bytes")
+    if len(raw) > MAXIMUM_NAME:
+        raise InvalidTick(Rejection.MALFORMED, f"{what} is longer than {MAXIMUM_NAME} bytes")
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -124,6 +122,8 @@ def _name(raw: bytes, what: str) -> str:
 
 
 def _integer(raw: bytes, what: str) -> int:
+    if raw.isdigit() and len(raw) < 19:
+        return int(raw)
     digits = raw[1:] if raw[:1] == b"-" else raw
     if not digits.isdigit() or len(digits) > 19 or not -_INT64 <= (value := int(raw)) < _INT64:
         raise InvalidTick(Rejection.MALFORMED, f"{what} must be a 64-bit integer")
@@ -142,16 +142,9 @@ def _number(raw: bytes, what: str) -> float:
 
 def _decode_packed(entry_id: str, packed: bytes) -> TickEntry:
     try:
-        return _checked_names(TickEntry(entry_id, _ticks.decode(packed)))
+        return TickEntry(entry_id, _ticks.decode(packed))
     except _UNDECODABLE:
         return _decode_one_by_one(entry_id, packed)
-
-
-def _checked_names(entry: TickEntry) -> TickEntry:
-    for tick in entry.ticks:
-        if len(tick.source) > _MAXIMUM_NAME or len(tick.instrument) > _MAXIMUM_NAME:
-            raise msgspec.ValidationError(f"a name is longer than {_MAXIMUM_NAME} characters")
-    return entry
 
 
 def _decode_one_by_one(entry_id: str, packed: bytes) -> TickEntry:
@@ -166,7 +159,7 @@ def _decode_one_by_one(entry_id: str, packed: bytes) -> TickEntry:
     for raw in raws:
         payload = bytes(raw)
         try:
-            entry.ticks += _checked_names(TickEntry(entry_id, [_tick.decode(payload)])).ticks
+            entry.ticks.append(_tick.decode(payload))
         except _UNDECODABLE as error:
             refusal = InvalidTick(Rejection.MALFORMED, str(error))
             entry.rejected.append(rejected_tick(entry_id, refusal, payload))

@@ -237,8 +237,8 @@ def _stream_messages() -> dict[str, Schema]:
             "What changed in one step.",
             _object(
                 f=_packed(
-                    "A msgpack array [generation, sequence, time_ns, entry, stamp_ns, changes]; each change "
-                    f"is an array {change}."
+                    "A msgpack array [generation, sequence, time_ns, entry, stamp_ns, changes, covers]; "
+                    f"each change is an array {change}. `covers` is how many entries of ticks it was made of."
                 )
             ),
             content_type="application/msgpack",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Rejection, Tick, TickKind
-from app.oracle.admission import LATEST_NS, check_time, check_value
+from app.oracle.admission import BOUNDS, LATEST_NS, check_time, check_value
 
 NOW_NS = 1_767_225_600_000_000_000
 AGE_NS, LEAD_NS = 60_000_000_000, 5_000_000_000
@@ -112,3 +112,9 @@ def test_the_limits_of_time(time_ns, reason):
 @given(st.integers(min_value=1, max_value=LATEST_NS - 1))
 def test_the_first_tick_of_a_replay_finds_no_clock_and_is_let_in(time_ns):
     assert refusal_of_time(time_ns, now_ns=0) is None
+
+
+@given(st.sampled_from(VALUED), st.floats() | st.sampled_from([0.0, -1.0, 1.0, 50.0, 1e15]))
+def test_the_bounds_of_the_quick_look_are_those_of_the_close_one(kind, value):
+    above, most = BOUNDS[kind]
+    assert (above < value <= most) == (refusal_of_value(kind=kind, value=value) is None)

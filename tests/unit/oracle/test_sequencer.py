@@ -1,10 +1,11 @@
 """Laws of the sequencer: one gapless sequence, a clock that never goes back, nothing taken twice."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.market import Rejection, Tick, TickKind
+from app.domain.market import Change, Frame, Rejection, Tick, TickKind
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 
 NOW_NS = 1_767_225_600_000_000_000
@@ -208,3 +209,78 @@ def test_a_heartbeat_carries_time_alone():
 def test_the_oracles_own_heartbeat_follows_the_wall():
     frame = sequencer(clock=ClockMode.LIVE).heartbeat(wall_ns=NOW_NS + SECOND)
     assert (frame.time_ns, frame.changes, frame.entry, frame.sequence) == (NOW_NS + SECOND, (), "", 1)
+
+
+@given(CLOCKS, ENTRIES, st.integers(NOW_NS - 9 * SECOND, NOW_NS + 9 * SECOND))
+def test_a_merged_frame_is_the_market_after_the_last_of_the_unmerged_ones(clock, entries, wall_ns):
+    ticks_of = [ticks for ticks, _ in entries]
+    one_by_one = sequencer(clock=clock)
+    unmerged = steps(one_by_one, [(ticks, wall_ns) for ticks in ticks_of])
+    frames = [step.frame for step in unmerged if step.frame]
+    machine = sequencer(clock=clock)
+    taken = [machine.take(entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns) for n, ticks in enumerate(ticks_of)]
+    merged = machine.close(wall_ns=wall_ns)
+    assert [step.quotes for step in taken] == [step.quotes for step in unmerged]
+    assert [reasons(step) for step in taken] == [reasons(step) for step in unmerged]
+    assert machine.quotes() == one_by_one.quotes()
+    if merged is None:
+        assert frames == []
+        return
+    assert (merged.covers, merged.sequence) == (len(frames), 1)
+    assert (merged.entry, merged.time_ns) == (frames[-1].entry, frames[-1].time_ns)
+    last = {(change.kind, change.instrument): change for frame in frames for change in frame.changes}
+    now = {(change.kind, change.instrument): change for change in merged.changes}
+    assert now.keys() == last.keys()
+    if clock is ClockMode.LIVE:  # a replay's clock moves between the entries, and is never merged
+        assert now == last
+
+
+@given(ENTRIES, st.integers(min_value=0, max_value=12))
+def test_frames_after_a_merged_one_go_on_as_if_nothing_was_merged(entries, cut):
+    clock = ClockMode.LIVE
+    walls = [(ticks, NOW_NS) for ticks, _ in entries]
+    plain, merging = sequencer(clock=clock), sequencer(clock=clock)
+    steps(plain, walls[:cut])
+    for n, (ticks, wall_ns) in enumerate(walls[:cut]):
+        merging.take(entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns)
+    merging.close(wall_ns=NOW_NS)
+    merged_away = plain.sequence - merging.sequence
+    rest = [
+        (plain_step.frame, step.frame)
+        for plain_step, step in zip(steps(plain, walls[cut:]), steps(merging, walls[cut:]), strict=True)
+    ]
+    for expected, frame in rest:
+        if expected is None:
+            assert frame is None
+        else:
+            assert frame == msgspec.structs.replace(expected, sequence=expected.sequence - merged_away)
+
+
+def test_nothing_taken_makes_no_frame():
+    machine = sequencer(clock=ClockMode.LIVE)
+    machine.take(entry="1-0", ticks=[price(-1.0, sequence=1)], wall_ns=NOW_NS)
+    assert machine.close(wall_ns=NOW_NS) is None
+    assert machine.step(entry="2-0", ticks=[price(1.0, sequence=1)], wall_ns=NOW_NS).frame.covers == 1
+    assert machine.close(wall_ns=NOW_NS) is None
+
+
+def test_sources_are_counted_as_they_come():
+    machine = sequencer(quotes=[price(1.0, sequence=1)])
+    ticks = [price(2.0, sequence=2), price(2.0, sequence=2, source="other"), price(3.0, sequence=1)]
+    machine.step(entry="1-0", ticks=ticks, wall_ns=0)
+    assert machine.sources == len(machine.quotes()) == 2
+
+
+def test_readers_of_either_age_decode_a_merged_frame():
+    class OlderFrame(msgspec.Struct, array_like=True):
+        generation: int
+        sequence: int
+        time_ns: int
+        entry: str
+        stamp_ns: int
+        changes: tuple[Change, ...] = ()
+
+    frame = Frame(1, 2, NOW_NS, "3-0", NOW_NS, (), 4)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(frame), type=OlderFrame).entry == "3-0"
+    older = msgspec.msgpack.encode(OlderFrame(1, 2, NOW_NS, "3-0", NOW_NS))
+    assert msgspec.msgpack.decode(older, type=Frame).covers == 1

@@ -1,0 +1,100 @@
+"""The oracle on a real Redis and PostgreSQL, and somebody who publishes to it and reads what comes of it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import asyncpg
+import msgspec
+
+from app.adapters.postgres.leases import PostgresOracleLease
+from app.adapters.redis_streams.client import connect, fields, read_range
+from app.adapters.redis_streams.keys import DEADLETTER, MARKET, PROGRESS, STATE, TICKS
+from app.adapters.redis_streams.market_log import RedisMarketLog
+from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.wall_clock import SystemClock
+from app.domain.market import Frame, Rejection, Tick, TickKind
+from app.services.ingest_ticks import IngestTicks
+from tests import factories
+from tests.waiting import eventually
+
+START_NS = 1_767_225_600_000_000_000
+BTC = factories.BTC_SPOT.id
+PERP = factories.BTC_PERP.id
+
+unpack_frame = msgspec.msgpack.Decoder(Frame).decode
+
+
+def good(sequence, *, instrument=BTC, time_ns=START_NS, value=50_000.0):
+    return Tick(TickKind.PRICE, "venue", instrument, sequence, time_ns, value)
+
+
+class Publisher:
+    """Writes by hand what no client of ours would, and reads what became of it."""
+
+    def __init__(self, redis):
+        self._redis = redis
+
+    async def send(self, body):
+        return (await self._redis.execute_command("XADD", TICKS, "*", *body)).decode()
+
+    async def send_together(self, bodies):
+        """Entries that are all there at the same moment."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for body in bodies:
+            pipeline.execute_command("XADD", TICKS, "*", *body)
+        return [entry.decode() for entry in await pipeline.execute()]
+
+    async def shard_is_at(self, position):
+        """What an evaluator would say of its shard."""
+        await self._redis.hset(PROGRESS, "0", position.entry_id)
+
+    async def state(self):
+        return {name.decode(): value.decode() for name, value in (await self._redis.hgetall(STATE)).items()}
+
+    async def frames(self):
+        return [unpack_frame(row[b"f"]) for row in await self._rows(MARKET)]
+
+    async def refusals(self):
+        """(entry, reason) in the order in which they were refused; each has words to it."""
+        rows = await self._rows(DEADLETTER)
+        assert all(row[b"message"] and len(row[b"payload"]) <= 512 for row in rows)
+        return [(row[b"entry"].decode(), Rejection(row[b"reason"].decode())) for row in rows]
+
+    async def _rows(self, stream):
+        entries = await read_range(self._redis, stream, "-", "+", count=10_000)
+        return [dict(fields(flat)) for _, flat in entries]
+
+    async def frame_of(self, body):
+        """The frame that an entry makes."""
+        entry = await self.send(body)
+
+        async def found():
+            return [frame for frame in await self.frames() if frame.entry == entry]
+
+        (frame,) = await eventually(found, what=f"the frame of {body!r}")
+        return frame
+
+
+@asynccontextmanager
+async def oracle(engine, redis_url, database_url, *, clock):
+    """The real service until the end of the block; what it raises, the test raises."""
+    await factories.create_market(engine, clock=clock)
+    stop = asyncio.Event()
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=3) as pool, connect(redis_url) as redis:
+
+        async def known_instruments():
+            return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
+
+        service = IngestTicks(
+            ticks=RedisTickLog(redis),
+            market=RedisMarketLog(redis),
+            lease=PostgresOracleLease(pool, owner="oracle@test"),
+            known_instruments=known_instruments,
+            clock=SystemClock(),
+        )
+        running = asyncio.create_task(service.run(stop))
+        try:
+            yield Publisher(redis)
+        finally:
+            stop.set()
+            await running
