@@ -5,17 +5,16 @@ writes it together with the frames, so a killed oracle continues exactly here.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+
+import msgspec
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
 from app.oracle.admission import BOUNDS, LATEST_NS, check_time, check_value
 from app.oracle.consensus import DEFAULT_MAXIMUM_AGE_NS, consensus
-
-_NOBODY: dict[str, Tick] = {}
-_NOTHING = (inf, -inf)
 
 
 class ClockMode(StrEnum):
@@ -34,13 +33,24 @@ class Limits:
     maximum_replay_lead_ns: int = 30 * 86_400 * 1_000_000_000
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct):
     """What one entry did: at most one frame, the ticks taken, the ticks refused."""
 
     frame: Frame | None = None
-    quotes: list[Tick] = field(default_factory=list)
-    rejected: list[tuple[Tick, InvalidTick]] = field(default_factory=list)
+    quotes: list[Tick] = []
+    rejected: list[tuple[Tick, InvalidTick]] = []
+
+
+class _Line:
+    """What every source last said of one kind of one instrument, and what may be said of it at all."""
+
+    __slots__ = ("above", "instrument", "kind", "most", "quotes")
+
+    def __init__(self, kind: TickKind, instrument: str) -> None:
+        self.kind = kind
+        self.instrument = instrument
+        self.quotes: dict[str, Tick] = {}
+        self.above, self.most = BOUNDS[kind]
 
 
 class Sequencer:
@@ -61,12 +71,12 @@ class Sequencer:
         self.clock = clock
         self.instruments = instruments
         self.limits = limits or Limits()
-        self._quotes: dict[tuple[TickKind, str], dict[str, Tick]] = {}
+        self.sources = 0
+        self._lines: dict[TickKind, dict[str, _Line]] = {kind: {} for kind in TickKind}
         for quote in quotes:
-            self._quotes.setdefault((quote.kind, quote.instrument), {})[quote.source] = quote
-        self.sources = sum(map(len, self._quotes.values()))
-        # Of the entries taken since the last frame: whose quotes moved, the last that served, how many did.
-        self._touched: dict[tuple[TickKind, str], dict[str, Tick]] = {}
+            self._hear(self._line(quote), quote)
+        # Of the entries taken since the last frame: the lines that moved, the last that served, how many did.
+        self._touched: dict[_Line, None] = {}
         self._entry = ""
         self._covers = 0
 
@@ -79,24 +89,24 @@ class Sequencer:
     def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
         """Admits or refuses an entry's ticks. Entries taken before the same `close` are merged by it."""
         step = Step()
-        known, taken, touched, served = self._quotes, step.quotes, self._touched, False
-        instruments = self.instruments
+        taken, touched, served = step.quotes, self._touched, False
+        lines, instruments = self._lines, self.instruments
         now_ns = self._now(wall_ns)
         oldest_ns, newest_ns = self._near(now_ns)
         for tick in ticks:
-            key = (kind, instrument) = tick.kind, tick.instrument
-            quotes = known.get(key, _NOBODY)
-            last = quotes.get(tick.source)
-            above, most = BOUNDS.get(kind, _NOTHING)
+            line = lines[tick.kind].get(tick.instrument)
             # A tick as nearly all are is let in by one comparison; any other is looked at closely.
-            if not (
-                last is not None
+            if (
+                line is not None
+                and (last := line.quotes.get(tick.source)) is not None
                 and last.sequence < tick.sequence
                 and oldest_ns <= tick.time_ns <= newest_ns
-                and above < tick.value <= most
+                and line.above < tick.value <= line.most
                 and 0.0 <= tick.confidence < inf
-                and instrument in instruments
+                and tick.instrument in instruments
             ):
+                line.quotes[tick.source] = tick
+            else:
                 try:
                     now_ns = self._admit(tick, now_ns)
                 except InvalidTick as refusal:
@@ -104,12 +114,11 @@ class Sequencer:
                     continue
                 served = True
                 oldest_ns, newest_ns = self._near(now_ns)
-                if kind is TickKind.HEARTBEAT:
+                if tick.kind is TickKind.HEARTBEAT:
                     continue
-                quotes = known.setdefault(key, {})
-                self.sources += last is None
-            quotes[tick.source] = tick
-            touched[key] = quotes
+                line = self._line(tick)
+                self._hear(line, tick)
+            touched[line] = None
             taken.append(tick)
         if served or taken:
             self._entry = entry
@@ -125,8 +134,14 @@ class Sequencer:
         now_ns = self._now(wall_ns)
         maximum_age_ns = self.limits.maximum_age_ns
         changes = [
-            consensus(kind, instrument, quotes.values(), now_ns=now_ns, maximum_age_ns=maximum_age_ns)
-            for (kind, instrument), quotes in self._touched.items()
+            consensus(
+                line.kind,
+                line.instrument,
+                line.quotes.values(),
+                now_ns=now_ns,
+                maximum_age_ns=maximum_age_ns,
+            )
+            for line in self._touched
         ]
         self._touched.clear()
         return self._frame(now_ns, wall_ns, tuple(changes))
@@ -138,7 +153,22 @@ class Sequencer:
 
     def quotes(self) -> list[Tick]:
         """Every source's last one: with position and clock, the whole state."""
-        return [quote for of_sources in self._quotes.values() for quote in of_sources.values()]
+        return [
+            quote
+            for lines in self._lines.values()
+            for line in lines.values()
+            for quote in line.quotes.values()
+        ]
+
+    def _line(self, tick: Tick) -> _Line:
+        lines = self._lines[tick.kind]
+        if (line := lines.get(tick.instrument)) is None:
+            line = lines[tick.instrument] = _Line(tick.kind, tick.instrument)
+        return line
+
+    def _hear(self, line: _Line, tick: Tick) -> None:
+        self.sources += tick.source not in line.quotes
+        line.quotes[tick.source] = tick
 
     def _near(self, now_ns: int) -> tuple[int, int]:
         """Times that need no closer look. In a replay, a tick ahead of the clock has one: it moves it."""
@@ -158,7 +188,8 @@ class Sequencer:
             if tick.instrument not in self.instruments:
                 raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"no instrument {tick.instrument!r}")
             check_value(tick)
-            last = self._quotes.get((tick.kind, tick.instrument), {}).get(tick.source)
+            line = self._lines[tick.kind].get(tick.instrument)
+            last = line.quotes.get(tick.source) if line is not None else None
             if last is not None and tick.sequence <= last.sequence:
                 raise InvalidTick(
                     Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {last.sequence}"

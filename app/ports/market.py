@@ -1,8 +1,10 @@
 """What the oracle and the evaluator need of the streams."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from app.domain.events import Event
 from app.domain.market import Frame, StreamPosition, Tick
@@ -18,13 +20,12 @@ class RejectedTick:
     payload: bytes
 
 
-@dataclass(slots=True)
-class TickEntry:
+class TickEntry(msgspec.Struct):
     """One entry of the tick stream, decoded; what could not be decoded is already refused."""
 
     id: str
     ticks: list[Tick]
-    rejected: list[RejectedTick] = field(default_factory=list)
+    rejected: list[RejectedTick] = []
 
 
 @dataclass(frozen=True, slots=True)

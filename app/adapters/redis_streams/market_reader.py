@@ -14,7 +14,7 @@ _change = msgspec.msgpack.Decoder(Change)
 
 
 def consensus_field(kind: TickKind, instrument: str) -> str:
-    return f"{kind}|{instrument}"
+    return kind + "|" + instrument
 
 
 async def read_consensus(
