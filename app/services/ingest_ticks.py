@@ -194,7 +194,7 @@ class _Writer:
         frames: list[Frame] = []
         quotes: list[Tick] = []
         rejected: list[RejectedTick] = []
-        for run in self._runs(entries):
+        for run in runs(entries, merging=self._merging):
             wall_ns = service.clock.now_ns()
             for entry in run:
                 step = sequencer.take(entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns)
@@ -207,15 +207,6 @@ class _Writer:
         if whole := self._logged >= sequencer.sources:  # a snapshot is no longer than the log that it ends
             quotes, self._logged = sequencer.quotes(), 0
         return _Batch(previous, cursor, frames, quotes, whole, rejected)
-
-    def _runs(self, entries: Sequence[TickEntry]) -> Iterator[Sequence[TickEntry]]:
-        """What makes one frame: an entry or, under overload, all of a read between two heartbeats."""
-        if not self._merging:
-            yield from ((entry,) for entry in entries)
-            return
-        for beats, group in groupby(entries, key=_beats):
-            run = tuple(group)
-            yield from ((entry,) for entry in run) if beats else (run,)
 
     async def _write(self, batch: _Batch) -> None:
         if batch.rejected:
@@ -255,6 +246,17 @@ class _Writer:
         if now_ns - self._instruments_seen_ns > HEARTBEAT_NS:
             self._instruments_seen_ns = now_ns
             self.sequencer.instruments = await self._service.known_instruments()
+
+
+def runs(entries: Sequence[TickEntry], *, merging: bool) -> Iterator[Sequence[TickEntry]]:
+    """What makes one frame each: an entry or, when merging, all that a read has between two heartbeats."""
+    for apart, group in groupby(entries, key=_beats if merging else _always):
+        run = tuple(group)
+        yield from ((entry,) for entry in run) if apart else (run,)
+
+
+def _always(_entry: TickEntry) -> bool:
+    return True
 
 
 def _beats(entry: TickEntry) -> bool:

@@ -1,10 +1,14 @@
 """Laws of overload: it begins late, ends once the slowest shard has caught up, and forgets nothing of use."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.market import StreamPosition
+from app.domain.market import StreamPosition, Tick, TickKind
 from app.oracle.overload import BEGINS_NS, ENDS_NS, Overload
+from app.ports.market import TickEntry
+from app.services.ingest_ticks import runs
 
 NOW_NS = 1_767_225_600_000_000_000
 MILLISECOND = 1_000_000
@@ -64,3 +68,21 @@ def test_frames_of_an_older_generation_are_all_behind():
     overload, newest_ns = written(200)
     overload.heard([StreamPosition(0, 999_999)], wall_ns=newest_ns)
     assert overload.merging
+
+
+ENTRIES = st.lists(st.lists(st.sampled_from(list(TickKind)), max_size=3), max_size=20)
+
+
+@given(ENTRIES, st.booleans())
+def test_a_run_keeps_order_and_a_heartbeat_has_one_of_its_own(kinds_of, merging):
+    entries = [
+        TickEntry(f"{number}-0", [Tick(kind, "a", "BTC-USDT", 1, NOW_NS, 1.0) for kind in kinds])
+        for number, kinds in enumerate(kinds_of)
+    ]
+    found = list(runs(entries, merging=merging))
+    assert [entry for run in found for entry in run] == entries
+    assert all(run for run in found)
+    beats = [any(tick.kind is TickKind.HEARTBEAT for entry in run for tick in entry.ticks) for run in found]
+    assert all(len(run) == 1 for run, beat in zip(found, beats, strict=True) if beat or not merging)
+    if merging:  # as few as can be
+        assert not any(one is other is False for one, other in pairwise(beats))
