@@ -114,15 +114,15 @@ class Stack:
             raise ConfigurationError(f"PostgreSQL does not answer at BALLAST_DATABASE_URL: {error}") from None
 
     async def oracle(self) -> IngestTicks:
-        redis, pool = await self.redis(), await self.pool(connections=3)
-        await refuse_evicting(redis)
+        pool = await self.pool(connections=3)
+        await refuse_evicting(await self.redis())
 
         async def known_instruments() -> frozenset[str]:
             return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
 
         return IngestTicks(
-            ticks=RedisTickLog(redis),
-            market=RedisMarketLog(redis),
+            ticks=RedisTickLog(await self.wire()),
+            market=RedisMarketLog(await self.wire()),
             lease=PostgresOracleLease(pool, owner=f"oracle@{self.settings.instance}"),
             known_instruments=known_instruments,
             clock=SystemClock(),
@@ -194,13 +194,13 @@ class Stack:
 
     async def lockstep(self) -> Lockstep:
         redis, pool = await self.redis(), await self.pool(connections=2)
-        return Lockstep(ticks=RedisTickLog(redis), progress=RedisProgress(redis), books=Quiescence(pool))
+        return Lockstep(ticks=await self.ticks(), progress=RedisProgress(redis), books=Quiescence(pool))
 
     async def exports(self) -> PostgresExports:
         return PostgresExports(await self.pool(connections=1))
 
     async def ticks(self) -> RedisTickLog:
-        return RedisTickLog(await self.redis())
+        return RedisTickLog(await self.wire())
 
 
 async def _as_it_is(_connection: object) -> None:

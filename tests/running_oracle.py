@@ -11,6 +11,7 @@ from app.adapters.redis_streams.client import connect, fields, read_range
 from app.adapters.redis_streams.keys import DEADLETTER, MARKET, PROGRESS, STATE, TICKS
 from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.domain.market import Frame, Rejection, Tick, TickKind
 from app.services.ingest_ticks import IngestTicks
@@ -80,14 +81,19 @@ async def oracle(engine, redis_url, database_url, *, clock):
     """The real service until the end of the block; what it raises, the test raises."""
     await factories.create_market(engine, clock=clock)
     stop = asyncio.Event()
-    async with asyncpg.create_pool(database_url, min_size=1, max_size=3) as pool, connect(redis_url) as redis:
+    async with (
+        asyncpg.create_pool(database_url, min_size=1, max_size=3) as pool,
+        connect(redis_url) as redis,
+        Wire(redis_url) as reading,
+        Wire(redis_url) as writing,
+    ):
 
         async def known_instruments():
             return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
 
         service = IngestTicks(
-            ticks=RedisTickLog(redis),
-            market=RedisMarketLog(redis),
+            ticks=RedisTickLog(reading),
+            market=RedisMarketLog(writing),
             lease=PostgresOracleLease(pool, owner="oracle@test"),
             known_instruments=known_instruments,
             clock=SystemClock(),

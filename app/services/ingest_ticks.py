@@ -85,7 +85,7 @@ class IngestTicks:
             try:
                 await writer.run(tasks, stop)
             finally:
-                writer.over = True  # redis-py may swallow a cancellation
+                writer.over = True  # a cancellation that a client swallows keeps nobody alive
                 for task in beside:
                     task.cancel()
 

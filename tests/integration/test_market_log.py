@@ -3,6 +3,7 @@
 import pytest
 
 from app.adapters.redis_streams.market_log import RedisMarketLog
+from app.adapters.redis_streams.wire import Wire
 from app.domain.errors import Fenced, StreamReset
 from app.domain.market import StreamPosition, Tick, TickKind
 from app.oracle.sequencer import ClockMode, Sequencer
@@ -16,10 +17,11 @@ def tick(sequence, *, source="a", instrument="BTC-USDT"):
 
 
 @pytest.fixture
-async def market(redis):
-    market = RedisMarketLog(redis)
-    await market.start_generation(epoch=1, generation=1)
-    return market
+async def market(redis_url):
+    async with Wire(redis_url) as wire:
+        market = RedisMarketLog(wire)
+        await market.start_generation(epoch=1, generation=1)
+        yield market
 
 
 def sequencer(state=None):

@@ -13,11 +13,11 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from app.adapters.redis_streams.keys import CONSENSUS, MARKET, PROGRESS, QUOTES, STATE
 from app.adapters.redis_streams.market_reader import consensus_field
+from app.adapters.redis_streams.wire import Script, Wire
 from app.domain.errors import Fenced, StreamReset
 from app.domain.market import ORIGIN, Frame, StreamPosition, Tick
 from app.ports.market import OracleState
@@ -90,11 +90,11 @@ _ticks = msgspec.msgpack.Decoder(list[Tick])
 
 
 class RedisMarketLog:
-    def __init__(self, redis: "Redis") -> None:
-        self._append = redis.register_script(_APPEND)
-        self._open = redis.register_script(_OPEN)
-        self._start = redis.register_script(_START)
-        self._redis = redis
+    def __init__(self, wire: Wire) -> None:
+        self._append = Script(wire, _APPEND)
+        self._open = Script(wire, _OPEN)
+        self._start = Script(wire, _START)
+        self._wire = wire
 
     async def open(self, *, epoch: int, at_least: StreamPosition) -> OracleState | None:
         reply = await _fenced(self._open(keys=_KEYS, args=[epoch]))
@@ -104,7 +104,7 @@ class RedisMarketLog:
         position = StreamPosition(int(generation), int(sequence))
         if position < at_least:
             return None
-        log: list[bytes] = await self._redis.execute_command("LRANGE", QUOTES, 0, -1)
+        log: list[bytes] = await self._wire.execute_command("LRANGE", QUOTES, 0, -1)
         quotes = list(chain.from_iterable(map(_ticks.decode, log)))
         return OracleState(position, int(time_ns), cursor.decode(), quotes)
 
@@ -136,11 +136,11 @@ class RedisMarketLog:
         await _fenced(self._append(keys=_KEYS, args=arguments))
 
     async def progress(self) -> Collection[StreamPosition]:
-        stored: list[bytes] = await self._redis.execute_command("HVALS", PROGRESS)
+        stored: list[bytes] = await self._wire.execute_command("HVALS", PROGRESS)
         return [StreamPosition.parse(position.decode()) for position in stored]
 
     async def trim(self, before: StreamPosition) -> None:
-        await self._redis.execute_command("XTRIM", MARKET, "MINID", "~", before.entry_id)
+        await self._wire.execute_command("XTRIM", MARKET, "MINID", "~", before.entry_id)
 
 
 def _packed(values: Iterable[bytes]) -> bytes:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from app.adapters.redis_streams.client import read_stream
 from app.adapters.redis_streams.keys import DEADLETTER, TICKS
+from app.adapters.redis_streams.wire import Wire
 from app.domain.errors import InvalidTick
 from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
 from app.ports.market import RejectedTick, TickEntry
@@ -34,29 +34,31 @@ _INT64 = 1 << 63
 
 
 class RedisTickLog:
-    def __init__(self, redis: "Redis") -> None:
-        self._redis = redis
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     async def read(self, after: str, *, count: int, block_ms: int) -> Sequence[TickEntry]:
-        reply = await read_stream(self._redis, {TICKS: after}, count=count, block_ms=block_ms)
+        reply = await read_stream(self._wire, {TICKS: after}, count=count, block_ms=block_ms)
         return [decode_entry(entry_id.decode(), flat) for entry_id, flat in reply.get(TICKS, ())]
 
     async def reject(self, rejected: Sequence[RejectedTick]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for one in rejected:
-            pipeline.execute_command(
-                "XADD", DEADLETTER, "MAXLEN", "~", KEEP_REJECTED, "*",
-                "entry", one.entry, "reason", one.reason, "message", one.message, "payload", one.payload,
-            )  # fmt: skip
-        await pipeline.execute()
+        await self._wire.execute_many(
+            [
+                (
+                    *("XADD", DEADLETTER, "MAXLEN", "~", KEEP_REJECTED, "*", "entry", one.entry),
+                    *("reason", one.reason, "message", one.message, "payload", one.payload),
+                )
+                for one in rejected
+            ]
+        )
 
     async def trim(self, before: str) -> None:
-        await self._redis.execute_command("XTRIM", TICKS, "MINID", "~", before)
+        await self._wire.execute_command("XTRIM", TICKS, "MINID", "~", before)
 
     async def publish(self, ticks: Sequence[Tick]) -> str:
         """One entry; several ticks are packed. For replays, the demo and tests: any client may do it."""
         body = flat_fields(ticks[0]) if len(ticks) == 1 else ["packed", _encode.encode(ticks)]
-        entry: bytes = await self._redis.execute_command("XADD", TICKS, "MAXLEN", "~", KEEP_TICKS, "*", *body)
+        entry: bytes = await self._wire.execute_command("XADD", TICKS, "MAXLEN", "~", KEEP_TICKS, "*", *body)
         return entry.decode()
 
 
