@@ -28,6 +28,7 @@ async def run(*, executor: ExecuteAdjustments, wakeups: Wakeups, stop: asyncio.E
     role = _Role(executor, stop)
     _log.info("executor_started")
     taken_back = False
+    waits_for = ""
     while not stop.is_set():
         try:
             if not taken_back:
@@ -35,8 +36,11 @@ async def run(*, executor: ExecuteAdjustments, wakeups: Wakeups, stop: asyncio.E
                 taken_back = True
             if not await role.turn():
                 await wakeups.wait(at_most=POLL)
-        except Unavailable as error:
-            _log.warning("executor_waits", reason=str(error))
+            waits_for = ""
+        except Unavailable as missing:  # above all the market's first frame: said once, not at every look
+            if str(missing) != waits_for:
+                waits_for = str(missing)
+                _log.info("executor_waits", reason=waits_for)
             await pause(stop, POLL.total_seconds())
         except Exception:  # noqa: BLE001 - the role's outermost loop: whatever it was is logged, work stays pending
             _log.exception("executor_turn_failed")

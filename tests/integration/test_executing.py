@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect
@@ -313,6 +314,39 @@ async def test_the_role_wakes_publishes_hints_and_stops(asyncpg_pool, portfolio,
     await eventually(announced)
     stop.set()
     await asyncio.wait_for(role, 5)
+
+
+async def test_before_the_first_frame_the_role_waits_and_says_so_once(
+    asyncpg_pool, portfolio, streams, wires
+):
+    await streams.delete(STATE)
+    adjustment_id = await queue(asyncpg_pool, portfolio)
+    stop = asyncio.Event()
+
+    async def looks_at_the_clock():
+        return (await streams.info("commandstats")).get("cmdstat_hmget", {}).get("calls", 0)
+
+    before = await looks_at_the_clock()
+    with capture_logs() as said:
+        role = await start_role(asyncpg_pool, streams, wires, PaperVenue(), stop)
+
+        async def looked_three_times():
+            return await looks_at_the_clock() >= before + 3
+
+        await eventually(looked_three_times)
+        await streams.hset(STATE, mapping={"generation": 1, "sequence": 1, "time_ns": DECIDED_NS})
+
+        async def executed():
+            return (await ending(asyncpg_pool, adjustment_id))[0] == "executed"
+
+        await eventually(executed)
+        stop.set()
+        await asyncio.wait_for(role, 5)
+    assert [line["event"] for line in said if line["log_level"] != "debug"] == [
+        "executor_started",
+        "executor_waits",
+        "executor_stopped",
+    ]
 
 
 def _queued_event(portfolio):
