@@ -27,6 +27,7 @@ COMMITS_THAT_WAIT = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH held AS MATERIALIZED%'
 """
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 DECISIONS = """
 SELECT portfolio_revision, policy_version, generation, sequence, outcome
 FROM decisions WHERE portfolio_id = $1 ORDER BY sequence, portfolio_revision
@@ -152,3 +153,39 @@ async def test_f21_a_policy_changed_while_its_tick_is_in_flight(running, change,
     decisions = await running.decisions()
     assert [d["policy_version"] for d in decisions] == versions
     assert all((d["portfolio_revision"], d["sequence"]) == (2, 2) for d in decisions)
+
+
+async def test_a_commit_that_a_deadlock_undid_is_made_again(running):
+    """It holds its shards and waits for the portfolio, whose holder then wants the shards."""
+    await running.price(CALM)
+    await running.come_to(1)
+    async with running.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM portfolios FOR UPDATE")
+        await running.price(CRASH)
+        await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
+        await connection.execute("SELECT FROM shards FOR UPDATE")  # the commit, which waits longer, is undone
+    await running.come_to(2)
+    (decision,) = await running.decisions()
+    assert (decision["sequence"], decision["outcome"]) == (2, "acted")
+    await eventually(lambda: running.pool.fetchval(DEADLOCKS), what="a deadlock that was counted")
+
+
+@pytest.fixture
+async def isolated(asyncpg_pool):
+    """Sessions from here on see one state per transaction, as an operator may have set it."""
+    name = await asyncpg_pool.fetchval("SELECT quote_ident(current_database())")
+    await asyncpg_pool.execute(
+        f"ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read'"
+    )
+
+
+async def test_a_commit_that_could_not_be_serialized_is_made_again(isolated, running):
+    await running.price(CALM)
+    await running.come_to(1)
+    async with running.units() as unit:
+        await unit.portfolios.lock(running.tenant, running.portfolio.id)
+        await running.price(CRASH)
+        await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
+        await running.hold(unit, "1.1")
+    (decision,) = await eventually(running.decisions)
+    assert (decision["portfolio_revision"], decision["sequence"]) == (2, 2)

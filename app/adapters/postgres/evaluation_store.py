@@ -7,8 +7,11 @@ also writes holdings, takes a transaction of several statements.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 from uuid import UUID
+
+import asyncpg
 
 from app.adapters.postgres.event_rows import numbered_event, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, write_holdings
@@ -97,6 +100,10 @@ INSERT INTO fills (id, tenant_id, portfolio_id, account_id, leg, kind, instrumen
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
+# PostgreSQL undid the whole transaction in favour of another one: doing it again is right.
+_UNDONE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_REPETITIONS: Final = 4
+
 
 class PostgresEvaluationStore:
     def __init__(self, pool: Any) -> None:
@@ -125,6 +132,13 @@ class PostgresEvaluationStore:
         return [row["id"] for row in rows]
 
     async def commit(self, commit: Commit) -> Committed:
+        """Revisions and epochs are checked anew each time it is repeated."""
+        for _ in range(_REPETITIONS):
+            with suppress(*_UNDONE):
+                return await self._commit(commit)
+        return await self._commit(commit)
+
+    async def _commit(self, commit: Commit) -> Committed:
         arguments = _arguments(commit)
         async with self._pool.acquire() as connection:
             if not any(verdict.fills for verdict in commit.verdicts):
