@@ -25,7 +25,7 @@ test: $(DEV) ## the test suite, on throw-away servers (or yours: BALLAST_DATABAS
 	$(PY) -m pytest -q -n $(WORKERS)
 
 test-long: $(DEV) ## the tests that take minutes
-	$(PY) -m pytest -q -m long
+	$(PY) -m pytest -q -m long -o faulthandler_timeout=900
 
 check: lint types layers drift test ## everything that must hold before a change is merged
 

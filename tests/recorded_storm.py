@@ -35,7 +35,7 @@ _PORTFOLIO = """
         name: stay alive
         mode: auto
         trigger: 0.10
-        restore: 0.08
+        restore: {restore}
         account: carried
         guards: {{cooldown_seconds: 0, minimum_notional: 0, maximum_price_age_seconds: 600}}
       - kind: delta_neutral
@@ -49,10 +49,15 @@ _PORTFOLIO = """
 """
 
 
-def scenario_text(*, portfolios: int = 8) -> str:
-    """Longs and shorts in turn, each pair with more collateral than the one before."""
+def scenario_text(*, portfolios: int = 8, restore: str = "0.08") -> str:
+    """Longs and shorts in turn, each pair with more collateral than the one before.
+
+    The closer to its trigger of 0.10 a guard restores, the more often it acts.
+    """
     books = (
-        _PORTFOLIO.format(number=n, collateral=6_000 + 700 * (n // 2), quantity=1 if n % 2 == 0 else -1)
+        _PORTFOLIO.format(
+            number=n, collateral=6_000 + 700 * (n // 2), quantity=1 if n % 2 == 0 else -1, restore=restore
+        )
         for n in range(portfolios)
     )
     return _INSTRUMENTS + "".join(books)

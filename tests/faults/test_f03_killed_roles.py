@@ -1,14 +1,19 @@
 """FAULTS 3: roles killed with SIGKILL in the middle of a replay; the end is that of an undisturbed one.
 
-The evaluator is also killed while its commit waits in the database, and that commit is then undone.
+The evaluator is also killed between a decision and its commit, the executor between a fill and its booking:
+the statement waits in the database while the process ends, and is then undone, or lands after all.
 """
 
 import asyncio
+import json
+import random
 import signal
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -26,12 +31,12 @@ from app.settings import Settings
 from tests.recorded_storm import INSTRUMENT, scenario_text, write_bars
 from tests.waiting import eventually
 
-PARTS = [Part(name, [name]) for name in ("oracle", "evaluator", "executor")]
+ROLES = ("oracle", "evaluator", "executor")
 WAITING = """
 SELECT pid FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH held AS MATERIALIZED%'
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1
 """
-CLAIMED = "SELECT min(epoch) > $1 FROM shards"
+ALL_CHECKPOINTED = "SELECT min(sequence) = $1 FROM shards"
 
 Disturbance = Callable[["Roles", asyncpg.Pool, asyncio.Event], Coroutine[None, None, None]]
 
@@ -39,105 +44,158 @@ Disturbance = Callable[["Roles", asyncpg.Pool, asyncio.Event], Coroutine[None, N
 class Roles:
     """The three that decide and do, each kept alive by the supervisor."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, log_path: Path) -> None:
         self._supervisor = supervisor
-        self.killed_epoch = 0  # of the evaluator: its successor claims the shards under the next one
+        self._log_path = log_path
+        self.kills: Counter[str] = Counter()
 
-    def all_run(self) -> bool:
-        running = self._supervisor.processes
-        return len(running) == len(PARTS) and all(p.returncode is None for p in running.values())
+    async def all_run(self) -> None:
+        for name in ROLES:
+            await self._running(name)
 
     async def kill(self, name: str) -> None:
-        """One that runs: after a kill shortly before, its successor."""
-        process = await eventually(lambda: self._running(name), timeout=20, what=f"a running {name}")
+        """One that has come up: after a kill shortly before, its successor."""
+        process = await self._running(name)
         process.kill()
         assert await process.wait() == -signal.SIGKILL
+        self.kills[name] += 1
 
-    def _running(self, name: str) -> asyncio.subprocess.Process | None:
-        process = self._supervisor.processes[name]
-        return process if process.returncode is None else None
+    async def _running(self, name: str) -> asyncio.subprocess.Process:
+        started = f'"event": "{name}_started"'
+
+        def has_started() -> bool:
+            return self._log_path.read_text(encoding="utf-8").count(started) > self.kills[name]
+
+        await eventually(has_started, timeout=30, what=f"the start of {name} after {self.kills[name]} kills")
+        return self._supervisor.processes[name]
 
 
 def kill(name: str) -> Disturbance:
     async def kill_it(roles: Roles, pool: asyncpg.Pool, begun: asyncio.Event) -> None:
         begun.set()
         await roles.kill(name)
-        if name == "evaluator":
-            roles.killed_epoch += 1
 
     return kill_it
 
 
-async def kill_in_commit(roles: Roles, pool: asyncpg.Pool, begun: asyncio.Event) -> None:
-    """The evaluator's statement waits; its process ends, then its backend, before the lock is released."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT FROM shards FOR UPDATE")
-        begun.set()
-        backends = await eventually(lambda: pool.fetch(WAITING), timeout=20, what="a commit that waits")
-        await roles.kill("evaluator")
-        roles.killed_epoch += 1
-        for backend in backends:
-            await pool.fetchval("SELECT pg_terminate_backend($1, 5000)", backend["pid"])
-        assert not await pool.fetch(WAITING)
+def kill_in(statement: str, name: str, *, holding: str, undone: bool = True) -> Disturbance:
+    """While its statement waits for rows that are held; then that is undone, or lands after all."""
+
+    async def kill_it(roles: Roles, pool: asyncpg.Pool, begun: asyncio.Event) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"SELECT FROM {holding} FOR UPDATE")
+            begun.set()
+            waiting = partial(pool.fetch, WAITING, f"{statement}%")
+            backends = await eventually(waiting, timeout=30, what=f"a statement of {name} that waits")
+            await roles.kill(name)
+            for backend in backends if undone else ():
+                assert await pool.fetchval("SELECT pg_terminate_backend($1, 5000)", backend["pid"])
+
+    return kill_it
+
+
+# Portfolios' rows: the commit of quiet frames, which decides nothing, does not touch them.
+kill_in_commit = partial(kill_in, "%WITH held AS MATERIALIZED", "evaluator", holding="portfolios")
+kill_in_booking = partial(kill_in, "INSERT INTO balances", "executor", holding="balances")
 
 
 @asynccontextmanager
-async def running_roles(settings: Settings, log):
+async def running_roles(settings: Settings, log_path: Path):
     stop = asyncio.Event()
-    supervisor = Supervisor(environment(settings), log=log)
-    task = asyncio.create_task(supervisor.run(PARTS, stop))
-    roles = Roles(supervisor)
-    try:
-        await eventually(roles.all_run)
-        yield roles
-    finally:
-        stop.set()
-        await task
+    with log_path.open("wb") as log:
+        supervisor = Supervisor(environment(settings), log=log)
+        task = asyncio.create_task(supervisor.run([Part(name, [name]) for name in ROLES], stop))
+        roles = Roles(supervisor, log_path)
+        try:
+            await roles.all_run()
+            yield roles
+        finally:
+            stop.set()
+            await task
 
 
 @pytest.fixture
 def run_storm(postgres_server, redis_url, tmp_path, monkeypatch):
-    """Replays so many bars on a database of its own, with disturbances by entry; gives the export."""
+    """Replays so many bars on a database of its own, disturbed by entry; gives the export and the kills."""
     # Killed on purpose, a role is started again at once however often it was killed.
     monkeypatch.setattr(supervise, "LONGEST_BACKOFF_SECONDS", supervise.FIRST_BACKOFF_SECONDS)
-    scenario = parse_scenario(scenario_text(portfolios=4))
 
-    async def run(name: str, bars: int, disturbances: Mapping[int, Disturbance]) -> list[str]:
+    async def run(
+        name: str, *, portfolios: int, bars: int, disturbances: Mapping[int, Disturbance]
+    ) -> tuple[list[str], Counter[str]]:
+        scenario = parse_scenario(scenario_text(portfolios=portfolios, restore="0.0995"))
         file = write_bars(tmp_path / "bars.csv", bars=bars)
         url = await create_database(postgres_server, f"ballast_test_{tmp_path.name[:20]}_{name}")
-        settings = Settings(database_url=url, redis_url=redis_url, clock="replay", log_level="warning")
+        settings = Settings(database_url=url, redis_url=redis_url, clock="replay", log_level="info")
         async with redis.asyncio.Redis.from_url(redis_url) as client:
             await client.flushdb()
         await migrate(settings)
-        with (tmp_path / f"{name}.log").open("wb") as log:
-            async with stack(settings) as connected, asyncpg.create_pool(url, min_size=2) as pool:
-                async with (await connected.units())() as unit:
-                    await load_scenario(unit, "storm", scenario)
-                async with running_roles(settings, log) as roles:
-                    lockstep = await connected.lockstep()
-                    entries = list(read_ticks(file, instrument=INSTRUMENT))
-                    for begin, end in pairwise([0, *disturbances, len(entries)]):
-                        disturbing: list[asyncio.Task[None]] = []
-                        if begin in disturbances:
-                            await eventually(partial(pool.fetchval, CLAIMED, roles.killed_epoch), timeout=20)
-                            begun = asyncio.Event()
-                            disturbance = disturbances[begin](roles, pool, begun)
-                            disturbing.append(asyncio.create_task(disturbance))
-                            await asyncio.wait_for(begun.wait(), 20)
-                        await asyncio.gather(lockstep.run(entries[begin:end]), *disturbing)
-                lines = [line async for line in PostgresExports(pool).lines()]
+        async with stack(settings) as connected, asyncpg.create_pool(url, min_size=2) as pool:
+            async with (await connected.units())() as unit:
+                await load_scenario(unit, "storm", scenario)
+            async with running_roles(settings, tmp_path / f"{name}.log") as roles:
+                lockstep = await connected.lockstep()
+                entries = list(read_ticks(file, instrument=INSTRUMENT))
+                for begin, end in pairwise([0, *sorted(disturbances), len(entries)]):
+                    disturbing: list[asyncio.Task[None]] = []
+                    if begin in disturbances:
+                        begun = asyncio.Event()
+                        disturbance = disturbances[begin](roles, pool, begun)
+                        disturbing.append(asyncio.create_task(disturbance))
+                        await asyncio.wait_for(begun.wait(), 20)
+                    await asyncio.gather(lockstep.run(entries[begin:end]), *disturbing)
+                came_to_the_end = partial(pool.fetchval, ALL_CHECKPOINTED, len(entries))
+                await eventually(came_to_the_end, timeout=30, what="a checkpoint at the last frame")
+            lines = [line async for line in PostgresExports(pool).lines()]
         await drop_database(postgres_server, url.rpartition("/")[2])
-        return lines
+        return lines, roles.kills
 
     return run
 
 
+def entries_that_acted(export: list[str]) -> list[int]:
+    """Every entry makes one frame, and frames count from one."""
+    records = map(json.loads, export)
+    return sorted({r["sequence"] - 1 for r in records if r["record"] == "adjustment"} - {0})
+
+
+def adjustments(export: list[str]) -> int:
+    return sum(json.loads(line)["record"] == "adjustment" for line in export)
+
+
 async def test_f03_killed_anywhere_it_ends_the_same(run_storm):
-    undisturbed = await run_storm("calm", 20, {})
-    disturbed = await run_storm(
-        "killed",
-        20,
-        {10: kill("executor"), 25: kill("evaluator"), 40: kill("oracle"), 55: kill_in_commit},
-    )
-    assert sum('"record": "adjustment"' in line for line in undisturbed) > 10
+    undisturbed, _ = await run_storm("calm", portfolios=4, bars=20, disturbances={})
+    acted = entries_that_acted(undisturbed)
+    disturbances = {
+        acted[1]: kill_in_commit(),
+        acted[2]: kill_in_booking(),
+        acted[3] + 1: kill("evaluator"),
+        acted[4] + 1: kill("oracle"),
+    }
+    disturbed, kills = await run_storm("killed", portfolios=4, bars=20, disturbances=disturbances)
+    assert kills == {"evaluator": 2, "executor": 1, "oracle": 1}
+    assert adjustments(undisturbed) > 10
+    assert disturbed == undisturbed
+
+
+def sixty_kills(acted: list[int], entries: int) -> dict[int, Disturbance]:
+    """Twenty of each role: 12 + 4 evaluators and 12 executors in a commit, the rest wherever they are."""
+    caught: dict[int, Disturbance] = {}
+    caught |= dict.fromkeys(acted[0::3][:12], kill_in_commit())
+    caught |= dict.fromkeys(acted[1::3][:12], kill_in_booking())
+    caught |= dict.fromkeys(acted[2::3][:4], kill_in_commit(undone=False))
+    others = ["oracle"] * 20 + ["evaluator"] * 4 + ["executor"] * 8
+    random.Random(3).shuffle(others)
+    free = [entry for entry in range(1, entries) if entry not in caught]
+    places = free[:: len(free) // len(others)]
+    return caught | {entry: kill(name) for entry, name in zip(places, others, strict=False)}
+
+
+@pytest.mark.long
+async def test_f03_each_killed_twenty_times_it_ends_the_same(run_storm):
+    undisturbed, _ = await run_storm("calm", portfolios=8, bars=100, disturbances={})
+    assert adjustments(undisturbed) >= 200
+    disturbances = sixty_kills(entries_that_acted(undisturbed), entries=400)
+    disturbed, kills = await run_storm("killed", portfolios=8, bars=100, disturbances=disturbances)
+    assert kills == dict.fromkeys(ROLES, 20)
     assert disturbed == undisturbed
