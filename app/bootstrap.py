@@ -225,8 +225,8 @@ async def migrate(settings: Settings) -> None:
         await ensure_market(pool, clock=settings.clock, shards=settings.shards)
 
 
-def embedded_servers(data_dir: Path) -> EmbeddedServers:
-    return EmbeddedServers(data_dir)
+def embedded_servers(data_dir: Path, *, durable: bool) -> EmbeddedServers:
+    return EmbeddedServers(data_dir, durable=durable)
 
 
 def configure_logging(level: str) -> None:

@@ -35,7 +35,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from app.adapters.embedded import EmbeddedServers
-servers = EmbeddedServers(Path(sys.argv[1]))
+servers = EmbeddedServers(Path(sys.argv[1]), durable=sys.argv[2] == "durable")
 servers.start()
 print(servers.postgres.pid, servers.redis.pid, servers.database_url, servers.redis_url, flush=True)
 time.sleep(600)
@@ -49,10 +49,10 @@ def throw_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSer
 
 
 @contextmanager
-def owner_process(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def owner_process(data_dir: Path, kind: str = "durable") -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """Another process that owns the servers; gives it and what it printed; killed with -9 at the end."""
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(data_dir)],
+        [sys.executable, "-c", OWNER, str(data_dir), kind],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -134,6 +134,19 @@ async def test_data_survives_the_death_of_the_owner(tmp_path: Path) -> None:
         with EmbeddedServers(tmp_path) as servers:
             assert all(working_directory(pid) is None for pid in left_over)
             await assert_written(servers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its owner has ended")
+def test_throw_away_servers_end_with_their_owner(tmp_path: Path) -> None:
+    with owner_process(tmp_path, "thrown away") as (owner, (*pids, _, _)):
+        servers = [int(pid) for pid in pids]
+        assert all(working_directory(pid) is not None for pid in servers)
+        owner.kill()
+        owner.wait()
+        ended = wait_until(
+            lambda: all(working_directory(pid) is None for pid in servers), timeout=timedelta(seconds=10)
+        )
+        assert ended
 
 
 async def test_data_survives_the_death_of_the_servers(tmp_path: Path) -> None:

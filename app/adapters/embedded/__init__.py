@@ -8,6 +8,7 @@ from app.adapters.embedded.errors import (
     ServerStartFailed,
 )
 from app.adapters.embedded.postgres import EmbeddedPostgres
+from app.adapters.embedded.processes import leashed
 from app.adapters.embedded.redis import EmbeddedRedis
 from app.adapters.embedded.servers import EmbeddedServers
 
@@ -21,4 +22,5 @@ __all__ = [
     "ServerStartFailed",
     "create_database",
     "drop_database",
+    "leashed",
 ]

@@ -25,9 +25,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from app.adapters.embedded import unprivileged
+from app.adapters.embedded import leash, unprivileged
 from app.adapters.embedded.errors import ServerBinaryMissing, ServerStartFailed
 from app.adapters.embedded.processes import (
+    leashed,
     log_tail,
     set_aside,
     start_detached,
@@ -75,7 +76,8 @@ class EmbeddedPostgres:
     """One server, owned by whoever calls `start` and `stop`; one owner per directory at a time.
 
     A server left behind by an owner that was killed is stopped in order and replaced, so that the one that
-    runs has the settings asked for here. `durable=False` is for servers that are thrown away.
+    runs has the settings asked for here. `durable=False` is for servers that are thrown away: they end with
+    their owner (see `leash`).
     """
 
     def __init__(
@@ -214,6 +216,9 @@ class EmbeddedPostgres:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         reaching = [programs / "postgres", self._cluster, self._directory / "pg_hba.conf"]
+        if not self._durable:
+            command = leashed(command, signal.SIGQUIT)  # "immediate": there is nothing to save
+            reaching += [Path(sys.executable), Path(leash.__file__)]
         return _as_user(command, user, reaching=reaching)
 
     def _launch(self, command: Sequence[str]) -> None:

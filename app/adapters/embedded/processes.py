@@ -3,14 +3,23 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from app.adapters.embedded import leash
+
 _POLL_SECONDS = 0.01
 _LOG_TAIL_LINES = 15
+
+
+def leashed(command: Sequence[str], end_signal: signal.Signals) -> list[str]:
+    """The same command, which is sent the signal should this process end before it, however it ends."""
+    script = str(leash.__file__)
+    return [sys.executable, "-I", "-S", script, str(int(end_signal)), str(os.getpid()), *command]
 
 
 def start_detached(

@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from app.adapters.embedded.errors import ServerBinaryMissing, ServerStartFailed
 from app.adapters.embedded.processes import (
+    leashed,
     log_tail,
     read_pid,
     set_aside,
@@ -41,7 +42,8 @@ class EmbeddedRedis:
     """One server, owned by whoever calls `start` and `stop`; one owner per directory at a time.
 
     It listens on a unix socket, with `tcp=True` also on a free port of 127.0.0.1. A server left behind by an
-    owner that was killed is stopped in order and replaced. `durable=False` keeps nothing on disk.
+    owner that was killed is stopped in order and replaced. With `durable=False` it keeps nothing on disk and
+    ends with its owner (see `leash`).
     """
 
     def __init__(
@@ -151,7 +153,8 @@ class EmbeddedRedis:
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",  # a stream that loses entries silently is worse than a full one
         }
-        return [str(program), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+        command = [str(program), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+        return command if self._durable else leashed(command, signal.SIGTERM)
 
     def _answers(self, pid: int) -> bool:
         """Whether our server answers: not refusing, not still loading, not one that was there before."""

@@ -14,14 +14,16 @@ from app.settings import Settings
 
 
 @asynccontextmanager
-async def servers(settings: Settings, data_dir: Path | None) -> AsyncIterator[Settings]:
+async def servers(
+    settings: Settings, data_dir: Path | None, *, durable: bool = True
+) -> AsyncIterator[Settings]:
     """Settings with both addresses: the operator's servers, or embedded ones for what is not set."""
     if settings.database_url and settings.redis_url:
         yield settings
         return
     directory = data_dir or settings.data_dir
     directory.mkdir(parents=True, exist_ok=True)
-    async with embedded_servers(directory) as running:
+    async with embedded_servers(directory, durable=durable) as running:
         yield settings.model_copy(
             update={
                 "database_url": settings.database_url or running.database_url,

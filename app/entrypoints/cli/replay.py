@@ -75,7 +75,8 @@ async def with_scenario(settings: Settings, options: Options, text: str) -> None
     own = settings.model_copy(update={"clock": "replay", "log_level": "warning"})
     async with AsyncExitStack() as running:
         directory = options.data_dir or Path(running.enter_context(tempfile.TemporaryDirectory()))
-        ready = await running.enter_async_context(local.servers(own, directory))
+        kept = options.data_dir is not None
+        ready = await running.enter_async_context(local.servers(own, directory, durable=kept))
         await migrate(ready)
         connected = await running.enter_async_context(stack(ready))
         units = await connected.units()
