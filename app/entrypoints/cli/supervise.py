@@ -1,7 +1,12 @@
-"""Several roles on one machine, each a process of its own; one that dies is started again, with back-off."""
+"""Several roles on one machine, each a process of its own; one that dies is started again, with back-off.
+
+Should the supervisor itself be killed, its roles are told to stop (on Linux): nobody would start them again,
+and the next supervisor starts its own.
+"""
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +15,8 @@ from dataclasses import dataclass
 from typing import IO
 
 import structlog
+
+from app.adapters.embedded import leashed
 
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 10.0
@@ -72,8 +79,9 @@ class Supervisor:
     async def _start(self, part: Part) -> asyncio.subprocess.Process:
         """In a session of its own: the terminal's Ctrl-C is for the supervisor, which stops parts itself."""
         environment = {**self._environment, "BALLAST_INSTANCE": part.name}
+        command = [sys.executable, "-m", "app.entrypoints.cli", *part.arguments]
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app.entrypoints.cli", *part.arguments,
+            *leashed(command, signal.SIGTERM),
             env=environment, stdout=self._log_file, stderr=self._log_file, start_new_session=True,
         )  # fmt: skip
 
