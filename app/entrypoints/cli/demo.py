@@ -7,6 +7,7 @@ them; at the end both are compared with the database.
 import asyncio
 import json
 import secrets
+import signal
 import sys
 import time
 from collections import Counter, deque
@@ -22,6 +23,7 @@ import numpy as np
 import typer
 from rich.live import Live
 
+from app.adapters.embedded import leashed
 from app.adapters.redis_streams.market_feed import RedisMarketFeed
 from app.adapters.redis_streams.market_reader import read_clock
 from app.bootstrap import ApiParts, Stack, migrate, stack
@@ -188,7 +190,8 @@ async def _recorders(demo: Demo) -> AsyncIterator[None]:
     ]
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app.lab.recorders", *command, start_new_session=True
+            *leashed([sys.executable, "-m", "app.lab.recorders", *command], signal.SIGTERM),
+            start_new_session=True,
         )
         for command in commands
     ]
