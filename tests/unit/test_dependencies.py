@@ -2,9 +2,12 @@
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -49,6 +52,27 @@ def test_the_development_lock_contains_the_runtime_lock():
         for lock in ("runtime.txt", "dev.txt")
     }
     assert pins["runtime.txt"] <= pins["dev.txt"]
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0", "3.14.0"])
+@pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt"])
+def test_locks_are_whole_whatever_the_python(lock, python):
+    """What a package asks for only on some versions has a pin too: Debian 12 brings 3.11.2."""
+    version = {"python_full_version": python, "python_version": python[:4], "extra": ""}
+    asked = {
+        canonicalize_name(requirement.name)
+        for package in pinned(lock)
+        for requirement in map(Requirement, _requirements(package))
+        if requirement.marker is None or requirement.marker.evaluate(version)
+    }
+    assert asked - {canonicalize_name(name) for name in pinned(lock)} == set()
+
+
+def _requirements(package):
+    try:
+        return requires(package) or []
+    except PackageNotFoundError:
+        return []  # pinned for another Python than this one
 
 
 @pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt"])
