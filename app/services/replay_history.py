@@ -20,9 +20,9 @@ class Publisher(Protocol):
 
 
 class Progress(Protocol):
-    async def cursor(self) -> tuple[str, StreamPosition | None]: ...
+    async def standing(self) -> tuple[str, StreamPosition | None, dict[int, StreamPosition]]: ...
 
-    async def shards(self) -> dict[int, StreamPosition]: ...
+    async def listen(self) -> None: ...
 
     async def wait(self) -> None: ...
 
@@ -45,6 +45,7 @@ class Lockstep:
     ) -> int:
         """How many entries were published and worked off."""
         self._shards = await self._books.shards()
+        await self._progress.listen()
         await self._worked_off("0-0")
         count = 0
         for count, ticks in enumerate(entries, start=1):
@@ -62,7 +63,9 @@ class Lockstep:
         return await self._books.settled()
 
     async def _worked_off(self, entry: str) -> None:
+        """Waits first: whatever a frame brings about, it ends with a shard saying how far it is."""
         deadline = time.monotonic() + PATIENCE_SECONDS
+        await self._progress.wait()
         while not await self._is_worked_off(entry):
             if time.monotonic() > deadline:
                 raise Unavailable(
@@ -71,10 +74,9 @@ class Lockstep:
             await self._progress.wait()
 
     async def _is_worked_off(self, entry: str) -> bool:
-        cursor, position = await self._progress.cursor()
+        cursor, position, shards = await self._progress.standing()
         if position is None or _order(cursor) < _order(entry):
             return False
-        shards = await self._progress.shards()
         if len(shards) < self._shards or (position.sequence and min(shards.values()) < position):
             return False
         return await self._books.settled()

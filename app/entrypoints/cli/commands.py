@@ -9,6 +9,7 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
+import uvloop
 
 from app.bootstrap import configure_logging, migrate, stack
 from app.domain.errors import ConfigurationError, InvalidInput
@@ -120,7 +121,7 @@ def up_command(
     """All five roles on this machine, on embedded servers or on those that the environment names."""
     settings = load_settings()
     configure_logging(settings.log_level)
-    asyncio.run(local.up(settings, evaluators=evaluators, host=host, port=port, data_dir=data_dir))
+    uvloop.run(local.up(settings, evaluators=evaluators, host=host, port=port, data_dir=data_dir))
 
 
 @application.command("demo")
@@ -135,7 +136,7 @@ def demo_command(
     from app.entrypoints.cli import demo
 
     configure_logging("error")
-    asyncio.run(demo.run(load_settings(), duration=duration, port=port, data_dir=data_dir))
+    uvloop.run(demo.run(load_settings(), duration=duration, port=port, data_dir=data_dir))
 
 
 @application.command("replay")
@@ -174,11 +175,11 @@ def replay_command(
         raise InvalidInput(f"no file {file}")
     configure_logging("error")
     if scenario is None:
-        asyncio.run(replay.into_running_service(load_settings(), options))
+        uvloop.run(replay.into_running_service(load_settings(), options))
         return
     if not scenario.is_file():
         raise InvalidInput(f"no scenario {scenario}")
-    asyncio.run(replay.with_scenario(load_settings(), options, scenario.read_text(encoding="utf-8")))
+    uvloop.run(replay.with_scenario(load_settings(), options, scenario.read_text(encoding="utf-8")))
 
 
 @application.command("export")
