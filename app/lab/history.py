@@ -144,6 +144,21 @@ def count_entries(
     return sum(1 for _ in _entries(recording, window))
 
 
+def first_prices(
+    path: Path, *, instrument: str | None = None, start: datetime | None = None, end: datetime | None = None
+) -> dict[str, float]:
+    """Of every instrument that has a price in the window, the first one."""
+    window = _Window.between(start, end)
+    recording = survey(path, instrument=instrument)
+    found: dict[str, float] = {}
+    for (tick,) in _entries(recording, window):
+        if tick.kind is TickKind.PRICE:
+            found.setdefault(tick.instrument, tick.value)
+            if len(found) == len(recording.instruments):
+                break
+    return found
+
+
 def with_heartbeats(entries: Iterable[list[Tick]], *, every: timedelta) -> Iterator[list[Tick]]:
     """The entries, and a heartbeat after each `every` in which none carries time.
 

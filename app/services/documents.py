@@ -19,7 +19,6 @@ from pydantic import (
 
 from app.domain.errors import InvalidInput
 from app.domain.instruments import AssetCode, InstrumentName
-from app.domain.policies import Policy
 from app.domain.portfolios import MarginMode, PortfolioState
 
 STORED_LIMIT = Decimal("1e20")
@@ -72,21 +71,28 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PositionDocument(Document):
+class PositionTerms(Document):
+    instrument: InstrumentName
+    quantity: Annotated[Amount, Field(description="Contracts; negative is short.")]
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if self.quantity == 0:
+            raise ValueError("a position of 0 is no position: leave it out")
+        return self
+
+
+class PositionDocument(PositionTerms):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"instrument": "BTC-USDT-PERP", "quantity": "-1.5", "entry_price": "64250.5"}]
         }
     )
 
-    instrument: InstrumentName
-    quantity: Annotated[Amount, Field(description="Contracts; negative is short.")]
     entry_price: Annotated[Amount, Field(description="In the instrument's quote currency.")]
 
     @model_validator(mode="after")
-    def _holds_something(self) -> Self:
-        if self.quantity == 0:
-            raise ValueError("a position of 0 is no position: leave it out")
+    def _paid_something(self) -> Self:
         if self.entry_price < 0:
             raise ValueError("an entry price is not negative")
         return self
@@ -112,7 +118,14 @@ class ReserveDocument(Document):
     keep: Annotated[Amount, Field(ge=0, description="What top-ups must leave untouched.")] = Decimal(0)
 
 
-class AccountDocument(Document):
+class AccountTerms(Document):
+    name: Name
+    venue: Annotated[str, Field(min_length=1, max_length=32)] = "paper"
+    margin_mode: MarginMode = MarginMode.CROSS
+    balances: Annotated[tuple[BalanceDocument, ...], Field(max_length=256)] = ()
+
+
+class AccountDocument(AccountTerms):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -127,14 +140,16 @@ class AccountDocument(Document):
         }
     )
 
-    name: Name
-    venue: Annotated[str, Field(min_length=1, max_length=32)] = "paper"
-    margin_mode: MarginMode = MarginMode.CROSS
-    balances: Annotated[tuple[BalanceDocument, ...], Field(max_length=256)] = ()
     positions: Annotated[tuple[PositionDocument, ...], Field(max_length=1024)] = ()
 
 
-class PortfolioDocument(Document):
+class PortfolioTerms(Document):
+    name: Name
+    valuation_currency: AssetCode
+    state: PortfolioState = PortfolioState.ACTIVE
+
+
+class PortfolioDocument(PortfolioTerms):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -148,9 +163,6 @@ class PortfolioDocument(Document):
         }
     )
 
-    name: Name
-    valuation_currency: AssetCode
-    state: PortfolioState = PortfolioState.ACTIVE
     accounts: Annotated[tuple[AccountDocument, ...], Field(min_length=1, max_length=64)]
     reserves: Annotated[tuple[ReserveDocument, ...], Field(max_length=256)] = ()
 
@@ -266,10 +278,6 @@ class TransferDocument(Document):
         if self.from_account == self.to_account:
             raise ValueError("from_account and to_account are the same pocket")
         return self
-
-
-class ScenarioPortfolio(PortfolioDocument):
-    policies: tuple[Policy, ...] = ()
 
 
 def check_decimals(document: BaseModel, path: str = "") -> None:

@@ -3,6 +3,7 @@
 Identifiers derive from names, so that loading it again, here or elsewhere, means the same things.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from app.domain.errors import InvalidInput
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId, derived_id
 from app.domain.instruments import Instrument
 from app.ports.management import UnitOfWork
-from app.services.documents import Document, ScenarioPortfolio
+from app.services.documents import Document
 from app.services.manage_instruments import create_instrument
 from app.services.manage_keys import ensure_tenant
 from app.services.manage_policies import create_policy
 from app.services.manage_portfolios import create_portfolio
+from app.services.place_scenario import ScenarioPortfolio, StartingMarket, place
 
 
 class Scenario(Document):
@@ -57,27 +59,32 @@ def parse_scenario(text: str) -> Scenario:
         raise InvalidInput(f"{place or 'the scenario'}: {first['msg']}{more}", path=place) from error
 
 
-async def load_scenario(unit: UnitOfWork, tenant_name: str, scenario: Scenario) -> LoadedScenario:
-    """Creates what is not there; a portfolio or instrument that is there is left alone."""
+async def load_scenario(
+    unit: UnitOfWork,
+    tenant_name: str,
+    scenario: Scenario,
+    first_prices: Mapping[str, float] | None = None,
+) -> LoadedScenario:
+    """Creates what is not there; a portfolio or instrument that is there is left alone.
+
+    `first_prices` place what the scenario says relative to the market it starts in (`place_scenario.py`).
+    """
     tenant_id = await ensure_tenant(unit, tenant_name)
     known = await unit.instruments.some({instrument.id for instrument in scenario.instruments})
     for instrument in scenario.instruments:
         if instrument.instrument_id not in known:
             await create_instrument(unit, instrument)
+    accounts = [account for portfolio in scenario.portfolios for account in portfolio.accounts]
+    held = {position.instrument for account in accounts for position in account.positions}
+    market = StartingMarket(await unit.instruments.some(held), first_prices or {})
     loaded = {}
-    for portfolio in scenario.portfolios:
-        loaded[portfolio.name] = await _load_portfolio(unit, tenant_id, tenant_name, portfolio)
+    for index, portfolio in enumerate(scenario.portfolios):
+        portfolio_id = PortfolioId(derived_id("scenario", tenant_name, portfolio.name))
+        loaded[portfolio.name] = portfolio_id
+        if not await unit.portfolios.exists(portfolio_id):
+            placed = place(portfolio, market, f"/portfolios/{index}")
+            await create_portfolio(unit, tenant_id, portfolio_id, placed)
+            for number, policy in enumerate(portfolio.policies):
+                policy_id = PolicyId(derived_id("scenario", tenant_name, portfolio.name, number, policy.name))
+                await create_policy(unit, tenant_id, portfolio_id, policy_id, policy)
     return LoadedScenario(tenant_id, loaded)
-
-
-async def _load_portfolio(
-    unit: UnitOfWork, tenant_id: TenantId, tenant_name: str, document: ScenarioPortfolio
-) -> PortfolioId:
-    portfolio_id = PortfolioId(derived_id("scenario", tenant_name, document.name))
-    if await unit.portfolios.exists(portfolio_id):
-        return portfolio_id
-    await create_portfolio(unit, tenant_id, portfolio_id, document)
-    for place, policy in enumerate(document.policies):
-        policy_id = PolicyId(derived_id("scenario", tenant_name, document.name, place, policy.name))
-        await create_policy(unit, tenant_id, portfolio_id, policy_id, policy)
-    return portfolio_id

@@ -22,10 +22,10 @@ from app.domain.identifiers import PortfolioId, TenantId
 from app.engine.rounding import metric_text
 from app.entrypoints.cli import local
 from app.entrypoints.cli.supervise import Supervisor, parts
-from app.lab.history import read_ticks, survey, with_heartbeats
+from app.lab.history import first_prices, read_ticks, survey, with_heartbeats
 from app.services.load_scenario import load_scenario, parse_scenario
 from app.services.replay_history import paced
-from app.services.show_risk import show_risk
+from app.services.show_risk import show_equity_with_reserve, show_risk
 from app.settings import Settings
 
 HEARTBEAT = timedelta(minutes=1)
@@ -72,6 +72,7 @@ async def into_running_service(settings: Settings, options: Options) -> None:
 async def with_scenario(settings: Settings, options: Options, text: str) -> None:
     """On embedded servers of its own, or on the operator's when both are set; the five roles run for real."""
     scenario = parse_scenario(text)
+    prices = first_prices(options.file, instrument=options.instrument, start=options.start, end=options.end)
     own = settings.model_copy(update={"clock": "replay", "log_level": "warning"})
     async with AsyncExitStack() as running:
         directory = options.data_dir or Path(running.enter_context(tempfile.TemporaryDirectory()))
@@ -81,12 +82,13 @@ async def with_scenario(settings: Settings, options: Options, text: str) -> None
         connected = await running.enter_async_context(stack(ready))
         units = await connected.units()
         async with units() as unit:
-            loaded = await load_scenario(unit, TENANT, scenario)
+            loaded = await load_scenario(unit, TENANT, scenario, prices)
         await running.enter_async_context(_roles(ready, options.evaluators, directory))
         count = await _publish(connected, options)
         outcome = {
             "file": options.file.name,
             "entries": count,
+            "first_prices": {name: metric_text(value) for name, value in prices.items()},
             "portfolios": {
                 name: await _outcome(connected, loaded.tenant_id, key)
                 for name, key in loaded.portfolios.items()
@@ -141,11 +143,14 @@ async def _publish(connected: Stack, options: Options) -> int:
 async def _outcome(connected: Stack, tenant_id: TenantId, portfolio_id: PortfolioId) -> dict[str, Any]:
     """How it ended, and what it took."""
     parts_of_api = await connected.api()
-    _, risk = await show_risk(parts_of_api.units, parts_of_api.market, tenant_id, portfolio_id)
+    units, market = parts_of_api.units, parts_of_api.market
+    _, risk = await show_risk(units, market, tenant_id, portfolio_id)
+    with_reserve = await show_equity_with_reserve(units, market, tenant_id, portfolio_id)
     counts = await (await connected.exports()).counts(portfolio_id)
     return {
         "outcome": "liquidated" if counts["liquidations"] else "solvent",
         "equity": metric_text(risk.equity),
+        "equity_with_reserve": metric_text(with_reserve),
         "margin_ratio": metric_text(risk.margin_ratio),
         "leverage": metric_text(risk.leverage),
         **counts,
