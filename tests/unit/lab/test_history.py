@@ -16,6 +16,7 @@ from app.lab.history import (
     BAR_CONFIDENCE_FRACTION,
     HEARTBEATS_PER_GAP,
     count_entries,
+    first_prices,
     read_ticks,
     survey,
     with_heartbeats,
@@ -151,6 +152,17 @@ def test_ticks_are_handed_on_as_recorded_and_selected_by_name(tmp_path):
     assert count_entries(path, instrument="X") == 3
     with pytest.raises(HistoryError, match="holds no Z; it holds X from a, Y from a, X from b"):
         read_ticks(path, instrument="Z")
+
+
+def test_first_prices_are_those_of_the_window(tmp_path):
+    path = written(tmp_path, TICKS + "5,a,X,9,1.5,0\n5,b,X,4,1.25,0.5\n6,a,Y,2,7,0\n")
+    assert first_prices(path) == {"X": 1.5, "Y": 7.0}
+    assert first_prices(path, instrument="X") == {"X": 1.5}
+    bars = written(tmp_path, BARS + bar_line(0, 5, 6, 4, 5.5) + bar_line(1, 7, 7, 7, 7))
+    assert first_prices(bars) == {"BTC-USDT": 5.0}
+    later = START + timedelta(minutes=1)
+    assert first_prices(bars, start=later) == {"BTC-USDT": 7.0}
+    assert first_prices(bars, end=START) == {}
 
 
 def test_funding_may_be_negative(tmp_path):
