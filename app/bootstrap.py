@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from app.adapters.embedded import EmbeddedServers
+from app.adapters.embedded import EmbeddedServers, running_addresses
 from app.adapters.postgres.addresses import asyncpg_address
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
@@ -227,6 +227,26 @@ async def migrate(settings: Settings) -> None:
 
 def embedded_servers(data_dir: Path, *, durable: bool) -> EmbeddedServers:
     return EmbeddedServers(data_dir, durable=durable)
+
+
+def running_servers(settings: Settings, data_dir: Path | None) -> Settings:
+    """Settings with both addresses: the operator's servers, or those that `ballast up` runs on its data."""
+    if settings.database_url and settings.redis_url:
+        return settings
+    directory = data_dir or settings.data_dir
+    found = running_addresses(directory)
+    if found is None:
+        raise ConfigurationError(
+            f"no servers run on {directory}: start `ballast up` (--data-dir says where its data is), "
+            "or set BALLAST_DATABASE_URL and BALLAST_REDIS_URL"
+        )
+    database_url, redis_url = found
+    return settings.model_copy(
+        update={
+            "database_url": settings.database_url or database_url,
+            "redis_url": settings.redis_url or redis_url,
+        }
+    )
 
 
 def configure_logging(level: str) -> None:

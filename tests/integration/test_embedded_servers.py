@@ -27,6 +27,7 @@ from app.adapters.embedded import (
     ServerStartFailed,
     create_database,
     drop_database,
+    running_addresses,
 )
 from app.adapters.embedded.processes import wait_until, working_directory
 
@@ -147,6 +148,17 @@ def test_throw_away_servers_end_with_their_owner(tmp_path: Path) -> None:
             lambda: all(working_directory(pid) is None for pid in servers), timeout=timedelta(seconds=10)
         )
         assert ended
+
+
+def test_others_learn_the_addresses_of_what_runs(tmp_path: Path) -> None:
+    assert running_addresses(tmp_path) is None
+    with owner_process(tmp_path) as (owner, (_, _, database_url, redis_url)):
+        assert running_addresses(tmp_path) == (database_url, redis_url)
+        owner.kill()
+        owner.wait()
+        assert running_addresses(tmp_path) == (database_url, redis_url)  # they still run
+        EmbeddedServers(tmp_path).__enter__().stop()
+    assert running_addresses(tmp_path) is None
 
 
 async def test_data_survives_the_death_of_the_servers(tmp_path: Path) -> None:

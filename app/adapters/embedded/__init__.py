@@ -10,7 +10,7 @@ from app.adapters.embedded.errors import (
 from app.adapters.embedded.postgres import EmbeddedPostgres
 from app.adapters.embedded.processes import leashed
 from app.adapters.embedded.redis import EmbeddedRedis
-from app.adapters.embedded.servers import EmbeddedServers
+from app.adapters.embedded.servers import EmbeddedServers, running_addresses
 
 __all__ = [
     "DataDirectoryInUse",
@@ -23,4 +23,5 @@ __all__ = [
     "create_database",
     "drop_database",
     "leashed",
+    "running_addresses",
 ]

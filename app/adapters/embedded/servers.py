@@ -14,6 +14,8 @@ from app.adapters.embedded.postgres import EmbeddedPostgres
 from app.adapters.embedded.processes import read_pid
 from app.adapters.embedded.redis import EmbeddedRedis
 
+_ADDRESSES = "addresses"
+
 
 class EmbeddedServers:
     """PostgreSQL in `data_dir/postgres` and Redis in `data_dir/redis`; a second owner is refused.
@@ -43,6 +45,7 @@ class EmbeddedServers:
             starting.enter_context(_sole_owner(self._data_dir))
             starting.enter_context(self.postgres)
             starting.enter_context(self.redis)
+            starting.enter_context(_told(self._data_dir, self.database_url, self.redis_url))
             self._running = starting.pop_all()
 
     def stop(self) -> None:
@@ -66,6 +69,28 @@ class EmbeddedServers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def running_addresses(data_dir: Path) -> tuple[str, str] | None:
+    """Of PostgreSQL and Redis, where a process runs them on this directory."""
+    try:
+        database_url, redis_url = (data_dir / _ADDRESSES).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    return database_url, redis_url
+
+
+@contextmanager
+def _told(data_dir: Path, *addresses: str) -> Iterator[None]:
+    """Other commands read them there; after a kill they stay, as do the servers."""
+    path = data_dir / _ADDRESSES
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("".join(f"{address}\n" for address in addresses), encoding="utf-8")
+    unfinished.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

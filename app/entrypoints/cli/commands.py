@@ -11,14 +11,14 @@ from uuid import uuid4
 import typer
 import uvloop
 
-from app.bootstrap import configure_logging, migrate, stack
+from app.bootstrap import configure_logging, migrate, running_servers, stack
 from app.domain.errors import ConfigurationError, InvalidInput
 from app.domain.identifiers import ApiKeyId
 from app.entrypoints.cli import local
 from app.entrypoints.cli.roles import ROLES, api, run_role
 from app.ports.management import Scope
 from app.services.manage_keys import SECRET_BYTES, create_key, ensure_tenant
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 
 application = typer.Typer(
     name="ballast",
@@ -34,6 +34,14 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Where embedded servers keep their data [default: .ballast/data].")
+]
+RunningDataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Data of the running `ballast up` or demo, where the environment names no servers "
+        "[default: .ballast/data].",
+    ),
 ]
 Evaluators = Annotated[int, typer.Option(min=1, max=64, help="How many evaluator processes.")]
 
@@ -63,13 +71,15 @@ def keys_create(
     scope: Annotated[
         list[Scope] | None, typer.Option(help="What it may do; repeat for several [default: read, trade].")
     ] = None,
+    data_dir: RunningDataDir = None,
 ) -> None:
     """Create an API key and print it. It is shown once: only its hash is stored."""
-    typer.echo(asyncio.run(_create_key(tenant, name, scope or [Scope.READ, Scope.TRADE])))
+    settings = running_servers(load_settings(), data_dir)
+    typer.echo(asyncio.run(_create_key(settings, tenant, name, scope or [Scope.READ, Scope.TRADE])))
 
 
-async def _create_key(tenant: str, name: str, scopes: list[Scope]) -> str:
-    async with stack(load_settings()) as connected:
+async def _create_key(settings: Settings, tenant: str, name: str, scopes: list[Scope]) -> str:
+    async with stack(settings) as connected:
         units = await connected.units()
         async with units() as unit:
             tenant_id = await ensure_tenant(unit, tenant)
@@ -183,13 +193,13 @@ def replay_command(
 
 
 @application.command("export")
-def export_command() -> None:
+def export_command(data_dir: RunningDataDir = None) -> None:
     """Print decisions, adjustments, fills, positions and balances as JSON lines, in canonical order."""
-    asyncio.run(_export())
+    asyncio.run(_export(running_servers(load_settings(), data_dir)))
 
 
-async def _export() -> None:
-    async with stack(load_settings()) as connected:
+async def _export(settings: Settings) -> None:
+    async with stack(settings) as connected:
         async for line in (await connected.exports()).lines():
             sys.stdout.write(line + "\n")
 

@@ -1,6 +1,7 @@
 """Everything on one machine: servers, schema, roles."""
 
 import asyncio
+import shlex
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,6 +55,15 @@ async def up(settings: Settings, *, evaluators: int, host: str, port: int, data_
     stop = stop_on_signals()
     async with servers(settings, data_dir) as ready:
         await migrate(ready)
-        typer.echo(f"API http://{host}:{port}   docs http://{host}:{port}/docs   Ctrl-C stops", err=True)
+        _tell(settings, ready, f"http://{host}:{port}")
         supervisor = Supervisor(environment(ready))
         await supervisor.run(parts(evaluators=evaluators, host=host, port=port), stop)
+
+
+def _tell(settings: Settings, ready: Settings, address: str) -> None:
+    """Where everything is; of servers that the operator has not named, ready to paste."""
+    typer.echo(f"API   {address}\nDocs  {address}/docs", err=True)
+    for name in ("database_url", "redis_url"):
+        if not getattr(settings, name):
+            typer.echo(f"export BALLAST_{name.upper()}={shlex.quote(getattr(ready, name))}", err=True)
+    typer.echo("Ctrl-C stops", err=True)
