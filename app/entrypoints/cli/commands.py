@@ -141,12 +141,16 @@ def demo_command(
     ] = None,
     port: Port = 8000,
     data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its data.")] = Path(".ballast/demo"),
+    screenshot: Annotated[Path | None, typer.Option(help="Save the last screen as an SVG.")] = None,
 ) -> None:
     """The whole service on a simulated market, with a WebSocket client and a webhook receiver watching."""
     from app.entrypoints.cli import demo
 
+    if screenshot and not screenshot.parent.is_dir():
+        raise InvalidInput(f"no directory {screenshot.parent} for the screenshot")
     configure_logging("error")
-    uvloop.run(demo.run(load_settings(), duration=duration, port=port, data_dir=data_dir))
+    settings = load_settings()
+    uvloop.run(demo.run(settings, duration=duration, port=port, data_dir=data_dir, screenshot=screenshot))
 
 
 @application.command("replay")

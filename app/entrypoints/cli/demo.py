@@ -24,6 +24,7 @@ import typer
 from rich.live import Live
 
 from app.adapters.embedded import leashed
+from app.adapters.postgres.exports import PostgresExports
 from app.adapters.redis_streams.market_feed import RedisMarketFeed
 from app.adapters.redis_streams.market_reader import read_clock
 from app.bootstrap import ApiParts, Stack, migrate, stack
@@ -32,7 +33,7 @@ from app.domain.identifiers import ApiKeyId, EndpointId
 from app.domain.market import ORIGIN, TickKind
 from app.engine.risk import RiskReport
 from app.entrypoints.cli import local
-from app.entrypoints.cli.demo_screen import Screen, screen
+from app.entrypoints.cli.demo_screen import Screen, save_picture, screen
 from app.entrypoints.cli.replay import free_port
 from app.entrypoints.cli.supervise import Supervisor, parts
 from app.lab.demo_market import DemoMarket, default_feeds
@@ -77,7 +78,9 @@ class Demo:
     before: dict[str, int]
 
 
-async def run(settings: Settings, *, duration: float | None, port: int, data_dir: Path) -> None:
+async def run(
+    settings: Settings, *, duration: float | None, port: int, data_dir: Path, screenshot: Path | None
+) -> None:
     stop = local.stop_on_signals()
     own = settings.model_copy(
         update={
@@ -102,8 +105,10 @@ async def run(settings: Settings, *, duration: float | None, port: int, data_dir
         try:
             await _until_ready(demo)
             async with _recorders(demo):
-                await _watch(demo, observed, duration, stop)
-                summary = await _summary(demo, observed)
+                stored = await _watch(demo, observed, duration, stop)
+                summary = await _summary(demo, observed, stored)
+                if screenshot:
+                    save_picture(await _screen_now(demo, observed, await connected.exports()), screenshot)
         finally:
             stop_roles.set()
             await roles
@@ -204,8 +209,10 @@ async def _recorders(demo: Demo) -> AsyncIterator[None]:
             await process.wait()
 
 
-async def _watch(demo: Demo, observed: Observed, duration: float | None, stop: asyncio.Event) -> None:
-    """Publishes and shows until the time is over or Ctrl-C."""
+async def _watch(
+    demo: Demo, observed: Observed, duration: float | None, stop: asyncio.Event
+) -> set[tuple[str, int]]:
+    """Publishes and shows until the time is over or Ctrl-C; gives the events that had to arrive."""
     typer.echo(f"API  {demo.address}\nDocs {demo.address}/docs\nKey  {demo.token}", err=True)
     ending = asyncio.Event()
     tasks = [
@@ -217,10 +224,11 @@ async def _watch(demo: Demo, observed: Observed, duration: float | None, stop: a
     await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     ending.set()
     await tasks[0]
-    await _drain(demo)
+    stored = await _drain(demo)
     for task in tasks[1:]:
         task.cancel()
     await asyncio.gather(*tasks[1:], return_exceptions=True)
+    return stored
 
 
 async def _publish(demo: Demo, observed: Observed, ending: asyncio.Event) -> None:
@@ -261,45 +269,48 @@ async def _show(demo: Demo, observed: Observed) -> None:
     if not sys.stderr.isatty():
         await asyncio.Event().wait()
     exports = await demo.connected.exports()
-    tenant_id = demo.scenario.tenant_id
     with Live(refresh_per_second=4, screen=False) as live:
         while True:
-            for name, portfolio_id in demo.scenario.portfolios.items():
-                _, risk = await show_risk(demo.parts.units, demo.parts.market, tenant_id, portfolio_id)
-                observed.risks[name] = risk
-            totals = await exports.totals(tenant_id)
-            webhooks = _lines(demo.directory / "webhooks.jsonl")
-            live.update(
-                screen(
-                    Screen(
-                        address=demo.address,
-                        key=demo.token,
-                        prices=observed.prices,
-                        risks=observed.risks,
-                        adjustments=await exports.latest_adjustments(tenant_id),
-                        counts={name: totals[name] - demo.before[name] for name in totals},
-                        ticks=observed.ticks,
-                        webhooks=len(webhooks),
-                        verified=sum(bool(line["verified"]) for line in webhooks),
-                    )
-                )
-            )
+            live.update(screen(await _screen_now(demo, observed, exports)))
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-async def _drain(demo: Demo) -> None:
-    """Waits for the executor to finish and for both ends to have heard of every event, up to a limit."""
+async def _screen_now(demo: Demo, observed: Observed, exports: PostgresExports) -> Screen:
+    tenant_id = demo.scenario.tenant_id
+    for name, portfolio_id in demo.scenario.portfolios.items():
+        _, risk = await show_risk(demo.parts.units, demo.parts.market, tenant_id, portfolio_id)
+        observed.risks[name] = risk
+    totals = await exports.totals(tenant_id)
+    webhooks = _lines(demo.directory / "webhooks.jsonl")
+    return Screen(
+        address=demo.address,
+        key=demo.token,
+        prices=observed.prices,
+        risks=observed.risks,
+        adjustments=await exports.latest_adjustments(tenant_id),
+        counts={name: totals[name] - demo.before[name] for name in totals},
+        ticks=observed.ticks,
+        webhooks=len(webhooks),
+        verified=sum(bool(line["verified"]) for line in webhooks),
+    )
+
+
+async def _drain(demo: Demo) -> set[tuple[str, int]]:
+    """Waits for the executor to finish and for both ends to have heard of every event, up to a limit.
+
+    The market's clock goes on, and with it come further events; those stored by now are the ones to compare.
+    """
     lockstep, exports = await demo.connected.lockstep(), await demo.connected.exports()
     deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline:
-        if await lockstep.has_settled():
-            stored = await _new_events(demo, exports)
-            if all(stored <= _received(demo, end).keys() for end in ("websocket", "webhooks")):
-                return
+    while True:
+        settled, stored = await lockstep.has_settled(), await _new_events(demo, exports)
+        arrived = all(stored <= _received(demo, end).keys() for end in ("websocket", "webhooks"))
+        if (settled and arrived) or time.monotonic() > deadline:
+            return stored
         await asyncio.sleep(REFRESH_SECONDS / 2)
 
 
-async def _new_events(demo: Demo, exports: Any) -> set[tuple[str, int]]:
+async def _new_events(demo: Demo, exports: PostgresExports) -> set[tuple[str, int]]:
     numbers = await exports.events(demo.scenario.tenant_id)
     return {(key, sequence) for key, sequence in numbers if sequence > demo.heads.get(key, 0)}
 
@@ -320,14 +331,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-async def _summary(demo: Demo, observed: Observed) -> dict[str, Any]:
-    """The three ends compared: database, WebSocket client, webhook receiver."""
+async def _summary(demo: Demo, observed: Observed, stored: set[tuple[str, int]]) -> dict[str, Any]:
+    """The three ends compared: database, WebSocket client, webhook receiver.
+
+    What was stored must have arrived, and what arrived must be stored; the latter is looked up afterwards.
+    """
     exports = await demo.connected.exports()
-    stored = await _new_events(demo, exports)
-    totals = await exports.totals(demo.scenario.tenant_id)
     websocket, webhooks = _received(demo, "websocket"), _received(demo, "webhooks")
+    known = await _new_events(demo, exports)
+    totals = await exports.totals(demo.scenario.tenant_id)
     lost = len(stored - websocket.keys()) + len(stored - webhooks.keys())
-    lost += len((websocket.keys() | webhooks.keys()) - stored)
+    lost += len((websocket.keys() | webhooks.keys()) - known)
     duplicated = sum(count - 1 for end in (websocket, webhooks) for count in end.values())
     latencies = _latencies(demo, observed)
     return {
@@ -336,8 +350,8 @@ async def _summary(demo: Demo, observed: Observed) -> dict[str, Any]:
         "decisions": totals["decisions"] - demo.before["decisions"],
         "adjustments": totals["adjustments"] - demo.before["adjustments"],
         "events": len(stored),
-        "websocket_events": websocket.total(),
-        "webhooks_verified": webhooks.total(),
+        "websocket_events": len(stored & websocket.keys()),
+        "webhooks_verified": len(stored & webhooks.keys()),
         "tick_to_websocket_p50_ms": _percentile(latencies, 50),
         "tick_to_websocket_p99_ms": _percentile(latencies, 99),
         "lost": lost,

@@ -1,16 +1,20 @@
 """The demo's terminal: prices, portfolios, adjustments as they come, deliveries."""
 
+import io
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from app.engine.risk import RiskReport
 
+_PICTURE_COLUMNS = 130
 WORRYING_RATIO, CRITICAL_RATIO = 0.15, 0.5
 _SHOWN_PRICES = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "BTC-USDT-PERP", "BTC-USD-PERP", "USDT-USD")
 
@@ -49,6 +53,14 @@ def screen(shown: Screen) -> RenderableType:
         _adjustments(shown.adjustments),
         foot,
     )
+
+
+def save_picture(shown: Screen, path: Path) -> None:
+    """The screen as an SVG: without the key, which opens the API, and without fonts from the network."""
+    console = Console(record=True, width=_PICTURE_COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(screen(replace(shown, key="blst_…")))
+    drawn = console.export_svg(title="ballast demo: a simulated market")
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
 
 def _portfolios(risks: Mapping[str, RiskReport]) -> Table:
