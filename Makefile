@@ -18,8 +18,8 @@ DEV     := $(VENV)/dev.stamp
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## the whole service on this machine, with a simulated market; DURATION=60 ends it after 60 s
-	@$(BALLAST) demo $(if $(DURATION),--duration $(DURATION))
+demo: $(RUNTIME) ## the whole service on this machine, with a simulated market; DURATION=60 ends it, PORT=8001 moves it
+	@$(BALLAST) demo $(if $(DURATION),--duration $(DURATION)) $(if $(PORT),--port $(PORT))
 
 test: $(DEV) ## the test suite, on throw-away servers (or yours: BALLAST_DATABASE_URL, BALLAST_REDIS_URL)
 	$(PY) -m pytest -q -n $(WORKERS)

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -29,6 +30,18 @@ def ballast(environment, *arguments):
         [*BALLAST, *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_port_that_is_taken_is_told_at_once(environment, tmp_path, command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = ballast(environment, command, "--port", port, "--data-dir", str(tmp_path / "data"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"ballast: cannot listen on 127.0.0.1:{port} (Address already in use): choose another --port\n"
+    )
+    assert not (tmp_path / "data").exists()
 
 
 async def test_up_is_found_by_its_data_and_by_what_it_prints(environment, tmp_path):

@@ -81,6 +81,7 @@ class Demo:
 async def run(
     settings: Settings, *, duration: float | None, port: int, data_dir: Path, screenshot: Path | None
 ) -> None:
+    local.check_port("127.0.0.1", port)
     stop = local.stop_on_signals()
     own = settings.model_copy(
         update={

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import typer
 
 from app.bootstrap import embedded_servers, migrate
+from app.domain.errors import ConfigurationError
 from app.entrypoints.cli.supervise import Supervisor, parts
 from app.settings import Settings
 
@@ -51,7 +53,19 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
+def check_port(host: str, port: int) -> None:
+    """Told before anything starts: an API that finds its port taken would be started again for ever."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the API's own socket will
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = f"cannot listen on {host}:{port} ({error.strerror})"
+            raise ConfigurationError(f"{reason}: choose another --port") from error
+
+
 async def up(settings: Settings, *, evaluators: int, host: str, port: int, data_dir: Path | None) -> None:
+    check_port(host, port)
     stop = stop_on_signals()
     async with servers(settings, data_dir) as ready:
         await migrate(ready)
