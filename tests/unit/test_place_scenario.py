@@ -1,6 +1,7 @@
 """What a scenario leaves to the market it starts in becomes figures, or one clear complaint."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from app.domain.instruments import Instrument
 from app.services.load_scenario import parse_scenario
 from app.services.place_scenario import StartingMarket, place
 
+ROOT = Path(__file__).parents[2]
 LISTED = [
     Instrument(id="BTC-PERP", kind="perpetual", underlying="BTC", quote="USDT", multiplier=Decimal("0.1")),
     Instrument(id="ETH-PERP", kind="perpetual", underlying="ETH", quote="USDT", marked_by="ETH-INDEX"),
@@ -124,3 +126,12 @@ def test_what_the_market_cannot_say_is_told_with_its_place(account, reserve, com
 def test_without_a_market_what_is_left_to_it_is_missing():
     with pytest.raises(InvalidInput, match="entry_price: it is left out, and there is no replay that quotes"):
         placed({"positions": ONE}, market=StartingMarket(MARKET.instruments, {}))
+
+
+def test_the_twins_of_the_example_differ_by_the_policy_alone():
+    scenario = parse_scenario((ROOT / "examples" / "guarded-long.yaml").read_text(encoding="utf-8"))
+    guarded, unguarded = scenario.portfolios
+    assert (guarded.accounts, guarded.reserves) == (unguarded.accounts, unguarded.reserves)
+    assert ([policy.kind for policy in guarded.policies], unguarded.policies) == (["liquidation_guard"], ())
+    assert guarded.accounts[0].leverage == 3
+    assert guarded.reserves[0].collateral_fraction <= Decimal("0.25")
