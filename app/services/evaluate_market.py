@@ -7,6 +7,7 @@ is read again and decided again on the same frames.
 """
 
 import asyncio
+import gc
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -57,6 +58,7 @@ class Lane:
         self._book = Book(Universe(()))
         self._market = MarketView(self._book.universe)
         self._unsettled: set[PortfolioId] = set()
+        self._publishing: asyncio.Task[None] | None = None
         self._memories: dict[PolicyId, PolicyMemory] = {}
         self._unsaved: dict[PolicyId, PortfolioId] = {}
         self._wakes: list[tuple[int, PortfolioId]] = []
@@ -74,6 +76,7 @@ class Lane:
             if self.epochs and self._market.position != self._saved:
                 await self._commit(())
         finally:
+            await self._published()
             await self._feed.close()
 
     def drop(self, shards: Collection[ShardId]) -> None:
@@ -95,6 +98,8 @@ class Lane:
         await self._take_in(loaded)
         await self._settle(loaded.unevaluated)
         await self._publish(())
+        gc.collect()
+        gc.freeze()  # the book stays: the collector need not walk through it in the middle of a tick
         self._log.info("opened", position=position.entry_id, portfolios=len(self._book))
 
     async def _advance(self) -> None:
@@ -262,8 +267,16 @@ class Lane:
         return due
 
     async def _publish(self, events: Sequence[Event], *, progress: bool = True) -> None:
+        """Under way while the next frames are read; in the order of the commits."""
+        await self._published()
         position = self._market.position
-        await self._feed.publish(events, dict.fromkeys(self.epochs, position) if progress else {})
+        reached: dict[int, StreamPosition] = dict.fromkeys(self.epochs, position) if progress else {}
+        self._publishing = asyncio.create_task(self._feed.publish(events, reached))
+
+    async def _published(self) -> None:
+        if self._publishing is not None:
+            publishing, self._publishing = self._publishing, None
+            await publishing
 
     def _blocks(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
         """Consecutive frames of one generation, not more than fit into a block."""
