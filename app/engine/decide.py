@@ -58,11 +58,20 @@ def whole_block(book: Book, block: FrameBlock, portfolio_ids: Iterable[Portfolio
     return _ordered((slot, k) for k in range(len(block.frames)) for slot in slots)
 
 
+def portfolios_of(book: Book, todo: Todo) -> set[PortfolioId]:
+    return {book.portfolio_id(slot) for slot in np.unique(todo.slots).tolist()}
+
+
 def only(book: Book, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
     """What of it these portfolios have to do, as far as they are still there."""
     slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
     kept = np.isin(todo.slots, slots)
     return Todo(todo.slots[kept], todo.frames[kept])
+
+
+def joined(todo: Todo, more: Todo) -> Todo:
+    """Both, where no portfolio is in both."""
+    return Todo(np.concatenate((todo.slots, more.slots)), np.concatenate((todo.frames, more.frames)))
 
 
 def _ordered(pairs: Iterable[tuple[int, int]]) -> Todo:

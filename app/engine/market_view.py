@@ -201,6 +201,8 @@ class FrameBlock:
 
     def on(self, universe: Universe) -> "FrameBlock":
         """The same frames with other listings; what was not listed is not known in them."""
+        if universe is self.universe:
+            return self
         standing = np.full((len(self.frames), universe.width), _UNKNOWN, dtype=np.int32)
         standing[:, universe.one_row] = _ONE
         old, row_of = self.universe, universe.index

@@ -32,4 +32,5 @@ def metric_text(value: float) -> str:
         return "unknown"
     if not isfinite(value):
         return "unbounded"
-    return decimal_text(Decimal(f"{value:.12g}"))
+    text = f"{value:.12g}"
+    return decimal_text(Decimal(text)) if "e" in text or text == "-0" else text

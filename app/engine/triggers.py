@@ -6,6 +6,7 @@ from app.engine.book import Book
 from app.engine.metrics import Figures
 from app.engine.view_rows import TriggerKind
 
+_MARGIN_RATIO = int(TriggerKind.MARGIN_RATIO_AT_LEAST)
 _ROUNDING = 1e-6
 """Collateral is moved in steps of 1e-8 and prices are floats: a target is reached to this fraction."""
 
@@ -18,7 +19,7 @@ def reaches_target(
     for at, row in enumerate(range(int(columns.trigger[view]), int(columns.trigger_stop[view]))):
         if table.policy[row] != policy:
             continue
-        if table.kind[row] == TriggerKind.MARGIN_RATIO_AT_LEAST:
+        if table.kind[row] == _MARGIN_RATIO:
             restored = figures.triggers.value[at] <= table.target[row] * (1.0 + _ROUNDING)
             if int(table.account[row]) in accounts and not restored:
                 return False

@@ -4,19 +4,21 @@ Shards taken over at the same position share a lane: one reader, one market view
 run of frames, decides them in one pass and commits everything in one transaction; quiet frames only move a
 position, which is committed at least once a second. What a commit left out because the portfolio had moved
 is read again and decided again on the same frames.
+
+While a block is being committed the next one is read and decided, for portfolios that are not in that commit;
+one that is waits for its outcome. Blocks are committed in their order, so nothing is decided differently.
 """
 
 import asyncio
 import gc
-import heapq
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
 
 import structlog
 
-from app.domain.adjustments import AWAITING_STATES, Reason
 from app.domain.errors import StreamReset
 from app.domain.events import Event
 from app.domain.identifiers import InstrumentId, PolicyId, PortfolioId, ShardId
@@ -24,7 +26,7 @@ from app.domain.market import Frame, StreamPosition
 from app.domain.policies import DeltaNeutral
 from app.domain.portfolios import Portfolio
 from app.engine.book import Book, Todo
-from app.engine.decide import affected, decide, only, whole_block
+from app.engine.decide import affected, decide, joined, only, portfolios_of, whole_block
 from app.engine.market_view import FrameBlock, MarketView
 from app.engine.memory import NOTHING, PolicyMemory, unpacked
 from app.engine.universe import Universe
@@ -33,6 +35,7 @@ from app.ports.clock import WallClock
 from app.ports.evaluation import Commit, Committed, EvaluationStore, Loaded
 from app.ports.leases import ShardGrant
 from app.ports.market import MarketFeed
+from app.services.wake_times import WakeTimes
 
 READ_COUNT = 1_000
 BLOCK_MS = 250
@@ -42,6 +45,17 @@ CHECKPOINT_NS = 1_000_000_000
 CHECKPOINT_FRAMES = 5_000
 SNAPSHOT_FRAMES = 2_000
 SWEEP_NS = 1_000_000_000
+
+Verdicts = dict[PortfolioId, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a commit brings the shards: what stood when its block had been taken in."""
+
+    position: StreamPosition
+    time_ns: int
+    snapshot: bytes | None
 
 
 class Lane:
@@ -58,10 +72,11 @@ class Lane:
         self._book = Book(Universe(()))
         self._market = MarketView(self._book.universe)
         self._unsettled: set[PortfolioId] = set()
-        self._publishing: asyncio.Task[None] | None = None
+        self._concluding: asyncio.Task[set[PortfolioId]] | None = None
+        self._undecided: frozenset[PortfolioId] = frozenset()  # in the commit that is under way
         self._memories: dict[PolicyId, PolicyMemory] = {}
         self._unsaved: dict[PolicyId, PortfolioId] = {}
-        self._wakes: list[tuple[int, PortfolioId]] = []
+        self._wakes = WakeTimes()
         self._saved = self._grant.position
         self._saved_ns = self._swept_ns = self._listed_ns = clock.now_ns()
         self._snapshot = StreamPosition(self._grant.position.generation, self._grant.snapshot_sequence)
@@ -73,10 +88,15 @@ class Lane:
             await self._open()
             while self.epochs and not stop.is_set():
                 await self._advance()
+            await self._concluded()
             if self.epochs and self._market.position != self._saved:
-                await self._commit(())
+                await self._commit((), self._mark())
         finally:
-            await self._published()
+            if (
+                self._concluding is not None
+            ):  # something failed meanwhile: its commit is made anew, or was made
+                self._concluding.cancel()
+                await asyncio.gather(self._concluding, return_exceptions=True)
             await self._feed.close()
 
     def drop(self, shards: Collection[ShardId]) -> None:
@@ -97,7 +117,6 @@ class Lane:
         loaded = await self._store.load_shards(self.epochs)
         await self._take_in(loaded)
         await self._settle(loaded.unevaluated)
-        await self._publish(())
         gc.collect()
         gc.freeze()  # the book stays: the collector need not walk through it in the middle of a tick
         self._log.info("opened", position=position.entry_id, portfolios=len(self._book))
@@ -108,96 +127,144 @@ class Lane:
         changed = {PortfolioId(UUID(bytes=packed)) for packed in news.changed} | self._unsettled
         self._unsettled = set()
         if self._elapsed_ns(self._swept_ns) > SWEEP_NS:
+            await self._concluded()
             self._swept_ns = self._clock.now_ns()
             changed |= set(await self._store.changed(self.epochs))
         if changed:
+            await self._concluded()
             await self._reload(changed)
             await self._settle(changed)
-            await self._publish(())
         for frames in self._blocks(news.frames):
             self._check_order(frames)
-            block = self._market.advance(frames)
-            due = self._due(frames[-1].time_ns)
-            await self._publish(await self._conclude(block, affected(self._book, block, due)))
+            await self._take_block(self._market.advance(frames))
         if self._market.unlisted:
+            await self._concluded()
             await self._learn_instruments()
         if not news.frames:
+            await self._concluded()
             await self._check_stream()
         if self._checkpoint_is_due():
-            await self._commit(())
+            await self._concluded()
+            if self._checkpoint_is_due():
+                await self._commit((), self._mark())
+
+    async def _take_block(self, block: FrameBlock) -> None:
+        """Decides it, and has it concluded once the one before is."""
+        mark, until_ns = self._mark(), block.frames[-1].time_ns
+        due = self._wakes.due(until_ns)
+        todo = affected(self._book, block, due)
+        if self._undecided and not self._undecided.isdisjoint(portfolios_of(self._book, todo)):
+            await self._concluded()
+            block = block.on(self._book.universe)
+            todo = affected(self._book, block, [*due, *self._wakes.due(until_ns)])
+        verdicts = self._decided(block, todo)
+        if moved := await self._concluded():
+            block = block.on(self._book.universe)
+            again = only(self._book, affected(self._book, block, self._wakes.due(until_ns)), moved)
+            verdicts |= self._decided(block, again)
+            todo = joined(todo, again)
+        self._begin(block, todo, verdicts, mark)
 
     async def _settle(self, portfolio_ids: Iterable[PortfolioId]) -> None:
         """Changed portfolios are decided at once, on the last frame, which evaluates their revision."""
         changed = sorted(key for key in portfolio_ids if key in self._book)
         block = self._market.block()
         todo = whole_block(self._book, block, changed)
-        await self._publish(await self._conclude(block, todo, must=changed), progress=False)
+        verdicts = self._decided(block, todo, must=changed)
+        self._begin(block, todo, verdicts, self._mark())
+        await self._concluded()
 
-    async def _conclude(
-        self, block: FrameBlock, todo: Todo, must: Collection[PortfolioId] = ()
-    ) -> list[Event]:
-        """Decides and commits; whoever moved meanwhile is read again and decided again.
+    def _decided(self, block: FrameBlock, todo: Todo, must: Collection[PortfolioId] = ()) -> Verdicts:
+        """What has to be committed; the rest is only remembered.
 
         What `must` be committed is, though nothing was decided: its revision has been evaluated.
         """
+        verdicts = decide(self._book, self._memories, block, todo)
+        for key in must:
+            if key not in verdicts and key in self._book:
+                verdicts[key] = Verdict.of_nothing(self._book.portfolio(key))
+        for key, verdict in list(verdicts.items()):
+            self._wakes.schedule(self._book.portfolio(key), verdict.memories, block.frames[-1].time_ns)
+            if not (verdict.must_commit or key in must):
+                self._remember(verdict)
+                self._unsaved |= dict.fromkeys(verdict.memories, key)
+                del verdicts[key]
+        return verdicts
+
+    def _begin(self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark) -> None:
+        self._undecided = frozenset(verdicts)
+        self._concluding = asyncio.create_task(self._conclude(block, todo, verdicts, mark))
+
+    async def _concluded(self) -> set[PortfolioId]:
+        """Once the last block is committed and published: who moved meanwhile, and was decided again."""
+        if self._concluding is None:
+            return set()
+        concluding, self._concluding = self._concluding, None
+        moved = await concluding
+        self._undecided = frozenset()
+        return moved
+
+    async def _conclude(
+        self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark
+    ) -> set[PortfolioId]:
+        """Commits and publishes; whoever moved meanwhile is read again and decided again."""
         events: list[Event] = []
-        while todo:
-            verdicts = decide(self._book, self._memories, block, todo)
-            for key in must:
-                if key not in verdicts and key in self._book:
-                    verdicts[key] = Verdict.of_nothing(self._book.portfolio(key))
-            firm = [v for key, v in verdicts.items() if v.must_commit or key in must]
-            for key, verdict in verdicts.items():
-                if not (verdict.must_commit or key in must):
-                    self._remember(verdict, saved=False)
-            if not firm:
-                break
-            committed = await self._commit(firm)
+        moved: set[PortfolioId] = set()
+        while verdicts:
+            committed = await self._commit(list(verdicts.values()), mark)
             events += committed.events
-            must = {v.before.id for v in firm} - committed.portfolios
-            if must:
-                self._log.info("moved", portfolios=len(must))
-                await self._reload(must)
+            left_out = verdicts.keys() - committed.portfolios
+            if left_out:
+                self._log.info("moved", portfolios=len(left_out))
+                moved |= left_out
+                await self._reload(left_out)
                 if block.universe is not self._book.universe:
                     block = block.on(self._book.universe)
-                    self._unsettled |= must  # what was just listed had no price in this block
-            todo = only(self._book, todo, must)
-        return events
+                    self._unsettled |= left_out  # what was just listed had no price in this block
+            verdicts = self._decided(block, only(self._book, todo, left_out), must=left_out)
+        await self._feed.publish(events, dict.fromkeys(self.epochs, mark.position))
+        return moved
 
-    async def _commit(self, verdicts: Sequence[Verdict]) -> Committed:
-        """Everything up to the market's position, in one transaction."""
-        deciding = {verdict.before.id for verdict in verdicts}
-        memories = [
-            (portfolio_id, policy_id, self._memories[policy_id].packed())
-            for policy_id, portfolio_id in self._unsaved.items()
-            if portfolio_id not in deciding
-        ]
+    def _mark(self) -> _Mark:
         position = self._market.position
         snapshot_is_due = (
             position.generation != self._snapshot.generation
             or position.sequence - self._snapshot.sequence >= SNAPSHOT_FRAMES
         )
+        return _Mark(position, self._market.time_ns, self._market.snapshot() if snapshot_is_due else None)
+
+    async def _commit(self, verdicts: Sequence[Verdict], mark: _Mark) -> Committed:
+        """Everything up to the mark, in one transaction."""
+        deciding = {verdict.before.id for verdict in verdicts}
+        memories = {
+            policy_id: (portfolio_id, self._memories[policy_id])
+            for policy_id, portfolio_id in self._unsaved.items()
+            if portfolio_id not in deciding
+        }
         commit = Commit(
             epochs=dict(self.epochs),
-            position=position,
-            time_ns=self._market.time_ns,
+            position=mark.position,
+            time_ns=mark.time_ns,
             verdicts=verdicts,
-            memories=memories,
-            snapshot=self._market.snapshot() if snapshot_is_due else None,
+            memories=[(owner, policy_id, memory.packed()) for policy_id, (owner, memory) in memories.items()],
+            snapshot=mark.snapshot,
         )
         committed = await self._store.commit(commit)
         if lost := commit.epochs.keys() - committed.shards:
             self._log.warning("fenced", lost=sorted(lost))
             self.drop(lost)
         if committed.shards:
-            self._saved, self._saved_ns = position, self._clock.now_ns()
-            if snapshot_is_due:
-                self._snapshot = position
-        for _, policy_id, _ in memories:
-            del self._unsaved[policy_id]
+            self._saved, self._saved_ns = mark.position, self._clock.now_ns()
+            if mark.snapshot is not None:
+                self._snapshot = mark.position
+        for policy_id, (_, memory) in memories.items():
+            if self._memories[policy_id] is memory:  # else it went on while this was written
+                self._unsaved.pop(policy_id, None)
         for verdict in verdicts:
             if verdict.before.id in committed.portfolios:
-                self._remember(verdict, saved=True)
+                self._remember(verdict)
+                for policy_id in verdict.memories:
+                    self._unsaved.pop(policy_id, None)
         return committed
 
     async def _reload(self, portfolio_ids: Collection[PortfolioId]) -> None:
@@ -217,7 +284,7 @@ class Lane:
             self._book.put(portfolio)
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
             self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
-            self._schedule(portfolio)
+            self._wakes.schedule(portfolio, self._memories, self._market.time_ns)
 
     def _needs_listing(self, portfolio: Portfolio) -> bool:
         known = self._book.universe.index
@@ -240,43 +307,8 @@ class Lane:
         self._market = self._market.on(universe)
         self._book.rebuild(universe)
 
-    def _remember(self, verdict: Verdict, *, saved: bool) -> None:
-        for policy_id, memory in verdict.memories.items():
-            self._memories[policy_id] = memory
-            if saved:
-                self._unsaved.pop(policy_id, None)
-            else:
-                self._unsaved[policy_id] = verdict.before.id
-        if verdict.before.id in self._book:
-            self._schedule(self._book.portfolio(verdict.before.id))
-
-    def _schedule(self, portfolio: Portfolio) -> None:
-        """When time alone may change what is decided: an expiry, or the end of a cooldown that held back."""
-        times = [work.expires_at_ns for work in portfolio.in_flight if work.state in AWAITING_STATES]
-        for stored in portfolio.policies:
-            memory = self._memories.get(stored.id, NOTHING)
-            if memory.suppressed is Reason.COOLDOWN or memory.cooldown_until_ns > self._market.time_ns:
-                times.append(memory.cooldown_until_ns)
-        for time_ns in times:
-            heapq.heappush(self._wakes, (time_ns, portfolio.id))
-
-    def _due(self, until_ns: int) -> list[tuple[int, PortfolioId]]:
-        due = []
-        while self._wakes and self._wakes[0][0] <= until_ns:
-            due.append(heapq.heappop(self._wakes))
-        return due
-
-    async def _publish(self, events: Sequence[Event], *, progress: bool = True) -> None:
-        """Under way while the next frames are read; in the order of the commits."""
-        await self._published()
-        position = self._market.position
-        reached: dict[int, StreamPosition] = dict.fromkeys(self.epochs, position) if progress else {}
-        self._publishing = asyncio.create_task(self._feed.publish(events, reached))
-
-    async def _published(self) -> None:
-        if self._publishing is not None:
-            publishing, self._publishing = self._publishing, None
-            await publishing
+    def _remember(self, verdict: Verdict) -> None:
+        self._memories |= verdict.memories
 
     def _blocks(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
         """Consecutive frames of one generation, not more than fit into a block."""

@@ -22,7 +22,7 @@ class Batch(msgspec.Struct, frozen=True):
         return self.ticks // PACK if self.packed else self.ticks
 
 
-SINGLE = Batch(ticks=50_000, packed=False)
+SINGLE = Batch(ticks=20_000, packed=False)
 PACKED = Batch(ticks=400_000, packed=True)
 
 

@@ -21,7 +21,7 @@ def stages_ms(redis_path: str, latencies: list[float], *, skipped: int) -> dict[
     published: dict[int, int] = {}
     stamped: dict[int, int] = {}
     for _, (_, packed) in redis.call(b"XRANGE", b"market", b"-", b"+"):
-        _, _, _, _, stamp_ns, changes = _decode(packed)
+        _, _, _, _, stamp_ns, changes, *_ = _decode(packed)
         for _, instrument, _, _, _, _, time_ns in changes:
             number = int(instrument.rpartition("-")[2])
             published[number], stamped[number] = time_ns, stamp_ns
