@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from app.bootstrap import stack
+from app.domain.instruments import Instrument
 from app.domain.market import Tick, TickKind
 from app.domain.policies import LiquidationGuard
 from app.services.documents import PositionDocument, SnapshotDocument
@@ -46,13 +47,13 @@ class Running:
         self._ticks = ticks
         self._sequence = 0
 
-    async def price(self, value: float) -> None:
-        """Published; nobody is waited for."""
+    async def price(self, value: float, *names: str) -> None:
+        """Published, of bitcoin when nothing is named; nobody is waited for."""
         self._sequence += 1
         time_ns = BEGIN_NS + self._sequence * 1_000_000_000
         ticks = [
-            Tick(TickKind.PRICE, "test", instrument.id, self._sequence, time_ns, value, 1.0)
-            for instrument in (BTC_PERP, BTC_SPOT)
+            Tick(TickKind.PRICE, "test", name, self._sequence, time_ns, value, 1.0)
+            for name in names or (BTC_PERP.id, BTC_SPOT.id)
         ]
         await self._ticks.publish(ticks)
 
@@ -62,8 +63,8 @@ class Running:
         document = SnapshotDocument(account="main", positions=(position,))
         await replace_positions(unit, self.tenant, self.portfolio.id, document, time_ns=0)
 
-    async def decisions(self):
-        return await self.pool.fetch(DECISIONS, self.portfolio.id)
+    async def decisions(self, portfolio=None):
+        return await self.pool.fetch(DECISIONS, (portfolio or self.portfolio).id)
 
     async def revision_evaluated(self) -> int | None:
         """None while the present one has not been."""
@@ -121,6 +122,41 @@ async def test_f21_a_decision_on_holdings_that_changed_meanwhile_does_not_land(r
     assert decision["outcome"] == "acted"
     await running.come_to(2)
     assert len(await running.decisions()) == 1
+
+
+ETH_PERP = Instrument(id="ETH-USDT-PERP", kind="perpetual", underlying="ETH", quote="USDT")
+
+
+@pytest.fixture
+async def beside(engine, running):
+    """Another portfolio of the same shards: long 20 ETH from 3,000 on 20,000 USDT, guarded alike."""
+    await factories.create_instruments(engine, [ETH_PERP])
+    return await factories.create_portfolio(
+        engine,
+        running.tenant,
+        positions={ETH_PERP.id: ("20", "3000")},
+        balances={"USDT": "20000"},
+        policies=[GUARD],
+    )
+
+
+async def test_f21_the_next_frame_is_decided_while_a_commit_waits(running, beside):
+    """Who is in that commit waits for it and is decided on both frames in turn, as it stands by then."""
+    await running.price(CALM)
+    await running.price(3_000.0, ETH_PERP.id)
+    await running.come_to(2)
+    async with running.units() as unit:
+        await unit.portfolios.lock(running.tenant, running.portfolio.id)
+        await running.price(CRASH)  # frame 3: the commit waits
+        await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
+        await running.price(2_100.0, ETH_PERP.id)  # frame 4: decided meanwhile, for the other one
+        await running.price(CRASH - 1)  # frame 5: has to wait
+        await running.hold(unit, "1.1")
+    await running.come_to(5)
+    (decided,) = await running.decisions()
+    assert (decided["portfolio_revision"], decided["sequence"]) == (2, 3)
+    (other,) = await running.decisions(beside)
+    assert (other["portfolio_revision"], other["sequence"], other["outcome"]) == (1, 4, "acted")
 
 
 async def edit(unit, running):

@@ -150,7 +150,12 @@ def demo_command(
         raise InvalidInput(f"no directory {screenshot.parent} for the screenshot")
     configure_logging("error")
     settings = load_settings()
-    uvloop.run(demo.run(settings, duration=duration, port=port, data_dir=data_dir, screenshot=screenshot))
+    nothing_lost = uvloop.run(
+        demo.run(settings, duration=duration, port=port, data_dir=data_dir, screenshot=screenshot)
+    )
+    if not nothing_lost:
+        typer.echo("events were lost on their way: the roles' words are in roles.log", err=True)
+        raise typer.Exit(1)
 
 
 @application.command("replay")

@@ -80,7 +80,8 @@ class Demo:
 
 async def run(
     settings: Settings, *, duration: float | None, port: int, data_dir: Path, screenshot: Path | None
-) -> None:
+) -> bool:
+    """Whether everything that was stored arrived at both ends."""
     local.check_port("127.0.0.1", port)
     stop = local.stop_on_signals()
     own = settings.model_copy(
@@ -114,6 +115,7 @@ async def run(
             stop_roles.set()
             await roles
     typer.echo(json.dumps(summary))
+    return not summary["lost"]
 
 
 async def _prepare(connected: Stack, directory: Path, address: str) -> Demo:
