@@ -242,11 +242,13 @@ policy_memory = Table(
     Index(None, "portfolio_id"),
 )
 
+# What is written with every decision and fill copies the tenant of its portfolio, which vouches for it.
+# With a foreign key to the tenant's one row, every commit would lock that row.
 adjustments = Table(
     "adjustments",
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
-    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("tenant_id", UUID(as_uuid=True), nullable=False),
     Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
     Column("policy_id", UUID(as_uuid=True), nullable=False),
     Column("policy_version", Integer, nullable=False),
@@ -291,7 +293,7 @@ decisions = Table(
     "decisions",
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
-    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("tenant_id", UUID(as_uuid=True), nullable=False),
     Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
     Column("policy_id", UUID(as_uuid=True), nullable=False),
     Column("policy_version", Integer, nullable=False),
@@ -315,7 +317,7 @@ fills = Table(
     "fills",
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
-    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("tenant_id", UUID(as_uuid=True), nullable=False),
     Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
     Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
     Column("adjustment_id", ForeignKey("adjustments.id", ondelete="CASCADE")),
@@ -340,7 +342,7 @@ events = Table(
     metadata,
     Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), primary_key=True),
     Column("sequence", BigInteger, primary_key=True),
-    Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("tenant_id", UUID(as_uuid=True), nullable=False),
     Column("type", Text, nullable=False),
     Column("version", SmallInteger, nullable=False),
     Column("time_ns", BigInteger, nullable=False),
