@@ -59,7 +59,7 @@ class MarketView:
 
     def load(self, changes: Iterable[Change], *, position: StreamPosition, time_ns: int) -> None:
         """The state at a position, from the consensus values that stood then."""
-        self._stand([(change, position.sequence) for change in changes])
+        self._stand((change, position.sequence) for change in changes)
         self.position, self.time_ns = position, time_ns
 
     def snapshot(self) -> bytes:
@@ -82,15 +82,16 @@ class MarketView:
         if self.records.length > _MOST_RECORDS + 4 * self.universe.width:
             self._compact()
         news = _News()
-        for k, frame in enumerate(frames):
-            self._take(frame.changes, frame.sequence, k, news)
-        states = self._states(len(frames), news)
+        counts = [self._take(frame.changes, frame.sequence, news) for frame in frames]
+        changed_frames = np.repeat(np.arange(len(frames)), counts)
+        sequences = np.array([frame.sequence for frame in frames], dtype=np.int64)[changed_frames]
+        states = self._states(news, changed_frames, sequences, frames=len(frames))
         self.standing = states[-1].copy()
         self.position, self.time_ns = frames[-1].position, frames[-1].time_ns
         return FrameBlock(
             universe=self.universe,
             frames=frames,
-            changed_frames=np.array(news.frames, dtype=np.int64),
+            changed_frames=changed_frames,
             changed_rows=np.array(news.rows, dtype=np.int64),
             standing=states,
             records=self.records.arrays,
@@ -110,13 +111,16 @@ class MarketView:
         )
 
     def _stand(self, known: Iterable[tuple[Change, int]]) -> None:
-        news = _News()
+        news, sequences = _News(), list[int]()
         for change, sequence in known:
-            self._take((change,), sequence, 0, news)
-        self.standing = self._states(1, news)[0].copy()
+            sequences += [sequence] * self._take((change,), sequence, news)
+        at_once = np.zeros(len(sequences), dtype=np.int64)
+        self.standing = self._states(news, at_once, np.array(sequences, dtype=np.int64), frames=1)[0]
 
-    def _take(self, changes: Iterable[Change], sequence: int, k: int, news: "_News") -> None:
+    def _take(self, changes: Sequence[Change], sequence: int, news: "_News") -> int:
+        """How many of them are of listed instruments."""
         last, index, marks = self._last, self.universe.index, self._last[TickKind.MARK]
+        before = len(news.rows)
         for change in changes:
             kind, name = change.kind, change.instrument
             last[kind][name] = (change, sequence)
@@ -130,30 +134,29 @@ class MarketView:
                 column = self.universe.volatility_columns[row]
             else:
                 column = _NO_COLUMN
-            news.frames.append(k)
             news.rows.append(row)
             news.columns.append(column)
             news.changes.append(change)
-            news.sequences.append(sequence)
+        return len(news.rows) - before
 
-    def _states(self, frames: int, news: "_News") -> NDArray[np.int32]:
+    def _states(
+        self, news: "_News", changed_frames: IntArray, sequences: IntArray, *, frames: int
+    ) -> NDArray[np.int32]:
+        """What stands after each frame."""
         changes = news.changes
+        qualities = [change.quality for change in changes]
         first, _ = self.records.extend(
             (
                 [change.value for change in changes],
                 [change.time_ns for change in changes],
-                [change.quality for change in changes],
-                news.sequences,
+                # Members of an enumeration convert slowly, and nearly always there is nothing to say.
+                qualities if any(qualities) else np.zeros(len(changes), dtype=np.int64),
+                sequences,
             )
         )
         states = np.empty((frames, self.universe.width), dtype=np.int32)
-        _fill_states(
-            self.standing,
-            np.array(news.frames, dtype=np.int64),
-            np.array(news.columns, dtype=np.int64),
-            first,
-            states,
-        )
+        columns = np.array(news.columns, dtype=np.int64)
+        _fill_states(self.standing, changed_frames, columns, first, states)
         return states
 
     def _compact(self) -> None:
@@ -171,14 +174,12 @@ class MarketView:
 class _News:
     """What a run of frames brought for listed instruments, in order."""
 
-    __slots__ = ("changes", "columns", "frames", "rows", "sequences")
+    __slots__ = ("changes", "columns", "rows")
 
     def __init__(self) -> None:
-        self.frames: list[int] = []
         self.rows: list[int] = []
         self.columns: list[int] = []
         self.changes: list[Change] = []
-        self.sequences: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)

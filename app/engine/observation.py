@@ -20,7 +20,7 @@ from app.engine.view_rows import (
     TriggerKind,
 )
 from app.quant.arrays import BoolArray, FloatArray, IntArray
-from app.quant.compiled import compiled
+from app.quant.compiled import compiled, inlined
 
 _DELTA_OUTSIDE_BAND = int(TriggerKind.DELTA_OUTSIDE_BAND)
 
@@ -169,13 +169,13 @@ def observe_pairs(
                 findings.fired[j] = True
 
 
-@compiled
+@inlined
 def _price(market: Market, k: int, row: int) -> float:
     price: float = market.value[market.standing[k, row]]
     return price
 
 
-@compiled
+@inlined
 def _value(market: Market, k: int, conversion: int) -> float:
     """Of one unit in the valuation currency, by the first path whose prices are known."""
     paths = market.paths
@@ -191,7 +191,7 @@ def _value(market: Market, k: int, conversion: int) -> float:
     return np.nan
 
 
-@compiled
+@inlined
 def _add_position(
     row: int,
     k: int,
@@ -244,7 +244,7 @@ def _add_position(
     return option_at
 
 
-@compiled
+@inlined
 def _add_balance(
     row: int,
     k: int,
@@ -267,7 +267,7 @@ def _add_balance(
         exposures.gross_notional[exposure] += abs(worth)
 
 
-@compiled
+@inlined
 def _margin_ratio(equity: float, maintenance: float) -> float:
     if np.isnan(equity) or np.isnan(maintenance):
         return np.nan
@@ -276,7 +276,7 @@ def _margin_ratio(equity: float, maintenance: float) -> float:
     return maintenance / equity if equity > 0.0 else np.inf
 
 
-@compiled
+@inlined
 def _compared(
     row: int,
     triggers: TriggerColumns,
@@ -296,7 +296,7 @@ def _compared(
     return value
 
 
-@compiled
+@inlined
 def _fires(row: int, triggers: TriggerColumns, value: float) -> bool:
     fires: bool = value >= triggers.limit[row]
     if triggers.kind[row] == _DELTA_OUTSIDE_BAND:
