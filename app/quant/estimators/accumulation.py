@@ -80,8 +80,8 @@ class BarState(NamedTuple):
     window: Window
     closes: FloatArray  # of the last bar; 0 before the first
     closed_ns: IntArray
-    returns: FloatArray  # of the last bar, from the close before it
-    return_years: FloatArray  # 0 before the first return
+    returns: FloatArray  # of the last bar, from the close before it; 0 before the first return
+    return_years: FloatArray  # the time of that return; likewise
     sums: FloatArray  # instruments x buckets x `BarSums`
 
 
@@ -119,7 +119,7 @@ def aged(window: Window, sums: FloatArray, linear: int, last_ns: int, now_ns: in
 @compiled
 def is_in_range(price: float) -> bool:
     """A positive price, no ratio of which to another overflows."""
-    return price >= 1.0 / _LARGEST_PRICE and price <= _LARGEST_PRICE
+    return 1.0 / _LARGEST_PRICE <= price <= _LARGEST_PRICE
 
 
 @compiled
@@ -157,23 +157,23 @@ def bar_terms(
 ) -> BarSums[float]:
     """What one bar of weight 1 adds; ``other`` and ``others`` are the return and the years before it."""
     change = jump + move
-    return BarSums(
+    return BarSums(  # with more names than these the call becomes one that numba does not compile
         1.0,
         years,
-        change,
-        change * change,
-        math.sqrt(years * others),
-        abs(change * other) if others > 0.0 else 0.0,
-        traded,
-        move,
-        move * move,
-        (up - down) * (up - down),
-        up * (up - move) + down * (down - move),
-        jump,
-        jump * jump,
-        1.0,
-        years,
-        traded,
+        returns=change,
+        squared_returns=change * change,
+        adjacent_years=math.sqrt(years * others),
+        adjacent_products=abs(change * other),
+        traded_years=traded,
+        moves=move,
+        squared_moves=move * move,
+        squared_ranges=(up - down) * (up - down),
+        rogers_satchell=up * (up - move) + down * (down - move),
+        jumps=jump,
+        squared_jumps=jump * jump,
+        squared_weights=1.0,
+        years_of_squared_weights=years,
+        traded_years_of_squared_weights=traded,
     )
 
 
@@ -231,7 +231,14 @@ def tick_status(count: int, last_ns: int, price: float, now_ns: int) -> int:
 @compiled
 def tick_terms(slow_years: float, slow: float, fast_years: float, fast: float) -> TickSums[float]:
     """What one tick of weight 1 adds."""
-    return TickSums(1.0, slow_years, slow * slow, fast_years, fast * fast, 1.0)
+    return TickSums(
+        ticks=1.0,
+        slow_years=slow_years,
+        slow_squares=slow * slow,
+        fast_years=fast_years,
+        fast_squares=fast * fast,
+        squared_weights=1.0,
+    )
 
 
 @compiled
