@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 from app.quant.arrays import BoolArray, FloatArray, StatusArray
 
 # Deribit, standard margin of coin-settled options, as fractions of one coin.
-_OPTION_INITIAL_RATE = 0.15
-_OPTION_INITIAL_FLOOR = 0.10
-_OPTION_MAINTENANCE_RATE = 0.075
+OPTION_INITIAL_RATE = 0.15
+OPTION_INITIAL_FLOOR = 0.10
+OPTION_MAINTENANCE_RATE = 0.075
 
 
 class Notionals(NamedTuple):
@@ -149,9 +149,9 @@ def coin_option_requirements(
     )
     call: BoolArray = np.asarray(is_call, dtype=bool)
     out_of_the_money = np.maximum(np.where(call, strike - underlying, underlying - strike), 0.0) / underlying
-    floor = np.where(call, _OPTION_MAINTENANCE_RATE, np.maximum(1.0, mark) * _OPTION_MAINTENANCE_RATE)
+    floor = np.where(call, OPTION_MAINTENANCE_RATE, np.maximum(1.0, mark) * OPTION_MAINTENANCE_RATE)
     maintenance = floor + mark
-    initial = np.maximum(_OPTION_INITIAL_RATE - out_of_the_money, _OPTION_INITIAL_FLOOR) + mark
+    initial = np.maximum(OPTION_INITIAL_RATE - out_of_the_money, OPTION_INITIAL_FLOOR) + mark
     initial = np.where(call, initial, np.maximum(initial, maintenance))
     coins_short = np.maximum(-contracts, 0.0) * sizes
     return Requirements(initial=coins_short * initial, maintenance=coins_short * maintenance)

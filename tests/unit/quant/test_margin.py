@@ -10,18 +10,12 @@ from hypothesis import strategies as st
 from app.quant import margin
 from app.quant.margin import LiquidationStatus
 from tests.market_data import read_csv, reference_dir
+from tests.unit.quant.liquidation_cases import maintenance_terms, printed_precision
 
 
 def _isolated_arguments(row: dict[str, str]) -> dict[str, float]:
-    """How each exchange's rule reads in the general terms of the closed form."""
-    amount, entry, rate = (float(row[name]) for name in ("amount", "entry_price", "mm_ratio"))
-    rules = {
-        "binance": (rate, float(row["cum_maintenance_amount"])),
-        "gate": (rate + float(row["taker_fee"]), 0.0),  # the fee of the closing trade is kept back too
-        "okx": (rate + float(row["taker_fee"]), 0.0),
-        "bybit": (0.0, -rate * amount * entry),  # maintenance stays what it was on entry
-    }
-    maintenance_rate, maintenance_amount = rules[row["exchange"]]
+    amount, entry = float(row["amount"]), float(row["entry_price"])
+    maintenance_rate, maintenance_amount = maintenance_terms(row)
     return {
         "quantities": -amount if row["is_short"] == "true" else amount,
         "multipliers": 1.0,
@@ -32,11 +26,6 @@ def _isolated_arguments(row: dict[str, str]) -> dict[str, float]:
     }
 
 
-def _printed_precision(text: str) -> float:
-    """One unit of the last printed digit; at best 4e-11: one row took its collateral as 3.3333333333."""
-    return max(10.0 ** -len(text.partition(".")[2]), 4e-11)
-
-
 def test_isolated_liquidation_prices_as_published():
     rows = list(read_csv(reference_dir() / "isolated_liquidation_price_cases.csv"))
     assert len(rows) == 24
@@ -44,7 +33,7 @@ def test_isolated_liquidation_prices_as_published():
         solved = margin.linear_liquidation_prices(**_isolated_arguments(row))
         assert solved.statuses == LiquidationStatus.SOLVED
         printed = row["expected_liq_price"]
-        assert abs(solved.prices - float(printed)) <= _printed_precision(printed), row
+        assert abs(solved.prices - float(printed)) <= printed_precision(printed), row
 
 
 def test_binance_liquidation_prices_as_published():
