@@ -9,7 +9,7 @@ from rich.status import Status
 from rich.table import Table
 
 from bench import harness, results
-from bench.measurement import Measurement, Row
+from bench.measurement import Measurement, Row, Unavailable
 from bench.registry import choose, measurements
 
 SCRATCH = Path(__file__).resolve().parents[1] / ".ballast" / "bench"
@@ -49,6 +49,8 @@ def bench(
     for measurement, reported in chosen:
         try:
             measure(measurement, reported, runs=runs, quick=quick, only=only)
+        except Unavailable as reason:
+            _progress.print(f"[yellow]{reason}[/yellow]")
         except RuntimeError as error:
             _progress.print(f"[red]{error}[/red]")
             raise typer.Exit(1) from None

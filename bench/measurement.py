@@ -29,6 +29,10 @@ class Sample:
     notes: Mapping[str, float] = field(default_factory=dict)
 
 
+class Unavailable(Exception):
+    """A side cannot run on this machine, and the row is left out."""
+
+
 Side = Callable[[Path, bool], Sample]
 """Runs in a fresh directory, in fresh processes; the flag asks for a quick, rough figure."""
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from app.quant.arrays import FloatArray, IntArray
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled
 
 KindArray = NDArray[np.int8]
@@ -214,39 +214,31 @@ def is_coin_settled_option(kind: int) -> bool:
 
 
 @compiled
-def valid_book(books: Books, book: int, prices: FloatArray) -> bool:
-    """Whether the figures of a book mean anything."""
-    if not np.isfinite(books.cash[book]):
-        return False
-    for i in range(books.starts[book], books.starts[book + 1]):
-        u = books.underlyings[i]
-        if u < 0 or u >= prices.size or not _finite_and_positive(prices[u]):
-            return False
-        if not np.isfinite(books.quantities[i]) or not _valid_terms(books, i):
-            return False
-    return True
-
-
-@compiled
-def _valid_terms(books: Books, i: int) -> bool:
-    kind = books.kinds[i]
-    if kind == HOLDING:
-        counted: bool = 0.0 <= books.multipliers[i] < np.inf
-        return counted
-    if not _finite_and_positive(books.price_ratios[i]) or not _finite_and_positive(books.multipliers[i]):
-        return False
-    if is_option(kind):
-        years, volatility = books.years_to_expiry[i], books.volatilities[i]
-        timed: bool = 0.0 <= years < np.inf and 0.0 <= volatility < np.inf
-        known: bool = kind <= _LAST
-        return known and timed and _finite_and_positive(books.strikes[i])
-    listed = -1 <= books.tier_tables[i] < books.tiers.starts.size - 1
-    if kind < HOLDING or not listed or not 0.0 <= books.initial_rates[i] < np.inf:
-        return False
-    flat: bool = books.quantities[i] == 0.0
-    return flat or _finite_and_positive(books.entry_prices[i])
-
-
-@compiled
-def _finite_and_positive(number: float) -> bool:
-    return 0.0 < number < np.inf
+def valid_books(books: Books, prices: FloatArray, valid: BoolArray) -> None:
+    """Whether the figures of each book mean anything. Columns are taken out first: that is cheap once."""
+    kinds, underlyings, quantities, multipliers = (
+        books.kinds, books.underlyings, books.quantities, books.multipliers
+    )  # fmt: skip
+    ratios, entries, strikes, rates = (
+        books.price_ratios, books.entry_prices, books.strikes, books.initial_rates
+    )  # fmt: skip
+    years, volatilities, tables = books.years_to_expiry, books.volatilities, books.tier_tables
+    listed = books.tiers.starts.size - 1
+    for book in range(books.cash.size):
+        sound = abs(books.cash[book]) < np.inf
+        for i in range(books.starts[book], books.starts[book + 1]):
+            kind, u = kinds[i], underlyings[i]
+            sound &= (abs(quantities[i]) < np.inf) & (u >= 0) & (u < prices.size)
+            sound = sound and 0.0 < prices[u] < np.inf
+            if kind == HOLDING:
+                sound &= 0.0 <= multipliers[i] < np.inf
+                continue
+            sound &= (0.0 < multipliers[i] < np.inf) & (0.0 < ratios[i] < np.inf)
+            if kind >= FIRST_OPTION:
+                sound &= (kind <= _LAST) & (0.0 < strikes[i] < np.inf)
+                sound &= (0.0 <= years[i] < np.inf) & (0.0 <= volatilities[i] < np.inf)
+            else:
+                sound &= (kind > HOLDING) & (0.0 <= rates[i] < np.inf)
+                sound &= (tables[i] >= -1) & (tables[i] < listed)
+                sound &= (0.0 < entries[i] < np.inf) | (quantities[i] == 0.0)
+        valid[book] = sound

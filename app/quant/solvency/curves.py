@@ -62,7 +62,7 @@ def parts(curves: Curves, count: int, s: float) -> tuple[float, float, float, fl
     long_value = long_slope = short_value = short_slope = 0.0
     for row in range(count):
         forward, units = curves.forwards[row], curves.units[row]
-        value, delta, _, _ = option_at(
+        value, delta = option_at(
             s * forward, curves.strikes[row], curves.total_volatilities[row], curves.signs[row]
         )
         worth, gain = abs(units) * value, abs(units) * delta * forward

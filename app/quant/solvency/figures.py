@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from app.quant.arrays import BoolArray, FloatArray, StatusArray
 from app.quant.compiled import compiled
-from app.quant.solvency.books import Books, BookStatus, is_option, prices_column, valid_book
+from app.quant.solvency.books import Books, BookStatus, is_option, prices_column, valid_books
 from app.quant.solvency.positions import option_requirements, requirements, value_and_slope
 
 
@@ -71,8 +71,8 @@ def _figures(
     delta: FloatArray,
     gross: FloatArray,
 ) -> None:
+    valid_books(books, prices, valid)
     for book in range(books.cash.size):
-        valid[book] = valid_book(books, book, prices)
         if not valid[book]:
             continue
         equity[book] = books.cash[book]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from app.quant.arrays import BoolArray, FloatArray, IntArray, StatusArray
 from app.quant.compiled import compiled
-from app.quant.solvency.books import HOLDING, LINEAR, Books, is_option, prices_column, valid_book
+from app.quant.solvency.books import HOLDING, LINEAR, Books, is_option, prices_column, valid_books
 from app.quant.solvency.curves import (
     NO_CROSSING,
     Curves,
@@ -151,8 +151,10 @@ def _levels(
     factors: FloatArray,
     statuses: NDArray[np.int8],
 ) -> None:
+    valid = np.empty(books.cash.size, dtype=np.bool_)
+    valid_books(books, prices, valid)
     for book in range(books.cash.size):
-        if not valid_book(books, book, prices) or not TOGETHER <= chosen[book] < prices.size:
+        if not valid[book] or not TOGETHER <= chosen[book] < prices.size:
             statuses[:, book] = _INVALID
             continue
         moving = _split(books, book, prices, root_years, chosen[book], together, room)

@@ -88,13 +88,13 @@ def option_sign(kind: int) -> float:
 
 
 @compiled
-def option_at(
-    forward: float, strike: float, total_volatility: float, sign: float
-) -> tuple[float, float, float, float]:
-    """`forward_option`, also where the underlying is worth nothing."""
+def option_at(forward: float, strike: float, total_volatility: float, sign: float) -> tuple[float, float]:
+    """Value and delta of an option on one unit, also where the underlying is worth nothing."""
     if forward <= 0.0:
-        return (0.0, 0.0, 0.0, 0.0) if sign > 0.0 else (strike, -1.0, 0.0, 0.0)
-    return forward_option(forward, strike, log(forward / strike), total_volatility, sign)
+        return (0.0, 0.0) if sign > 0.0 else (strike, -1.0)
+    moneyness = forward / strike
+    value, delta, _, _ = forward_option(moneyness, log(moneyness), total_volatility, sign)
+    return strike * value, delta
 
 
 @compiled
@@ -129,7 +129,7 @@ def value_and_slope(books: Books, i: int, price: float, root_years: FloatArray) 
         level, slope = straight_value(books, i, price)
         return level + slope, slope, 0.0
     forward = books.price_ratios[i] * price
-    value, delta, _, _ = option_at(
+    value, delta = option_at(
         forward, books.strikes[i], books.volatilities[i] * root_years[i], option_sign(books.kinds[i])
     )
     units = option_units(books, i)
