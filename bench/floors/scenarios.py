@@ -1,4 +1,4 @@
-"""The scenario grid as a plain C loop: `python -m bench.floors.scenarios DIRECTORY CALLS` compiles and runs it."""
+"""The scenario grid as a C loop: `python -m bench.floors.scenarios DIRECTORY CALLS` compiles and runs it."""
 
 import ctypes
 import shutil
