@@ -12,7 +12,12 @@ from numpy.typing import ArrayLike
 from app.quant.arrays import BoolArray, FloatArray, StatusArray
 from app.quant.portfolio_margin import DERIBIT_BTC, PortfolioMarginRules, portfolio_margins
 from app.quant.solvency.books import Books, BookStatus, prices_column
-from app.quant.solvency.liquidation import TOGETHER, CrossingStatus, LiquidationLevels
+from app.quant.solvency.liquidation import (
+    TOGETHER,
+    CrossingStatus,
+    LiquidationLevels,
+    levels_of,
+)
 
 STEP = 1.02  # from one factor of the scan to the next
 FARTHEST = 32.0  # up to so many times the present price, and down to one over it
@@ -41,12 +46,8 @@ def portfolio_liquidation_levels(
         Looked for between 1/32 and 32 times the present price, in steps of 2 %.
     """
     search = _Search(books, underlying_prices, underlyings, move_together, rules)
-    (below, low), (above, high) = (search.nearest(1.0 / STEP), search.nearest(STEP))
-    distances = np.where(below > 0.0, 1.0 - below, np.inf)
-    distances = np.minimum(distances, np.where(above > 0.0, above - 1.0, np.inf))
-    distances = np.where(np.isfinite(distances), distances, 0.0)
-    present = search.present
-    return LiquidationLevels(below, above, below * present, above * present, distances, low, high)
+    factors, statuses = zip(search.nearest(1.0 / STEP), search.nearest(STEP), strict=True)
+    return levels_of(np.array(factors), np.array(statuses), search.present)
 
 
 class _Search:

@@ -104,15 +104,18 @@ def liquidation_levels(
     factors, statuses = np.zeros((2, count)), np.empty((2, count), dtype=np.int8)
     root_years = np.sqrt(np.maximum(books.years_to_expiry, 0.0))
     _levels(books, prices, root_years, chosen, together, _room(books), factors, statuses)
+    listed = (chosen >= 0) & (chosen < prices.size)
+    present = np.where(listed, np.append(prices, 0.0)[np.where(listed, chosen, -1)], 0.0)
+    return levels_of(factors, statuses, present)
+
+
+def levels_of(factors: FloatArray, statuses: StatusArray, present: FloatArray) -> LiquidationLevels:
+    """From what was found below and above (shape (2, books)), and the present price (0 for several)."""
     below, above = factors
     distances = np.where(below > 0.0, 1.0 - below, np.inf)
     distances = np.minimum(distances, np.where(above > 0.0, above - 1.0, np.inf))
-    listed = (chosen >= 0) & (chosen < prices.size)
-    present = np.where(listed, prices[np.where(listed, chosen, 0)], 0.0) if prices.size else np.zeros(count)
-    return LiquidationLevels(
-        below, above, below * present, above * present,
-        np.where(np.isfinite(distances), distances, 0.0), statuses[0], statuses[1],
-    )  # fmt: skip
+    distances = np.where(np.isfinite(distances), distances, 0.0)
+    return LiquidationLevels(below, above, below * present, above * present, distances, *statuses)
 
 
 class _Room(NamedTuple):
@@ -167,7 +170,7 @@ def _levels(
             statuses[:, book] = _BREACHED
             factors[:, book] = 1.0
             continue
-        room.breaks[: moving.breaks].sort()
+        _sort(room.breaks, moving.breaks)
         statuses[0, book], factors[0, book] = _nearest(books, prices, moving, room, False)
         statuses[1, book], factors[1, book] = _nearest(books, prices, moving, room, True)
 
@@ -221,6 +224,17 @@ def _add_breaks(books: Books, i: int, price: float, breaks: FloatArray, count: i
                 breaks[count] = notional / now if books.kinds[i] == LINEAR else now / notional
                 count += 1
     return count
+
+
+@compiled
+def _sort(breaks: FloatArray, count: int) -> None:
+    """By insertion: they are few, and in runs that are sorted already."""
+    for k in range(1, count):
+        moved, at = breaks[k], k
+        while at > 0 and breaks[at - 1] > moved:
+            breaks[at] = breaks[at - 1]
+            at -= 1
+        breaks[at] = moved
 
 
 @compiled

@@ -58,3 +58,11 @@ def one_book(books: Books, book: int) -> Books:
     }
     starts = np.array([0, rows.stop - rows.start])
     return Books(starts=starts, cash=books.cash[book : book + 1], tiers=books.tiers, **columns)
+
+
+def gross_notionals(books: Books, prices: np.ndarray) -> np.ndarray:
+    """Of every book, an option counted as what it is an option on."""
+    book = np.repeat(np.arange(books.cash.size), np.diff(books.starts))
+    units = np.abs(books.quantities * books.multipliers)
+    inverse = books.kinds == PositionKind.INVERSE
+    return np.bincount(book, np.where(inverse, units, units * prices[books.underlyings]), books.cash.size)

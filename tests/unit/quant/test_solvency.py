@@ -13,7 +13,7 @@ from app.quant.solvency.liquidation import (
     LiquidationLevels,
     liquidation_levels,
 )
-from tests.unit.quant.random_books import PRICES, one_book, random_columns
+from tests.unit.quant.random_books import PRICES, gross_notionals, one_book, random_columns
 
 SIDES = ("below", "above")
 
@@ -28,21 +28,13 @@ def _apart(books: Books) -> Books:
     return books._replace(underlyings=books.underlyings + PRICES.size * book)
 
 
-def _gross_notionals(books: Books, prices: np.ndarray) -> np.ndarray:
-    """Of every book, an option counted as what it is an option on."""
-    book = np.repeat(np.arange(books.cash.size), np.diff(books.starts))
-    units = np.abs(books.quantities * books.multipliers)
-    inverse = books.kinds == PositionKind.INVERSE
-    return np.bincount(book, np.where(inverse, units, units * prices[books.underlyings]), books.cash.size)
-
-
 def _repriced(apart: Books, target: int, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Equity less maintenance margin of every book at its own factor, and its gross notional."""
     prices = np.tile(PRICES, (factors.size, 1))
     moved = slice(None) if target == TOGETHER else slice(target, target + 1)
     prices[:, moved] *= factors[:, None]
     figures = account_figures(books=apart, underlying_prices=prices.reshape(-1))
-    return figures.equity - figures.maintenance_margin, _gross_notionals(apart, prices.reshape(-1))
+    return figures.equity - figures.maintenance_margin, gross_notionals(apart, prices.reshape(-1))
 
 
 def _hold_levels_to_their_word(seed: int, count: int, scan: int) -> dict[str, float]:
