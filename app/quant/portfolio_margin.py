@@ -16,12 +16,14 @@ annualised move's growth until the expiry) and the liquidity shock (delta beyond
 more there is; bought options only offset). Their sum is the initial margin, a fixed part of it the
 maintenance margin. The units' margins add.
 
-Sources: Deribit, "Portfolio Margin" (support.deribit.com, article 25944756247837), and the parameters, risk
+Sources: Deribit, "Portfolio Margin" (support.deribit.com, article 25944756247837); the parameters, risk
 vectors and margins in the reference of ``private/pme/simulate`` (docs.deribit.com), which the tests reproduce
-to the printed digits. That example fixes ladder, tail, dampener and roll shock; the liquidity shock is zero
-in it, so its form is as read from the names of its parameters. OKX, "Portfolio margin mode: cross margin
-trading" and "OKX will further adjust portfolio margin parameters" (January 2025). Exchanges change the
-numbers without notice: they are parameters here.
+to the printed digits; the volatility shocks as in Oreome, "Advanced Risk Scenarios" (docs.oreome.com), with
+the days floored at one as in Paradex, "Portfolio Margin" (docs.paradex.trade). Deribit's example holds
+futures alone: it fixes the ladder, the tail, its dampener and the least roll move, not the volatility shocks,
+the roll shock of far expiries or the liquidity shock, whose forms are as read from the names of the
+parameters. OKX, "Portfolio margin mode: cross margin trading" and "OKX will further adjust portfolio margin
+parameters" (January 2025). Exchanges change the numbers without notice: they are parameters here.
 """
 
 from typing import NamedTuple
@@ -71,17 +73,17 @@ def okx_rules(
     *,
     volatility_range_up: float,
     volatility_range_down: float,
+    extreme_part: float,
     price_range: float = 0.12,
     ladder_steps: int = 3,
     extreme_move: float = 0.24,
-    extreme_part: float = 0.5,
 ) -> PortfolioMarginRules:
     """OKX's spot shock (MR1) and extreme move (MR6) for BTC and ETH, with 1.3 x maintenance as initial
     margin.
 
-    Its volatility shocks come from a table of points and percentages by expiry, so they have to be given;
-    half of the extreme move's loss counts. Theta, vega, basis and rate risk (MR2 to MR5), the minimum charge
-    (MR7) and the depeg charge (MR9) are not in here: the figure is a lower bound of OKX's.
+    Its volatility shocks come from a table of points and percentages by expiry, and only a part of the
+    extreme move's loss counts: both have to be given. Theta, vega, basis and rate risk (MR2 to MR5), the
+    minimum charge (MR7) and the depeg charge (MR9) are not in here: the figure is a lower bound of OKX's.
     """
     return PortfolioMarginRules(
         price_range=price_range,

@@ -152,7 +152,7 @@ def test_hedges_reduce_what_the_positions_need_alone():
 
 def test_okx_counts_all_of_a_coin_as_one_unit():
     """Coins held hedge a short linear perpetual. Without them half of 24 % is as much as all of 12 %."""
-    rules = okx_rules(volatility_range_up=0.5, volatility_range_down=0.3)
+    rules = okx_rules(volatility_range_up=0.5, volatility_range_down=0.3, extreme_part=0.5)
     columns = {"cash": [1e5], "underlyings": 0, "entry_prices": 60_000.0}
     naked = books_of(position_counts=[1], kinds=[PositionKind.LINEAR], quantities=[-1.0], **columns)
     hedged = books_of(
