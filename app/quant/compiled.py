@@ -2,8 +2,8 @@
 
 IEEE 754 arithmetic in the order in which it is written: nothing is reassociated or contracted, so an element
 computes the same bits wherever it stands. Dividing by zero gives an infinity, as in numpy. Machine code is
-kept beside the source (or in `NUMBA_CACHE_DIR`), so that only the first process ever waits for it. What is kept
-is renewed when its own file changes: a loop therefore uses no other loop than those of its file.
+kept beside the source (or in `NUMBA_CACHE_DIR`), so that only the first process ever waits for it. What is
+kept is renewed when its own file changes: a loop therefore uses no other loop than those of its file.
 """
 
 from collections.abc import Callable
