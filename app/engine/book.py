@@ -148,7 +148,6 @@ class Book:
         slots.standing[slot] = (
             self._append(slot, portfolio, portfolio, decides=False, stands=True) if pending else NOBODY
         )
-        self._compact_when_due()
 
     def amend(self, portfolio: Portfolio) -> None:
         """Replaces what is known of a portfolio whose figures stay as they are."""
@@ -183,6 +182,11 @@ class Book:
             self.slots.arrays.deciding[slot] = self.slots.arrays.standing[slot] = NOBODY
         for portfolio in kept:
             self.put(portfolio)
+
+    def compact_when_due(self) -> None:
+        """Renumbers views, so never while anybody holds the number of one."""
+        if self._dead > 1_000 + len(self.views) // 2:
+            self.rebuild(self.universe)
 
     def dependents(self, changed_frames: IntArray, changed_rows: IntArray, *, frames: int) -> "Todo":
         """Who must look at which of so many frames, because instruments had news in them."""
@@ -225,10 +229,6 @@ class Book:
                 self.views[number] = None
                 self.columns.arrays.live[number] = False
                 self._dead += 1
-
-    def _compact_when_due(self) -> None:
-        if self._dead > 1_000 + len(self.views) // 2:
-            self.rebuild(self.universe)
 
     def _append(
         self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool

@@ -34,6 +34,7 @@ def decide(
     """
     turns: dict[int, Turn] = {}
     while todo:
+        book.compact_when_due()
         todo = _pass(book, memories, block, turns, todo)
     return {book.portfolio_id(slot): turn.verdict for slot, turn in turns.items()}
 

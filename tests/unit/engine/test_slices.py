@@ -232,6 +232,21 @@ def test_blocks_of_frames_decide_what_frame_by_frame_does(seed, mode):
     assert decided(portfolios, chance.blocks(frames)) == by_frame
 
 
+def test_a_book_that_becomes_due_for_compaction_while_it_decides_decides_the_same():
+    """However often a portfolio was replaced before: nobody is taken for another."""
+    chance = Chance(0)
+    portfolios = [chance.portfolio(Mode.AUTO) for _ in range(6)]
+    block = MarketView(UNIVERSE).advance(chance.frames(8))
+    fresh = book_of(portfolios)
+    verdicts = decide(fresh, {}, block, affected(fresh, block))
+    assert sum(bool(verdict.adjustments) for verdict in verdicts.values()) > 2
+    for times in range(1_990, 2_020):
+        book = book_of(portfolios)
+        for _ in range(times):
+            book.put(portfolios[0])
+        assert decide(book, {}, block, affected(book, block)) == verdicts
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_slice_of_the_book_decides_what_the_whole_does(seed, mode):
