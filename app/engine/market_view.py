@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
 from app.engine.columns import Columns
-from app.engine.universe import Path, Universe
+from app.engine.universe import NO_COLUMN, Path, Universe
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.compiled import compiled
 
 _changes = msgspec.msgpack.Decoder(list[tuple[Change, int]])
 _encoder = msgspec.msgpack.Encoder()
 _UNKNOWN, _ONE = 0, 1
-_NO_COLUMN = -1
 _MOST_RECORDS = 1 << 18
 
 RecordNumbers = NDArray[np.int32]
@@ -133,7 +132,7 @@ class MarketView:
             elif kind is TickKind.IMPLIED_VOL:
                 column = self.universe.volatility_columns[row]
             else:
-                column = _NO_COLUMN
+                column = NO_COLUMN
             news.rows.append(row)
             news.columns.append(column)
             news.changes.append(change)

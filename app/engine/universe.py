@@ -20,6 +20,8 @@ from app.engine.columns import Columns
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 NEVER_NS = np.iinfo(np.int64).max
+NO_COLUMN = -1
+"""Where the market would have something that is not kept: the volatility of what is no option."""
 
 
 class Path(NamedTuple):
@@ -90,7 +92,7 @@ class Universe:
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
         self.strikes = np.array([float(i.strike or 0) for i in listed])
         self.expiries_ns = np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed])
-        self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), self.unknown_row)
+        self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), NO_COLUMN)
         self.lists_options = bool(option.any())
         self.width = self.size + 2 + int(option.sum())
         self._edges = self._quoted_pairs(listed)
