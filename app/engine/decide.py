@@ -112,11 +112,11 @@ def _pass(
 
 
 def _views(book: Book, todo: Todo) -> tuple[PairColumns, IntArray]:
-    """The views of the slots, the deciding one first, and whose each is."""
+    """The views of the slots, and whose each is; what really stands comes first, for it may be liquidated."""
     slots = book.slots.arrays
     standing = slots.standing[todo.slots]
     if not (standing != NOBODY).any():
         return PairColumns(slots.deciding[todo.slots], todo.frames), todo.slots
-    numbers = np.stack((slots.deciding[todo.slots], standing), axis=1).reshape(-1)
+    numbers = np.stack((standing, slots.deciding[todo.slots]), axis=1).reshape(-1)
     there = numbers != NOBODY
     return PairColumns(numbers[there], np.repeat(todo.frames, 2)[there]), np.repeat(todo.slots, 2)[there]

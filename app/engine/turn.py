@@ -307,7 +307,7 @@ class Turn:
         frame = sighting.frame
         universe, portfolio = self._block.universe, self._portfolio
         marks = {
-            name: price(mark) for name, mark in mark_prices(self._block, sighting.k).items() if mark > 0.0
+            name: price(mark) for name, mark in mark_prices(self._block, sighting.k).items() if mark >= 0.0
         }
         figures, first = sighting.figures.accounts, sighting.figures.account_slice(sighting.pair).start
         for ordinal in self._broken_accounts(sighting):

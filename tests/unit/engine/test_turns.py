@@ -1,0 +1,100 @@
+"""One portfolio's way through frames where it is easily led astray."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from app.domain.adjustments import AdjustmentState, InFlight, Reason, TransferLeg
+from app.domain.events import EventType
+from app.domain.instruments import Instrument
+from app.domain.market import Change, Frame, Quality, TickKind
+from app.domain.policies import Cure, DeltaNeutral, Guards, LiquidationGuard, Mode, StoredPolicy
+from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
+from app.engine import observation
+from app.engine.book import Book
+from app.engine.decide import affected, decide
+from app.engine.market_view import MarketView
+from app.engine.universe import Universe
+
+START_NS = 1_767_225_600_000_000_000
+SECOND = 1_000_000_000
+ACCOUNT = UUID(int=3)
+PERP = Instrument(id="BTC-USDT-PERP", kind="perpetual", underlying="BTC", quote="USDT")
+INVERSE = Instrument(
+    id="BTC-USD-PERP", kind="perpetual", settlement="inverse", underlying="BTC", quote="USD", multiplier=100
+)
+SPOT = Instrument(id="BTC-USDT", kind="spot", underlying="BTC", quote="USDT")
+ETH = Instrument(id="ETH-USDT", kind="spot", underlying="ETH", quote="USDT")
+CALL = Instrument.model_validate(
+    {
+        "id": "BTC-CALL", "kind": "option", "underlying": "BTC", "quote": "USDT", "strike": 90_000,
+        "expiry": "2026-01-01T00:00:00Z", "option_type": "call", "marked_by": PERP.id,
+    }
+)  # fmt: skip
+UNIVERSE = Universe([PERP, INVERSE, SPOT, ETH, CALL])
+TOP_UP = LiquidationGuard(
+    name="alive", trigger="0.2", restore="0.1", mode=Mode.AUTO, cures=[Cure.TOP_UP],
+    guards=Guards(cooldown_seconds=0),
+)  # fmt: skip
+FLAT = DeltaNeutral(name="flat", underlying="BTC", band="0.1", hedge_instrument=PERP.id, mode=Mode.AUTO)
+
+
+def portfolio(*, positions, balance, policies=(), reserve="0", in_flight=(), name=1):
+    account = Account(
+        ACCOUNT,
+        "main",
+        "paper",
+        MarginMode.CROSS,
+        tuple(Position(i.instrument_id, Decimal(q), Decimal(e)) for i, q, e in positions),
+        (Balance("USDT", Decimal(balance)),),
+    )
+    return Portfolio(
+        UUID(int=name), UUID(int=2), "one", "USDT", PortfolioState.ACTIVE, 1, (account,),
+        (Reserve("USDT", Decimal(reserve)),),
+        tuple(StoredPolicy(UUID(int=100 * name + n), 1, policy) for n, policy in enumerate(policies)),
+        tuple(in_flight),
+    )  # fmt: skip
+
+
+def frame(k, prices, volatilities=None):
+    time_ns = START_NS + k * SECOND
+    known = [(TickKind.PRICE, i, v) for i, v in prices.items()]
+    known += [(TickKind.IMPLIED_VOL, i, v) for i, v in (volatilities or {}).items()]
+    changes = tuple(Change(kind, i.id, v, 0.0, 1, Quality.VALID, time_ns) for kind, i, v in known)
+    return Frame(1, k + 1, time_ns, "", 0, changes)
+
+
+def decided(portfolios, blocks):
+    """Verdicts by portfolio, a list each."""
+    book, market, memories = Book(UNIVERSE), MarketView(UNIVERSE), {}
+    for one in portfolios:
+        book.put(one)
+    found = {one.id: [] for one in portfolios}
+    for frames in blocks:
+        block = market.advance(frames)
+        for key, verdict in decide(book, memories, block, affected(book, block)).items():
+            memories |= verdict.memories
+            found[key].append(verdict)
+    return found
+
+
+def test_what_really_stands_is_liquidated_before_a_policy_looks_at_what_is_in_flight():
+    on_its_way = InFlight(
+        UUID(int=7), UUID(int=8), AdjustmentState.QUEUED, START_NS + 60 * SECOND,
+        (TransferLeg(ACCOUNT, "USDT", Decimal(100_000)),),
+    )  # fmt: skip
+    one = portfolio(
+        positions=[(PERP, "10", "50000")], balance="10000", policies=[FLAT], reserve="100000",
+        in_flight=[on_its_way],
+    )  # fmt: skip
+    (verdict,) = decided([one], [[frame(0, {PERP: 48_000.0, SPOT: 48_000.0})]])[one.id]
+    assert [event.type for event in verdict.events] == [EventType.ACCOUNT_LIQUIDATED]
+    assert verdict.decisions == []
+
+
+def test_an_option_that_is_worth_nothing_is_liquidated_for_nothing():
+    one = portfolio(positions=[(PERP, "10", "50000"), (CALL, "1", "100")], balance="10000")
+    (verdict,) = decided([one], [[frame(0, {PERP: 48_000.0, SPOT: 48_000.0}, {CALL: 0.5})]])[one.id]
+    assert [(fill.instrument, fill.price) for fill in verdict.fills] == [(PERP.id, 48_000), (CALL.id, 0)]
