@@ -77,7 +77,7 @@ def joined(todo: Todo, more: Todo) -> Todo:
 
 def _ordered(pairs: Iterable[tuple[int, int]]) -> Todo:
     found = sorted(set(pairs), key=lambda pair: (pair[1], pair[0]))
-    slots, frames = np.array(found, dtype=np.int64).reshape(-1, 2).T
+    slots, frames = np.array(found, dtype=np.int64).reshape(-1, 2).T.copy()  # loops are compiled for rows
     return Todo(slots, frames)
 
 

@@ -230,7 +230,8 @@ class Turn:
                 suppressed_since=frame.sequence,
             ),
         )
-        self._wakes_ns.append(self._memory(stored.id).cooldown_until_ns)
+        if policy.guards.cooldown_seconds:
+            self._wakes_ns.append(self._memory(stored.id).cooldown_until_ns)
         if not automatic:
             self._wakes_ns.append(adjustment.expires_at_ns)
         work = InFlight(adjustment.id, stored.id, adjustment.state, adjustment.expires_at_ns, legs)

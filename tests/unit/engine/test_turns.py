@@ -3,7 +3,7 @@
 from decimal import Decimal
 from uuid import UUID
 
-import numpy as np
+import msgspec
 import pytest
 
 from app.domain.adjustments import AdjustmentState, InFlight, Reason, TransferLeg
@@ -98,3 +98,47 @@ def test_an_option_that_is_worth_nothing_is_liquidated_for_nothing():
     one = portfolio(positions=[(PERP, "10", "50000"), (CALL, "1", "100")], balance="10000")
     (verdict,) = decided([one], [[frame(0, {PERP: 48_000.0, SPOT: 48_000.0}, {CALL: 0.5})]])[one.id]
     assert [(fill.instrument, fill.price) for fill in verdict.fills] == [(PERP.id, 48_000), (CALL.id, 0)]
+
+
+def test_without_a_cooldown_no_frame_is_looked_at_only_because_it_shares_a_block():
+    """The guard acts, misses its target and goes on firing; the next frame is another asset's."""
+    one = portfolio(positions=[(PERP, "10", "50000")], balance="7000", policies=[TOP_UP], reserve="10")
+    calm = {PERP: 50_000.0, SPOT: 50_000.0}
+    frames = [frame(0, calm), frame(1, {ETH: 2_000.0}), frame(2, {ETH: 2_001.0}), frame(3, calm)]
+    looks = [
+        [(d.position.sequence, d.reason) for verdict in verdicts[one.id] for d in verdict.decisions]
+        for verdicts in (decided([one], [frames]), decided([one], [[each] for each in frames]))
+    ]
+    assert looks[0] == looks[1] == [(1, Reason.TARGET_MISSED), (4, Reason.OPEN_ADJUSTMENT)]
+
+
+@pytest.mark.parametrize("price", [1e-19, 1e-300])
+def test_a_need_that_no_reserve_can_meet_takes_all_of_it(price):
+    """A short of inverse contracts at next to nothing: what it lacks is more than a decimal can say."""
+    one = portfolio(positions=[(INVERSE, "1000", "50000")], balance="7000", policies=[TOP_UP], reserve="10")
+    live = one.with_account(msgspec.structs.replace(one.accounts[0], venue="elsewhere"))
+    (verdict,) = decided([live], [[frame(0, {PERP: 50_000.0, SPOT: 50_000.0, INVERSE: price})]])[one.id]
+    assert [leg.amount for a in verdict.adjustments for leg in a.legs] == [10]
+
+
+def test_loops_are_compiled_for_one_kind_of_arrays():
+    """Else the first portfolio that is looked at again waits for the compiler."""
+    both = [
+        portfolio(positions=[(PERP, q, "50000")], balance="90000", policies=[FLAT], name=n)
+        for n, q in ((1, "1"), (2, "2"))
+    ]
+    recommended = [
+        msgspec.structs.replace(
+            one,
+            policies=[
+                StoredPolicy(p.id, 1, p.policy.model_copy(update={"mode": Mode.RECOMMEND}))
+                for p in one.policies
+            ],
+        )
+        for one in both
+    ]
+    calm = {PERP: 50_000.0, SPOT: 50_000.0}
+    frames = [frame(k, calm) for k in range(4)]
+    decided(both, [frames])
+    decided(recommended, [frames])
+    assert len(observation.observe_pairs.signatures) == 1
