@@ -16,6 +16,7 @@ that a portfolio read back is the one that was written. Amounts round half to ev
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import assert_never
@@ -31,6 +32,9 @@ from app.domain.portfolios import Account, Portfolio, Position
 
 LIQUIDATION_FEE_RATE = Decimal("0.005")
 """Of the notional, on top of the taker fee: what exchanges charge into their insurance fund."""
+
+UNSTORABLE = (InvalidInput, ArithmeticError)
+"""What an amount that no column can hold raises: a huge holding, or a price next to nothing."""
 
 _STORED_STEP = Decimal("1e-18")
 _STORED_LIMIT = Decimal("1e20")
@@ -82,29 +86,33 @@ def apply_transfer(
 def apply_legs_as_if_done(
     portfolio: Portfolio, legs: Iterable[Leg], instruments: Mapping[InstrumentId, Instrument]
 ) -> Portfolio:
-    """The portfolio once `legs` are filled as by the paper venue; one that no longer fits does nothing."""
+    """The portfolio once `legs` are filled as by the paper venue.
+
+    One that no longer fits does nothing, nor does one whose amounts could not be stored.
+    """
     for planned in legs:
         leg = fitted(portfolio, planned, instruments)
-        match leg:
-            case TradeLeg():
-                instrument = instruments[leg.instrument]
-                price, fee = paper_fill(leg, instrument)
-                portfolio = apply_trade(
-                    portfolio,
-                    instrument=instrument,
-                    account_id=leg.account_id,
-                    quantity=leg.quantity,
-                    price=price,
-                    fee=fee,
-                )
-            case TransferLeg():
-                portfolio = apply_transfer(
-                    portfolio, account_id=leg.account_id, asset=leg.asset, amount=leg.amount
-                )
-            case Unfillable():
-                continue
-            case _:
-                assert_never(leg)
+        with suppress(*UNSTORABLE):
+            match leg:
+                case TradeLeg():
+                    instrument = instruments[leg.instrument]
+                    price, fee = paper_fill(leg, instrument)
+                    portfolio = apply_trade(
+                        portfolio,
+                        instrument=instrument,
+                        account_id=leg.account_id,
+                        quantity=leg.quantity,
+                        price=price,
+                        fee=fee,
+                    )
+                case TransferLeg():
+                    portfolio = apply_transfer(
+                        portfolio, account_id=leg.account_id, asset=leg.asset, amount=leg.amount
+                    )
+                case Unfillable():
+                    continue
+                case _:
+                    assert_never(leg)
     return portfolio
 
 

@@ -131,9 +131,7 @@ def _top_up(situation: Situation, needed: float) -> tuple[list[Leg], float]:
         counted = situation.value_of(reserve.asset) * (1.0 - haircuts.get(reserve.asset, 0.0))
         if needed - added <= 0.0 or not reserve.available or not counted > 0.0:
             continue
-        wanted = (needed - added) / counted
-        enough = wanted < float(reserve.available)  # what is wanted may be more than a Decimal can say
-        amount = min(amount_up(wanted), reserve.available) if enough else reserve.available
+        amount = min(amount_up((needed - added) / counted), reserve.available)
         legs.append(TransferLeg(account.id, reserve.asset, amount))
         added += float(amount) * counted
     return legs, added

@@ -10,6 +10,7 @@ from math import isfinite, isnan
 from app.domain.values import decimal_text
 
 _AMOUNT_STEP = Decimal("0.00000001")
+_LARGEST_AMOUNT = 9e19  # what is more cannot be stored
 
 
 def lots(quantity: float, lot_size: Decimal, *, away_from_zero: bool) -> Decimal:
@@ -19,7 +20,7 @@ def lots(quantity: float, lot_size: Decimal, *, away_from_zero: bool) -> Decimal
 
 
 def amount_up(amount: float) -> Decimal:
-    return Decimal(amount).quantize(_AMOUNT_STEP, ROUND_CEILING)
+    return Decimal(min(amount, _LARGEST_AMOUNT)).quantize(_AMOUNT_STEP, ROUND_CEILING)
 
 
 def price(value: float) -> Decimal:

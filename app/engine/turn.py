@@ -24,7 +24,7 @@ from app.domain.portfolios import Portfolio
 from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
 from app.engine.book import Book, View
-from app.engine.fills import apply_legs_as_if_done, liquidate
+from app.engine.fills import UNSTORABLE, apply_legs_as_if_done, liquidate
 from app.engine.guards import after_planning, before_planning
 from app.engine.market_view import FrameBlock
 from app.engine.memory import NOTHING, PolicyMemory
@@ -104,8 +104,7 @@ class Turn:
 
     def take(self, sighting: Sighting) -> bool:
         """Deals with one frame. True when figures changed, so that this frame must be looked at again."""
-        if sighting.figures.findings.broken[sighting.pair]:
-            self._liquidate(sighting)
+        if sighting.figures.findings.broken[sighting.pair] and self._liquidate(sighting):
             return True
         if not sighting.view.decides:
             return False
@@ -303,8 +302,8 @@ class Turn:
             kept = tuple(work for work in self._portfolio.in_flight if work not in overdue)
             self._adopt(replace(self._portfolio, in_flight=kept), figures_change=False)
 
-    def _liquidate(self, sighting: Sighting) -> None:
-        """What an exchange would do, before policies are looked at."""
+    def _liquidate(self, sighting: Sighting) -> bool:
+        """What an exchange would do, before policies are looked at. False when it can do nothing."""
         frame = sighting.frame
         universe, portfolio = self._block.universe, self._portfolio
         marks = {
@@ -313,19 +312,25 @@ class Turn:
         figures, first = sighting.figures.accounts, sighting.figures.account_slice(sighting.pair).start
         for ordinal in self._broken_accounts(sighting):
             account = portfolio.accounts[ordinal]
-            portfolio, fills = liquidate(
-                portfolio,
-                account.id,
-                marks,
-                universe.instruments,
-                position=frame.position,
-                time_ns=frame.time_ns,
-            )
+            try:
+                portfolio, fills = liquidate(
+                    portfolio,
+                    account.id,
+                    marks,
+                    universe.instruments,
+                    position=frame.position,
+                    time_ns=frame.time_ns,
+                )
+            except UNSTORABLE:
+                continue
             self.verdict.fills += fills
             equity = float(figures.equity[first + ordinal])
             self.verdict.events.append(liquidated_event(account, fills, equity, portfolio, frame))
+        if portfolio is self._portfolio:
+            return False
         self._adopt(replace(portfolio, revision=self._portfolio.revision + 1), figures_change=True)
         self.verdict.after = self._portfolio
+        return True
 
     def _broken_accounts(self, sighting: Sighting) -> list[int]:
         """Ordinals of the accounts that an exchange would close: margin ratio 1 or worse."""

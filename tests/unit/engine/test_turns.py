@@ -38,6 +38,7 @@ TOP_UP = LiquidationGuard(
     name="alive", trigger="0.2", restore="0.1", mode=Mode.AUTO, cures=[Cure.TOP_UP],
     guards=Guards(cooldown_seconds=0),
 )  # fmt: skip
+REDUCE = TOP_UP.model_copy(update={"cures": (Cure.REDUCE,)})
 FLAT = DeltaNeutral(name="flat", underlying="BTC", band="0.1", hedge_instrument=PERP.id, mode=Mode.AUTO)
 
 
@@ -119,6 +120,19 @@ def test_a_need_that_no_reserve_can_meet_takes_all_of_it(price):
     live = one.with_account(msgspec.structs.replace(one.accounts[0], venue="elsewhere"))
     (verdict,) = decided([live], [[frame(0, {PERP: 50_000.0, SPOT: 50_000.0, INVERSE: price})]])[one.id]
     assert [leg.amount for a in verdict.adjustments for leg in a.legs] == [10]
+
+
+@pytest.mark.parametrize("price", [1e-19, 44_000.0, 1e15])
+@pytest.mark.parametrize("quantity", ["9e19", "-9e19", "9e12"])
+@pytest.mark.parametrize("policy", [TOP_UP, REDUCE, FLAT])
+def test_a_portfolio_too_large_to_be_stored_does_not_keep_others_from_being_decided(price, quantity, policy):
+    """What is done to it may be more than a column can hold: then it stays as it is, whatever it is."""
+    huge = portfolio(positions=[(PERP, quantity, "50000")], balance="7000", policies=[policy], name=1)
+    elsewhere = huge.accounts[0], msgspec.structs.replace(huge.accounts[0], id=UUID(int=4), venue="elsewhere")
+    huge = msgspec.structs.replace(huge, accounts=elsewhere)
+    other = portfolio(positions=[(PERP, "1", "50000")], balance="90000000000", policies=[FLAT], name=2)
+    found = decided([huge, other], [[frame(0, {PERP: price, SPOT: 50_000.0})]])
+    assert [len(verdict.decisions) for verdict in found[other.id]] == [1]
 
 
 def test_loops_are_compiled_for_one_kind_of_arrays():
