@@ -212,8 +212,13 @@ class FrameBlock:
         options = universe.terms.option[after] & old.terms.option[before]
         columns = universe.volatility_columns[after[options]]
         standing[:, columns] = self.standing[:, old.volatility_columns[before[options]]]
-        nothing = np.zeros(0, dtype=np.int64)
-        return FrameBlock(universe, self.frames, nothing, nothing, standing, self.records)
+        row_now = np.full(old.size, NO_COLUMN, dtype=np.int64)
+        row_now[before] = after
+        rows = row_now[self.changed_rows]
+        listed = rows != NO_COLUMN
+        return FrameBlock(
+            universe, self.frames, self.changed_frames[listed], rows[listed], standing, self.records
+        )
 
     def values(self, k: int, columns: IntArray) -> FloatArray:
         values: FloatArray = self.records.value[self.standing[k, columns]]

@@ -18,3 +18,16 @@ def test_a_volatility_of_what_is_no_option_changes_nothing():
     block = MarketView(universe).advance([Frame(1, 1, START_NS, "", 0, (change,))])
     assert isnan(block.price(0, universe.unknown_row))
     assert isnan(block.price(0, universe.index[PERPETUAL.id]))
+
+
+def test_with_other_listings_a_block_still_says_what_had_news():
+    """Else nobody would look at its frames any more."""
+    other = Instrument(id="AAA-USDT-PERP", kind="perpetual", underlying="AAA", quote="USDT")
+    change = Change(TickKind.PRICE, PERPETUAL.id, 50_000.0, 0.0, 1, Quality.VALID, START_NS)
+    frames = [Frame(1, 1, START_NS, "", 0), Frame(1, 2, START_NS, "", 0, (change,))]
+    listed = Universe([PERPETUAL, other])
+    block = MarketView(Universe([PERPETUAL])).advance(frames).on(listed)
+    assert block.changed_frames.tolist() == [1]
+    assert block.changed_rows.tolist() == [listed.index[PERPETUAL.id]]
+    assert block.price(1, listed.index[PERPETUAL.id]) == 50_000.0
+    assert isnan(block.price(1, listed.index[other.id]))
