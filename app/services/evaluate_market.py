@@ -124,16 +124,15 @@ class Lane:
     async def _advance(self) -> None:
         """One read and everything that follows from it."""
         news = await self._feed.read(count=READ_COUNT, block_ms=BLOCK_MS)
-        changed = {PortfolioId(UUID(bytes=packed)) for packed in news.changed} | self._unsettled
-        self._unsettled = set()
+        unsettled, self._unsettled = self._unsettled, set()
+        changed = {PortfolioId(UUID(bytes=packed)) for packed in news.changed} | unsettled
         if self._elapsed_ns(self._swept_ns) > SWEEP_NS:
             await self._concluded()
             self._swept_ns = self._clock.now_ns()
             changed |= set(await self._store.changed(self.epochs))
         if changed:
             await self._concluded()
-            await self._reload(changed)
-            await self._settle(changed)
+            await self._settle(await self._reload(changed) | unsettled)
         for frames in self._blocks(news.frames):
             self._check_order(frames)
             await self._take_block(self._market.advance(frames))
@@ -267,12 +266,14 @@ class Lane:
                     self._unsaved.pop(policy_id, None)
         return committed
 
-    async def _reload(self, portfolio_ids: Collection[PortfolioId]) -> None:
+    async def _reload(self, portfolio_ids: Collection[PortfolioId]) -> frozenset[PortfolioId]:
+        """Answers whose revision has not been evaluated yet; a hint may come after it has been."""
         loaded = await self._store.load(portfolio_ids, self.epochs)
         found = {portfolio.id for portfolio in loaded.portfolios}
         for gone in set(portfolio_ids) - found:
             self._book.remove(gone)
         await self._take_in(loaded)
+        return loaded.unevaluated
 
     async def _take_in(self, loaded: Loaded) -> None:
         """What is remembered here is newer than what is stored."""

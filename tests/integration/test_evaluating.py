@@ -9,16 +9,18 @@ from decimal import Decimal
 
 import pytest
 
+from app.adapters.redis_streams.hints import hint
+from app.adapters.redis_streams.wire import Wire
 from app.bootstrap import stack
 from app.domain.instruments import Instrument
 from app.domain.market import Tick, TickKind
-from app.domain.policies import LiquidationGuard
+from app.domain.policies import Cure, LiquidationGuard, Mode
 from app.services.documents import PositionDocument, SnapshotDocument
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
 from app.services.replace_positions import replace_positions
 from app.settings import Settings
 from tests import factories
-from tests.factories import BTC_PERP, BTC_SPOT
+from tests.factories import BTC_INVERSE, BTC_PERP, BTC_SPOT
 from tests.waiting import eventually
 
 BEGIN_NS = 1_709_251_200_000_000_000
@@ -157,6 +159,33 @@ async def test_f21_the_next_frame_is_decided_while_a_commit_waits(running, besid
     assert (decided["portfolio_revision"], decided["sequence"]) == (2, 3)
     (other,) = await running.decisions(beside)
     assert (other["portfolio_revision"], other["sequence"], other["outcome"]) == (1, 4, "acted")
+
+
+@pytest.fixture
+async def short_of_reserve(engine, running):
+    """Its guard tops up by all that there is and goes on firing."""
+    guard = GUARD.model_copy(update={"mode": Mode.AUTO, "cures": (Cure.TOP_UP,)})
+    return await factories.create_portfolio(
+        engine,
+        running.tenant,
+        positions={BTC_PERP.id: ("1", "60000")},
+        balances={"USDT": "20000"},
+        reserves={"USDT": "10"},
+        policies=[guard],
+    )
+
+
+async def test_a_hint_of_what_is_evaluated_already_decides_nothing(running, short_of_reserve, redis_url):
+    """Sweeps and commits find a change before its hint comes: the frame was decided then."""
+    await running.price(CALM)
+    await running.price(CRASH)
+    await running.come_to(2)
+    assert len(await running.decisions(short_of_reserve)) == 1
+    async with Wire(redis_url) as wire:
+        await hint(wire, [short_of_reserve.id])
+    await running.price(CALM, BTC_INVERSE.id)  # which nobody holds
+    await running.come_to(3)
+    assert len(await running.decisions(short_of_reserve)) == 1
 
 
 async def edit(unit, running):
