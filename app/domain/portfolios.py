@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.domain.adjustments import InFlight
 from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId
-from app.domain.policies import StoredPolicy
+from app.domain.policies import DeltaNeutral, StoredPolicy
 
 
 class PortfolioState(StrEnum):
@@ -98,6 +98,13 @@ class Portfolio(Struct, frozen=True):
     reserves: tuple[Reserve, ...] = ()
     policies: tuple[StoredPolicy, ...] = ()
     in_flight: tuple[InFlight, ...] = ()
+
+    @property
+    def instruments(self) -> set[InstrumentId]:
+        """What it holds, and what its policies hedge with."""
+        held = {p.instrument for account in self.accounts for p in account.positions}
+        policies = (stored.policy for stored in self.policies)
+        return held | {InstrumentId(p.hedge_instrument) for p in policies if isinstance(p, DeltaNeutral)}
 
     def account(self, account_id: AccountId) -> Account:
         return next(a for a in self.accounts if a.id == account_id)

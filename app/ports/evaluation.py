@@ -14,9 +14,13 @@ from app.engine.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`unevaluated` are those whose present revision no commit has seen yet; memories are packed."""
+    """`unevaluated` are those whose present revision no commit has seen yet; memories are packed.
+
+    `instruments` are what the portfolios hold and hedge with, as their terms are now.
+    """
 
     portfolios: Sequence[Portfolio]
+    instruments: Sequence[Instrument]
     unevaluated: frozenset[PortfolioId]
     memories: Mapping[PolicyId, bytes]
 

@@ -21,10 +21,8 @@ import structlog
 
 from app.domain.errors import StreamReset
 from app.domain.events import Event
-from app.domain.identifiers import InstrumentId, PolicyId, PortfolioId, ShardId
+from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
-from app.domain.policies import DeltaNeutral
-from app.domain.portfolios import Portfolio
 from app.engine.book import Book, Todo
 from app.engine.decide import affected, decide, joined, only, portfolios_of, whole_block
 from app.engine.market_view import FrameBlock, MarketView
@@ -217,9 +215,9 @@ class Lane:
                 self._log.info("moved", portfolios=len(left_out))
                 moved |= left_out
                 await self._reload(left_out)
-                if block.universe is not self._book.universe:
-                    block = block.on(self._book.universe)
+                if block.universe.names != self._book.universe.names:
                     self._unsettled |= left_out  # what was just listed had no price in this block
+                block = block.on(self._book.universe)
             verdicts = self._decided(block, only(self._book, todo, left_out), must=left_out)
         await self._feed.publish(events, dict.fromkeys(self.epochs, mark.position))
         return moved
@@ -277,7 +275,8 @@ class Lane:
 
     async def _take_in(self, loaded: Loaded) -> None:
         """What is remembered here is newer than what is stored."""
-        if any(self._needs_listing(portfolio) for portfolio in loaded.portfolios):
+        listed = self._book.universe.instruments
+        if any(listed.get(now.instrument_id) != now for now in loaded.instruments):
             await self._list_instruments()
         for policy_id, packed in loaded.memories.items():
             self._memories.setdefault(policy_id, unpacked(packed))
@@ -286,16 +285,6 @@ class Lane:
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
             self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
             self._wakes.schedule(portfolio, self._memories, self._market.time_ns)
-
-    def _needs_listing(self, portfolio: Portfolio) -> bool:
-        known = self._book.universe.index
-        held = (p.instrument for account in portfolio.accounts for p in account.positions)
-        hedges = (
-            InstrumentId(stored.policy.hedge_instrument)
-            for stored in portfolio.policies
-            if isinstance(stored.policy, DeltaNeutral)
-        )
-        return any(name not in known for name in (*held, *hedges))
 
     async def _learn_instruments(self) -> None:
         """New listings: looked for when a frame named one, at most once a second. Nobody holds it yet."""

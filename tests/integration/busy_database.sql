@@ -6,7 +6,9 @@ INSERT INTO tenants (id, name) SELECT gen('tenant', t), 'tenant ' || t FROM gene
 INSERT INTO markets (name, clock, shards) VALUES ('market', 'live', 16);
 INSERT INTO shards (shard) SELECT generate_series(0, 15);
 INSERT INTO instruments (id, kind, underlying, terms)
-SELECT 'BTC-' || i, 'perpetual', 'BTC', '{}' FROM generate_series(0, 19) i;
+SELECT id, 'perpetual', 'BTC',
+    jsonb_build_object('id', id, 'kind', 'perpetual', 'underlying', 'BTC', 'quote', 'USDT')
+FROM (SELECT 'BTC-' || i FROM generate_series(0, 19) i) AS named(id);
 
 INSERT INTO api_keys (id, tenant_id, name, hash, prefix, scopes)
 SELECT gen('key', k), gen('tenant', k % 20), 'key', decode(md5(k::text), 'hex'), 'blst_', '{read}'

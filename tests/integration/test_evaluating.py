@@ -16,6 +16,7 @@ from app.domain.instruments import Instrument
 from app.domain.market import Tick, TickKind
 from app.domain.policies import Cure, LiquidationGuard, Mode
 from app.services.documents import PositionDocument, SnapshotDocument
+from app.services.manage_instruments import put_instrument
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
 from app.services.replace_positions import replace_positions
 from app.settings import Settings
@@ -186,6 +187,16 @@ async def test_a_hint_of_what_is_evaluated_already_decides_nothing(running, shor
     await running.price(CALM, BTC_INVERSE.id)  # which nobody holds
     await running.come_to(3)
     assert len(await running.decisions(short_of_reserve)) == 1
+
+
+async def test_new_terms_of_an_instrument_are_what_is_decided_on(running):
+    await running.price(CALM)
+    await running.come_to(1)
+    dearer = BTC_PERP.model_copy(update={"maintenance_margin_rate": Decimal("0.05")})
+    async with running.units() as unit:
+        await put_instrument(unit, dearer)  # 3,000 of margin on 20,000: beyond the trigger
+    (decision,) = await eventually(running.decisions)
+    assert (decision["portfolio_revision"], decision["sequence"], decision["outcome"]) == (2, 1, "acted")
 
 
 async def edit(unit, running):

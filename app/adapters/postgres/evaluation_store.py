@@ -111,7 +111,7 @@ class PostgresEvaluationStore:
 
     async def instruments(self) -> Sequence[Instrument]:
         rows = await self._pool.fetch("SELECT terms FROM instruments ORDER BY id")
-        return [Instrument.model_validate_json(row["terms"]) for row in rows]
+        return [_instrument(row) for row in rows]
 
     async def shards(self) -> int:
         return int(await self._pool.fetchval("SELECT count(*) FROM shards"))
@@ -171,11 +171,20 @@ class PostgresEvaluationStore:
             memories = await connection.fetch(
                 "SELECT policy_id, memory FROM policy_memory WHERE portfolio_id = ANY($1::uuid[])", ids
             )
+            used = {name for portfolio in portfolios for name in portfolio.instruments}
+            terms = await connection.fetch(
+                "SELECT terms FROM instruments WHERE id = ANY($1::text[])", list(used)
+            )
         return Loaded(
             portfolios=portfolios,
+            instruments=[_instrument(row) for row in terms],
             unevaluated=frozenset(row["id"] for row in heads if row["open"]),
             memories={PolicyId(row["policy_id"]): row["memory"] for row in memories},
         )
+
+
+def _instrument(row: Any) -> Instrument:
+    return Instrument.model_validate_json(row["terms"])
 
 
 def _committed(commit: Commit, rows: Sequence[Any]) -> Committed:
