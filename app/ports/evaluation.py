@@ -30,7 +30,7 @@ class Commit:
     """One transaction of all shards that stand at `position`, given by their epochs.
 
     `verdicts` are committed where the portfolio's revision is still the one decided on. `memories` are of
-    portfolios that have no verdict here.
+    policies that no verdict here remembers.
     """
 
     epochs: Mapping[ShardId, int]

@@ -11,7 +11,7 @@ one that is waits for its outcome. Blocks are committed in their order, so nothi
 
 import asyncio
 import gc
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -45,6 +45,7 @@ SNAPSHOT_FRAMES = 2_000
 SWEEP_NS = 1_000_000_000
 
 Verdicts = dict[PortfolioId, Verdict]
+Memories = Mapping[PolicyId, tuple[PortfolioId, PolicyMemory]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Lane:
                 await self._advance()
             await self._concluded()
             if self.epochs and self._market.position != self._saved:
-                await self._commit((), self._mark())
+                await self._commit((), self._mark(), self._unsaved_memories())
         finally:
             if (
                 self._concluding is not None
@@ -143,7 +144,7 @@ class Lane:
         if self._checkpoint_is_due():
             await self._concluded()
             if self._checkpoint_is_due():
-                await self._commit((), self._mark())
+                await self._commit((), self._mark(), self._unsaved_memories())
 
     async def _take_block(self, block: FrameBlock) -> None:
         """Decides it, and has it concluded once the one before is."""
@@ -189,8 +190,10 @@ class Lane:
         return verdicts
 
     def _begin(self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark) -> None:
+        """Memory is taken as it is now: the next block may be decided before it is saved."""
         self._undecided = frozenset(verdicts)
-        self._concluding = asyncio.create_task(self._conclude(block, todo, verdicts, mark))
+        memories = self._unsaved_memories(verdicts.values())
+        self._concluding = asyncio.create_task(self._conclude(block, todo, verdicts, mark, memories))
 
     async def _concluded(self) -> set[PortfolioId]:
         """Once the last block is committed and published: who moved meanwhile, and was decided again."""
@@ -202,13 +205,14 @@ class Lane:
         return moved
 
     async def _conclude(
-        self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark
+        self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark, memories: Memories
     ) -> set[PortfolioId]:
         """Commits and publishes; whoever moved meanwhile is read again and decided again."""
         events: list[Event] = []
         moved: set[PortfolioId] = set()
         while verdicts:
-            committed = await self._commit(list(verdicts.values()), mark)
+            committed = await self._commit(list(verdicts.values()), mark, memories)
+            memories = {}
             events += committed.events
             left_out = verdicts.keys() - committed.portfolios
             if left_out:
@@ -230,14 +234,17 @@ class Lane:
         )
         return _Mark(position, self._market.time_ns, self._market.snapshot() if snapshot_is_due else None)
 
-    async def _commit(self, verdicts: Sequence[Verdict], mark: _Mark) -> Committed:
-        """Everything up to the mark, in one transaction."""
-        deciding = {verdict.before.id for verdict in verdicts}
-        memories = {
+    def _unsaved_memories(self, verdicts: Iterable[Verdict] = ()) -> Memories:
+        """Of policies that none of the verdicts has something new to remember of."""
+        decided = {policy_id for verdict in verdicts for policy_id in verdict.memories}
+        return {
             policy_id: (portfolio_id, self._memories[policy_id])
             for policy_id, portfolio_id in self._unsaved.items()
-            if portfolio_id not in deciding
+            if policy_id not in decided
         }
+
+    async def _commit(self, verdicts: Sequence[Verdict], mark: _Mark, memories: Memories) -> Committed:
+        """Everything up to the mark, in one transaction."""
         commit = Commit(
             epochs=dict(self.epochs),
             position=mark.position,

@@ -6,16 +6,26 @@ Oracle and lane run in this process, on real Redis and PostgreSQL, wired as boot
 import asyncio
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
+from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
+from app.adapters.postgres.leases import PostgresShardLeases
 from app.adapters.redis_streams.hints import hint
+from app.adapters.redis_streams.market_feed import RedisMarketFeed
+from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.wire import Wire
+from app.adapters.wall_clock import SystemClock
 from app.bootstrap import stack
+from app.domain.identifiers import PortfolioId, shard_of
 from app.domain.instruments import Instrument
-from app.domain.market import Tick, TickKind
+from app.domain.market import Change, Frame, Quality, StreamPosition, Tick, TickKind
 from app.domain.policies import Cure, LiquidationGuard, Mode
+from app.engine.memory import PolicyMemory
+from app.ports.evaluation import Commit
 from app.services.documents import PositionDocument, SnapshotDocument
+from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
 from app.services.manage_instruments import put_instrument
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
 from app.services.replace_positions import replace_positions
@@ -265,3 +275,87 @@ async def test_a_commit_that_could_not_be_serialized_is_made_again(isolated, run
         await running.hold(unit, "1.1")
     (decision,) = await eventually(running.decisions)
     assert (decision["portfolio_revision"], decision["sequence"]) == (2, 2)
+
+
+class Recorded(PostgresEvaluationStore):
+    """Remembers what it was given to commit."""
+
+    def __init__(self, pool):
+        super().__init__(pool)
+        self.commits = []
+
+    async def commit(self, commit):
+        self.commits.append(commit)
+        return await super().commit(commit)
+
+
+def id_in_shard(shard):
+    return next(key for key in iter(uuid4, None) if shard_of(PortfolioId(key), 2) == shard)
+
+
+def frames_of(prices):
+    """A change each, one after the other."""
+    for sequence, (name, value) in enumerate(prices, start=1):
+        time_ns = BEGIN_NS + sequence
+        change = Change(TickKind.PRICE, name, value, 0.0, 1, Quality.VALID, time_ns)
+        yield Frame(1, sequence, time_ns, "", 0, (change,))
+
+
+async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, database_url, redis_url):
+    """Several blocks of one read: the first portfolio acts in the second, the other one is at peace by the
+    third. A restart from the second has to find it as it was then."""
+    await factories.create_market(engine)
+    await factories.create_instruments(engine, [ETH_PERP])
+    tenant = await factories.create_tenant(engine)
+    held = [{BTC_PERP.id: ("1", "60000")}, {ETH_PERP.id: ("20", "3000")}]
+    for positions in held:
+        await factories.create_portfolio(
+            engine, tenant, positions=positions, balances={"USDT": "20000"}, policies=[GUARD]
+        )
+    calm = [(BTC_INVERSE.id, CALM)] * FRAMES_PER_BLOCK
+    prices = [(BTC_PERP.id, CALM), (ETH_PERP.id, 2_100.0), *calm[2:]]
+    prices += [(BTC_PERP.id, CRASH), *calm[1:], (ETH_PERP.id, 3_000.0), *calm[1:]]
+    store, stop = Recorded(asyncpg_pool), asyncio.Event()
+    grants = await PostgresShardLeases(asyncpg_pool, owner="test").claim([])
+    async with Wire(redis_url) as reading, Wire(redis_url) as writing:
+        log = RedisMarketLog(writing)
+        await log.start_generation(epoch=1, generation=1)
+        await log.append(
+            epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=list(frames_of(prices)), quotes=(),
+            whole=False,
+        )  # fmt: skip
+        feed = RedisMarketFeed(reading=reading, writing=writing)
+        lane = Lane(store=store, feed=feed, clock=SystemClock(), grants=grants)
+        running = asyncio.create_task(lane.run(stop))
+        query = "SELECT bool_and(sequence = $1) FROM shards"
+        await eventually(lambda: asyncpg_pool.fetchval(query, len(prices)))
+        stop.set()
+        await running
+    saved = [(c.position.sequence, len(c.memories)) for c in store.commits if c.verdicts or c.memories]
+    assert saved[-3:] == [
+        (FRAMES_PER_BLOCK, 0),
+        (2 * FRAMES_PER_BLOCK, 0),
+        (3 * FRAMES_PER_BLOCK, 1),
+    ]
+
+
+async def test_a_shard_that_was_lost_takes_no_memory_of_its_former_holder(engine, asyncpg_pool):
+    """Though another shard of the same commit is still held."""
+    await factories.create_market(engine, shards=2)
+    tenant = await factories.create_tenant(engine)
+    lost, held = [
+        await factories.create_portfolio(engine, tenant, portfolio_id=id_in_shard(shard), policies=[GUARD])
+        for shard in range(2)
+    ]
+    store = PostgresEvaluationStore(asyncpg_pool)
+    grants = await PostgresShardLeases(asyncpg_pool, owner="test").claim([])
+    await asyncpg_pool.execute("UPDATE shards SET epoch = epoch + 1 WHERE shard = 0")
+    commit = Commit(
+        epochs={grant.shard: grant.epoch for grant in grants},
+        position=StreamPosition(1, 1),
+        time_ns=BEGIN_NS,
+        memories=[(p.id, p.policies[0].id, PolicyMemory(BEGIN_NS).packed()) for p in (lost, held)],
+    )
+    assert (await store.commit(commit)).shards == {1}
+    rows = await asyncpg_pool.fetch("SELECT portfolio_id FROM policy_memory")
+    assert [row["portfolio_id"] for row in rows] == [held.id]

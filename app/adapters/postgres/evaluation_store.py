@@ -81,7 +81,8 @@ WITH held AS MATERIALIZED (
     SELECT m.policy_id, m.portfolio_id, m.memory
     FROM unnest($46::uuid[], $47::uuid[], $48::bytea[], $49::bool[])
         AS m(policy_id, portfolio_id, memory, decided)
-    WHERE EXISTS (SELECT FROM held) AND (NOT m.decided OR m.portfolio_id IN (SELECT id FROM locked))
+    WHERE CASE WHEN m.decided THEN m.portfolio_id IN (SELECT id FROM locked)
+        ELSE EXISTS (SELECT FROM portfolios p JOIN held USING (shard) WHERE p.id = m.portfolio_id) END
     ON CONFLICT (policy_id) DO UPDATE SET memory = EXCLUDED.memory
 ), moved_on AS (
     UPDATE shards s
