@@ -61,7 +61,7 @@ class EvaluationStore(Protocol):
         """Those of the given portfolios that belong to the shards."""
 
     async def changed(self, shards: Iterable[ShardId]) -> Sequence[PortfolioId]:
-        """Portfolios whose revision no commit has seen, deleted ones included."""
+        """Portfolios whose revision no commit has seen, those deleted a moment ago included."""
 
     async def commit(self, commit: Commit) -> Committed: ...
 

@@ -28,6 +28,7 @@ from app.services.documents import PositionDocument, SnapshotDocument
 from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
 from app.services.manage_instruments import put_instrument
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
+from app.services.manage_portfolios import delete_portfolio
 from app.services.replace_positions import replace_positions
 from app.settings import Settings
 from tests import factories
@@ -275,6 +276,16 @@ async def test_a_commit_that_could_not_be_serialized_is_made_again(isolated, run
         await running.hold(unit, "1.1")
     (decision,) = await eventually(running.decisions)
     assert (decision["portfolio_revision"], decision["sequence"]) == (2, 2)
+
+
+async def test_a_sweep_finds_a_deleted_portfolio_only_for_a_while(running):
+    store, shards = PostgresEvaluationStore(running.pool), range(4)
+    await eventually(running.revision_evaluated)
+    async with running.units() as unit:
+        await delete_portfolio(unit, running.tenant, running.portfolio.id, time_ns=0)
+    assert await store.changed(shards) == [running.portfolio.id]
+    await running.pool.execute("UPDATE portfolios SET deleted_at = deleted_at - interval '1 hour'")
+    assert await store.changed(shards) == []
 
 
 class Recorded(PostgresEvaluationStore):

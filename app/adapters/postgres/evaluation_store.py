@@ -8,6 +8,7 @@ also writes holdings, takes a transaction of several statements.
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -101,6 +102,9 @@ INSERT INTO fills (id, tenant_id, portfolio_id, account_id, leg, kind, instrumen
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
+# Nobody evaluates a deleted portfolio: without an end to it, the sweep would find every one for ever.
+_DELETED_IS_NEWS: Final = timedelta(minutes=1)
+
 # PostgreSQL undid the whole transaction in favour of another one: doing it again is right.
 _UNDONE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _REPETITIONS: Final = 4
@@ -127,8 +131,10 @@ class PostgresEvaluationStore:
 
     async def changed(self, shards: Iterable[ShardId]) -> Sequence[PortfolioId]:
         rows = await self._pool.fetch(
-            "SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND unevaluated",
+            "SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND unevaluated "
+            "AND (deleted_at IS NULL OR deleted_at > now() - $2::interval)",
             list(shards),
+            _DELETED_IS_NEWS,
         )
         return [row["id"] for row in rows]
 
