@@ -28,6 +28,7 @@ READ_TICKS = 8_000
 LISTENING_SECONDS = 0.1
 MERGING_SECONDS = 0.05
 MAXIMUM_PAYLOAD = 512
+_PATIENCE_MS = 1_000
 
 _encoder = msgspec.json.Encoder()
 
@@ -230,11 +231,14 @@ class _Writer:
         self._count = max(1, min(READ_COUNT, READ_TICKS * len(entries) // max(1, ticks)))
 
     def _patience_ms(self) -> int:
-        """How long to wait for ticks: until the next heartbeat is due, on a live clock."""
+        """How long to wait for ticks: until the next heartbeat is due, on a live clock.
+
+        A wall clock that was set back is behind the market's, which waits for it: that may take long.
+        """
         if not self.live:
-            return 1_000
+            return _PATIENCE_MS
         due = self.sequencer.time_ns + HEARTBEAT_NS - self._service.clock.now_ns()
-        return max(1, due // 1_000_000)
+        return min(max(1, due // 1_000_000), _PATIENCE_MS)
 
     async def _learn_instruments(self, entries: Sequence[TickEntry]) -> None:
         """Looks again, at most once a second, when a tick names an instrument nobody knows."""
