@@ -22,6 +22,7 @@ from app.domain.identifiers import Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind, Settlement
 from app.domain.policies import Cure, DeltaNeutral, LiquidationGuard
 from app.domain.portfolios import Account, Portfolio
+from app.domain.times import NS_PER_SECOND
 from app.engine.market_view import FrameBlock
 from app.engine.rounding import amount_up, lots, price
 
@@ -48,6 +49,11 @@ class Situation(Struct, frozen=True):
         """Of one unit, in the valuation currency; NaN when unknown."""
         conversion = self.block.universe.conversion(asset, self.holdings.valuation_currency)
         return self.block.value(self.k, conversion)
+
+    def price_rows(self, asset: Asset) -> list[int]:
+        """The instruments by whose prices it is valued."""
+        conversion = self.block.universe.conversion(asset, self.holdings.valuation_currency)
+        return self.block.price_rows(self.k, marks=(), conversions=(conversion,))
 
     def notional(self, instrument: Instrument, quantity: Decimal) -> float:
         """In the valuation currency."""
@@ -113,7 +119,8 @@ def _plan_margin(policy: LiquidationGuard, situation: Situation) -> tuple[Leg, .
     equity = situation.equity
     legs: list[Leg] = []
     if Cure.TOP_UP in policy.cures:
-        top_ups, added = _top_up(situation, situation.maintenance / ratio - equity)
+        maximum_age_ns = policy.guards.maximum_price_age_seconds * NS_PER_SECOND
+        top_ups, added = _top_up(situation, situation.maintenance / ratio - equity, maximum_age_ns)
         legs += top_ups
         equity += added
     if Cure.REDUCE in policy.cures and situation.maintenance > ratio * equity:
@@ -121,8 +128,11 @@ def _plan_margin(policy: LiquidationGuard, situation: Situation) -> tuple[Leg, .
     return tuple(legs)
 
 
-def _top_up(situation: Situation, needed: float) -> tuple[list[Leg], float]:
-    """Transfers in the reserve's stored order, and the collateral value that they add."""
+def _top_up(situation: Situation, needed: float, maximum_age_ns: int) -> tuple[list[Leg], float]:
+    """Transfers in the reserve's stored order, and the collateral value that they add.
+
+    What is valued by older prices may be worth less by now, and stays where it is.
+    """
     account, legs, added = situation.account, list[Leg](), 0.0
     if account is None:
         return legs, added
@@ -130,6 +140,8 @@ def _top_up(situation: Situation, needed: float) -> tuple[list[Leg], float]:
     for reserve in situation.holdings.reserves:
         counted = situation.value_of(reserve.asset) * (1.0 - haircuts.get(reserve.asset, 0.0))
         if needed - added <= 0.0 or not reserve.available or not counted > 0.0:
+            continue
+        if situation.block.oldest_age_ns(situation.k, situation.price_rows(reserve.asset)) > maximum_age_ns:
             continue
         amount = min(amount_up((needed - added) / counted), reserve.available)
         legs.append(TransferLeg(account.id, reserve.asset, amount))

@@ -15,6 +15,7 @@ from app.domain.adjustments import (
     Leg,
     Outcome,
     Reason,
+    TransferLeg,
 )
 from app.domain.events import EventType
 from app.domain.identifiers import AdjustmentId, DecisionId, PolicyId, derived_id
@@ -166,6 +167,9 @@ class Turn:
         fired = Fired(stored, number, rows, conditions, self._inputs(sighting, prices))
         if reason is None:
             legs, situation = self._plan(fired, sighting)
+            for leg in legs:
+                if isinstance(leg, TransferLeg):
+                    fired.inputs.update(self._inputs(sighting, situation.price_rows(leg.asset)))
             reason = after_planning(stored, legs, situation)
             if reason is None:
                 return self._act(fired, legs, situation, sighting)

@@ -135,6 +135,19 @@ def test_a_portfolio_too_large_to_be_stored_does_not_keep_others_from_being_deci
     assert [len(verdict.decisions) for verdict in found[other.id]] == [1]
 
 
+@pytest.mark.parametrize(("seconds", "moved"), [(60, ["ETH"]), (61, [])])
+def test_a_reserve_is_valued_by_prices_that_are_no_older_than_the_guard_allows(seconds, moved):
+    """And they are among the inputs of the decision."""
+    one = portfolio(positions=[(PERP, "10", "50000")], balance="7000", policies=[TOP_UP])
+    one = msgspec.structs.replace(one, reserves=(Reserve("ETH", Decimal(100)),))
+    calm = frame(0, {ETH: 2_000.0, PERP: 60_000.0, SPOT: 60_000.0})
+    later = frame(seconds, {PERP: 50_000.0, SPOT: 50_000.0})
+    (verdict,) = decided([one], [[calm], [later]])[one.id]
+    assert [leg.asset for a in verdict.adjustments for leg in a.legs] == moved
+    (decision,) = verdict.decisions[:1]
+    assert (ETH.id in decision.inputs) is bool(moved)
+
+
 def test_loops_are_compiled_for_one_kind_of_arrays():
     """Else the first portfolio that is looked at again waits for the compiler."""
     both = [
