@@ -1,0 +1,180 @@
+"""What a slice is fitted to: the loss of its quotes, its prior and its constraints, with their derivatives.
+
+A slice is fitted in units of its own variance at the forward θ: x = k / √θ and y = w / θ, where smiles of all
+expiries look alike. With the slopes of the wings p and q, tilt = (q - p) / 2 and angle = (q + p) / 2::
+
+    y = l + tilt x + angle (√((x - m)² + s²) - √(m² + s²))
+
+The five numbers fitted, the "point", are (l, p, q, m, ln s). y is linear in the first three, and bounds on
+the wings are bounds on single numbers. The level l is the one at the forward, which quotes determine best:
+with Gatheral's a in its place, Gauss-Newton steps follow a long curved valley of (a, m, s) and take ten times
+as many.
+
+Quotes are rows of (x, y bid, y ask, y target, scale, weight). Inside bid-ask a quote pulls gently to its
+target; outside, in units of its scale (half its spread), quadratically and from one scale on linearly
+(Huber), so that an outlier pulls no harder than any other quote that is missed. A target of 0.0 is a quote of
+one side.
+
+Each function adds gradient and Gauss-Newton matrix (lower triangle) to what is there, and returns its loss.
+"""
+
+import math
+
+import numpy as np
+
+from app.quant.arrays import FloatArray
+from app.quant.compiled import compiled
+
+PARAMETERS = 5
+X, BID, ASK, TARGET, SCALE, WEIGHT = range(6)
+"""Columns of the quotes."""
+
+PRIOR = np.array([1.0, 0.9, 0.9, 0.0, math.log(2.0)])
+"""What smiles look like in these units where quotes say nothing."""
+
+_PRIOR_WEIGHTS = (1e-4, 0.02, 0.02, 0.01, 0.02)
+_PULL = 0.1  # of a quote inside its spread, beside 1.0 outside
+_HUBER = 1.0  # scales from which on the pull no longer grows
+_LEAST_DENSITY = 1e-3  # margins of the constraints, so that what is fitted to them also keeps them
+_LEAST_VARIANCE = 0.02
+_LEAST_RISE = 1e-4
+
+
+@compiled
+def variance_and_slopes(point: FloatArray, x: float, slopes: FloatArray) -> float:
+    """Returns y at x and sets its derivatives by the point."""
+    m, squared_width = point[3], math.exp(2.0 * point[4])
+    root = math.sqrt((x - m) * (x - m) + squared_width)
+    root_at_forward = math.sqrt(m * m + squared_width)
+    angle = 0.5 * (point[2] + point[1])
+    slopes[0] = 1.0
+    slopes[1] = 0.5 * (root - root_at_forward - x)
+    slopes[2] = 0.5 * (root - root_at_forward + x)
+    slopes[3] = -angle * ((x - m) / root + m / root_at_forward)
+    slopes[4] = angle * squared_width * (1.0 / root - 1.0 / root_at_forward)
+    return float(point[0] + point[1] * slopes[1] + point[2] * slopes[2])
+
+
+@compiled
+def add_quotes(point: FloatArray, quotes: FloatArray, gradient: FloatArray, matrix: FloatArray) -> float:
+    """Where a quote is missed by more than the Huber bound, its curvature is that of reweighted squares."""
+    slopes = np.empty(PARAMETERS)
+    loss = 0.0
+    for row in range(quotes.shape[0]):
+        y = variance_and_slopes(point, quotes[row, X], slopes)
+        per_scale = 1.0 / quotes[row, SCALE]
+        missed = (y - min(max(y, quotes[row, BID]), quotes[row, ASK])) * per_scale
+        off_target = (y - quotes[row, TARGET]) * per_scale
+        pull = _PULL if quotes[row, TARGET] > 0.0 else 0.0
+        far = max(abs(missed), _HUBER)
+        robust = _HUBER / far if missed != 0.0 else 0.0
+        weight = quotes[row, WEIGHT]
+        loss += weight * 0.5 * pull * off_target * off_target
+        loss += weight * (0.5 * missed * missed if far == _HUBER else _HUBER * (far - 0.5 * _HUBER))
+        force = weight * per_scale * (pull * off_target + robust * missed)
+        _add(gradient, matrix, slopes, force, weight * per_scale * per_scale * (pull + robust))
+    return loss
+
+
+@compiled
+def add_prior(point: FloatArray, prior: FloatArray, gradient: FloatArray, matrix: FloatArray) -> float:
+    """A weak pull, which decides only what the quotes leave open."""
+    loss = 0.0
+    for index in range(PARAMETERS):
+        away = point[index] - prior[index]
+        weight = _PRIOR_WEIGHTS[index]
+        loss += 0.5 * weight * away * away
+        gradient[index] += weight * away
+        matrix[index, index] += weight
+    return loss
+
+
+@compiled
+def add_density(
+    point: FloatArray,
+    scale: float,
+    nodes: FloatArray,
+    penalty: float,
+    gradient: FloatArray,
+    matrix: FloatArray,
+) -> float:
+    """Durrleman's g and the variance itself at the nodes, as penalties where they fall below their margins.
+
+    In these units, with θ for `scale`, g = (1 - x y' / 2y)² - y'² (1/y + θ/4) / 4 + y'' / 2.
+    """
+    slopes = np.empty(PARAMETERS)
+    tilt, angle = 0.5 * (point[2] - point[1]), 0.5 * (point[2] + point[1])
+    squared_width = math.exp(2.0 * point[4])
+    loss = 0.0
+    for x in nodes:
+        y = variance_and_slopes(point, x, slopes)
+        if y < _LEAST_VARIANCE:
+            loss += _penalise(y - _LEAST_VARIANCE, slopes, penalty, gradient, matrix)
+            continue
+        offset = x - point[3]
+        squared_root = offset * offset + squared_width
+        sine = offset / math.sqrt(squared_root)
+        bend = squared_width / (squared_root * math.sqrt(squared_root))
+        first, second = tilt + angle * sine, angle * bend
+        inner = 1.0 - x * first / (2.0 * y)
+        density = inner * inner - 0.25 * first * first * (1.0 / y + 0.25 * scale) + 0.5 * second
+        if density >= _LEAST_DENSITY:
+            continue
+        by_y = (inner * x * first + 0.25 * first * first) / (y * y)
+        by_first = -inner * x / y - 0.5 * first * (1.0 / y + 0.25 * scale)
+        for index in range(PARAMETERS):
+            slopes[index] *= by_y
+        slopes[1] += 0.5 * by_first * (sine - 1.0) + 0.25 * bend
+        slopes[2] += 0.5 * by_first * (sine + 1.0) + 0.25 * bend
+        slopes[3] += -by_first * second + 1.5 * second * offset / squared_root
+        slopes[4] += -by_first * second * offset + second * (1.0 - 1.5 * squared_width / squared_root)
+        loss += _penalise(density - _LEAST_DENSITY, slopes, penalty, gradient, matrix)
+    return loss
+
+
+@compiled
+def add_order(
+    point: FloatArray,
+    neighbour: FloatArray,
+    sign: float,
+    nodes: FloatArray,
+    penalty: float,
+    gradient: FloatArray,
+    matrix: FloatArray,
+) -> float:
+    """Total variance above (`sign` 1.0) or below (-1.0) a neighbour's at the nodes and in both wings.
+
+    In units of the neighbour's variance there, so that far nodes do not outweigh near ones.
+    """
+    slopes = np.empty(PARAMETERS)
+    loss = 0.0
+    for x in nodes:
+        other = max(variance_and_slopes(neighbour, x, slopes), _LEAST_VARIANCE)
+        slack = sign * (variance_and_slopes(point, x, slopes) - other) / other - _LEAST_RISE
+        if slack < 0.0:
+            for index in range(PARAMETERS):
+                slopes[index] *= sign / other
+            loss += _penalise(slack, slopes, penalty, gradient, matrix)
+    for wing in range(1, 3):
+        slack = sign * (point[wing] - neighbour[wing]) - _LEAST_RISE
+        if slack < 0.0:
+            slopes[:] = 0.0
+            slopes[wing] = sign
+            loss += _penalise(slack, slopes, penalty, gradient, matrix)
+    return loss
+
+
+@compiled
+def _penalise(
+    slack: float, slopes: FloatArray, penalty: float, gradient: FloatArray, matrix: FloatArray
+) -> float:
+    _add(gradient, matrix, slopes, penalty * slack, penalty)
+    return 0.5 * penalty * slack * slack
+
+
+@compiled
+def _add(gradient: FloatArray, matrix: FloatArray, slopes: FloatArray, pull: float, curvature: float) -> None:
+    for row in range(PARAMETERS):
+        gradient[row] += pull * slopes[row]
+        for column in range(row + 1):
+            matrix[row, column] += curvature * slopes[row] * slopes[column]

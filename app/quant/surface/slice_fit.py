@@ -1,0 +1,275 @@
+"""Fits one slice: a start where there is none, then Levenberg-Marquardt with bounds, compiled.
+
+The start is the quasi-explicit one: for a few centres and widths the best level and wings solve a linear
+problem of three unknowns, and the best of these candidates is taken. From there all five numbers move.
+(Zeliade Systems stay with the linear problem and search centre and width by simplex; with analytic
+derivatives the joint iteration needs a fraction of the passes over the quotes.)
+
+References: Zeliade Systems, Quasi-explicit calibration of Gatheral's SVI model (2009); D. Marquardt, An
+algorithm for least-squares estimation of nonlinear parameters, SIAM Journal 11 (1963).
+"""
+
+import math
+
+import numpy as np
+
+from app.quant.arrays import FloatArray
+from app.quant.compiled import compiled
+from app.quant.surface.loss import (
+    ASK,
+    BID,
+    PARAMETERS,
+    SCALE,
+    TARGET,
+    WEIGHT,
+    X,
+    add_density,
+    add_order,
+    add_prior,
+    add_quotes,
+    variance_and_slopes,
+)
+from app.quant.surface.svi import variance_at
+
+_CENTRES = (-3.0, -1.5, -0.5, 0.5, 1.5, 3.0)
+_WIDTHS = (0.3, 1.0, 2.0, 4.0)
+_START_PASSES = 2  # the second with outliers weighed down
+_STEEPEST = 1.99  # Lee's bound of 2 on the slopes of the wings, in k and w
+_LEAST = (0.01, 0.0, 0.0, -20.0, math.log(0.05))
+_GREATEST = (100.0, math.inf, math.inf, 20.0, math.log(20.0))
+_NODES = 21  # of one slice, evenly in arsinh((x - m) / s)
+_REACH = 4.5
+_CONVERGED = 1e-7  # relative decrease of the loss
+_FIRST_DAMPING = 1e-3
+_LARGEST_DAMPING = 1e9
+
+
+@compiled
+def point_of(row: FloatArray, scale: float) -> FloatArray:
+    """A slice (a, b, ρ, m, s) as a point in units of the variance `scale`."""
+    root = math.sqrt(scale)
+    point = np.empty(PARAMETERS)
+    point[0] = variance_at(row, 0.0) / scale
+    point[1], point[2] = row[1] * (1.0 - row[2]) / root, row[1] * (1.0 + row[2]) / root
+    point[3], point[4] = row[3] / root, math.log(row[4] / root)
+    return point
+
+
+@compiled
+def slice_of(point: FloatArray, scale: float) -> FloatArray:
+    """The inverse of `point_of`."""
+    root = math.sqrt(scale)
+    row = np.empty(PARAMETERS)
+    row[1] = 0.5 * (point[1] + point[2]) * root
+    row[2] = (point[2] - point[1]) / (point[2] + point[1]) if row[1] > 0.0 else 0.0
+    row[3], row[4] = point[3] * root, math.exp(point[4]) * root
+    row[0] = point[0] * scale + row[1] * (row[2] * row[3] - math.sqrt(row[3] * row[3] + row[4] * row[4]))
+    return row
+
+
+@compiled
+def start_point(quotes: FloatArray, scale: float, prior: FloatArray, point: FloatArray) -> None:
+    """Sets `point` to the best candidate of the quasi-explicit search."""
+    candidate, gradient = np.empty(PARAMETERS), np.empty(PARAMETERS)
+    matrix = np.empty((PARAMETERS, PARAMETERS))
+    best = math.inf
+    for centre in _CENTRES:
+        for width in _WIDTHS:
+            candidate[:] = prior
+            candidate[3], candidate[4] = centre, math.log(width)
+            for turn in range(_START_PASSES):
+                _fit_linear(quotes, turn > 0, candidate)
+            _into_bounds(candidate, scale)
+            loss = add_quotes(candidate, quotes, gradient, matrix)
+            loss += add_prior(candidate, prior, gradient, matrix)
+            if loss < best:
+                best = loss
+                point[:] = candidate
+
+
+@compiled
+def fit_point(
+    point: FloatArray,
+    quotes: FloatArray,
+    scale: float,
+    prior: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    watched: FloatArray,
+    penalty: float,
+    iterations: int,
+) -> tuple[float, int]:
+    """Moves `point` to a local minimum; returns its loss and how many times the quotes were gone through.
+
+    `below` and `above` are the neighbours in this slice's units, shape (1, 5), or (0, 5) for none. With a
+    `penalty` of 0.0 the constraints are not looked at; else on a grid and at the `watched` x.
+    """
+    trial, gradient, next_gradient = np.empty(PARAMETERS), np.empty(PARAMETERS), np.empty(PARAMETERS)
+    matrix, next_matrix = np.empty((PARAMETERS, PARAMETERS)), np.empty((PARAMETERS, PARAMETERS))
+    _into_bounds(point, scale)
+    nodes = _nodes(point, below, above, watched) if penalty > 0.0 else watched
+    loss = _loss(point, quotes, scale, prior, below, above, nodes, penalty, gradient, matrix)
+    damping, passes = _FIRST_DAMPING, 1
+    while passes < iterations and damping < _LARGEST_DAMPING:
+        if not _step(point, scale, gradient, matrix, damping, trial):
+            damping *= 10.0
+            continue
+        passes += 1
+        reached = _loss(trial, quotes, scale, prior, below, above, nodes, penalty, next_gradient, next_matrix)
+        if reached >= loss:
+            damping *= 3.0
+            continue
+        done = loss - reached <= _CONVERGED * loss
+        point[:], gradient[:], matrix[:], loss = trial, next_gradient, next_matrix, reached
+        if done:
+            break
+        damping /= 3.0
+    return loss, passes
+
+
+@compiled
+def _loss(
+    point: FloatArray,
+    quotes: FloatArray,
+    scale: float,
+    prior: FloatArray,
+    below: FloatArray,
+    above: FloatArray,
+    nodes: FloatArray,
+    penalty: float,
+    gradient: FloatArray,
+    matrix: FloatArray,
+) -> float:
+    gradient[:], matrix[:] = 0.0, 0.0
+    loss = add_quotes(point, quotes, gradient, matrix)
+    loss += add_prior(point, prior, gradient, matrix)
+    if penalty > 0.0:
+        loss += add_density(point, scale, nodes, penalty, gradient, matrix)
+        for neighbour in below:
+            loss += add_order(point, neighbour, 1.0, nodes, penalty, gradient, matrix)
+        for neighbour in above:
+            loss += add_order(point, neighbour, -1.0, nodes, penalty, gradient, matrix)
+    return loss
+
+
+@compiled
+def _step(
+    point: FloatArray,
+    scale: float,
+    gradient: FloatArray,
+    matrix: FloatArray,
+    damping: float,
+    trial: FloatArray,
+) -> bool:
+    """The damped Gauss-Newton step; a number that its bound holds stays. False where it has no solution."""
+    held, damped = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
+    for row in range(PARAMETERS):
+        at_least = point[row] <= _LEAST[row] and gradient[row] > 0.0
+        at_greatest = point[row] >= _greatest(row, scale) and gradient[row] < 0.0
+        held[row] = 0.0 if at_least or at_greatest else 1.0
+        trial[row] = -held[row] * gradient[row]
+        for column in range(row + 1):
+            damped[row, column] = held[row] * held[column] * matrix[row, column]
+        damped[row, row] = damped[row, row] * (1.0 + damping) + 1e-14 + (1.0 - held[row])
+    if not _solve(damped, trial):
+        return False
+    for row in range(PARAMETERS):
+        trial[row] += point[row]
+    _into_bounds(trial, scale)
+    return True
+
+
+@compiled
+def _solve(lower: FloatArray, right: FloatArray) -> bool:
+    """Cholesky in place of the lower triangle; `right` becomes the solution. False: not positive definite."""
+    for row in range(PARAMETERS):
+        for column in range(row + 1):
+            value = lower[row, column]
+            for index in range(column):
+                value -= lower[row, index] * lower[column, index]
+            if row != column:
+                lower[row, column] = value / lower[column, column]
+            elif value > 0.0:
+                lower[row, row] = math.sqrt(value)
+            else:
+                return False
+        for index in range(row):
+            right[row] -= lower[row, index] * right[index]
+        right[row] /= lower[row, row]
+    for row in range(PARAMETERS - 1, -1, -1):
+        for index in range(row + 1, PARAMETERS):
+            right[row] -= lower[index, row] * right[index]
+        right[row] /= lower[row, row]
+    return True
+
+
+@compiled
+def _greatest(index: int, scale: float) -> float:
+    return _STEEPEST / math.sqrt(scale) if index in (1, 2) else _GREATEST[index]
+
+
+@compiled
+def _into_bounds(point: FloatArray, scale: float) -> None:
+    for index in range(PARAMETERS):
+        point[index] = min(max(point[index], _LEAST[index]), _greatest(index, scale))
+
+
+@compiled
+def _nodes(point: FloatArray, below: FloatArray, above: FloatArray, watched: FloatArray) -> FloatArray:
+    """Where the constraints are looked at: spread over this slice and over its neighbours."""
+    count = _NODES * (1 + below.shape[0] + above.shape[0])
+    nodes = np.empty(count + watched.size)
+    nodes[count:] = watched
+    for index in range(_NODES):
+        height = math.sinh(_REACH * (2.0 * index / (_NODES - 1.0) - 1.0))
+        nodes[index] = point[3] + math.exp(point[4]) * height
+        place = index
+        for neighbour in below:
+            place += _NODES
+            nodes[place] = neighbour[3] + math.exp(neighbour[4]) * height
+        for neighbour in above:
+            place += _NODES
+            nodes[place] = neighbour[3] + math.exp(neighbour[4]) * height
+    return nodes
+
+
+@compiled
+def _fit_linear(quotes: FloatArray, robust: bool, point: FloatArray) -> None:
+    """Level and wings by weighted least squares on the targets, with a weak pull to the wings as given."""
+    moments, right = np.zeros((3, 3)), np.zeros(3)
+    slopes = np.empty(PARAMETERS)
+    for wing in range(1, 3):
+        moments[wing, wing], right[wing] = 0.05, 0.05 * point[wing]
+    for row in range(quotes.shape[0]):
+        if quotes[row, TARGET] <= 0.0:
+            continue
+        y = variance_and_slopes(point, quotes[row, X], slopes)
+        weight = quotes[row, WEIGHT] / (quotes[row, SCALE] * quotes[row, SCALE])
+        if robust:
+            missed = abs(y - min(max(y, quotes[row, BID]), quotes[row, ASK])) / quotes[row, SCALE]
+            weight /= max(1.0, missed)
+        for index in range(3):
+            right[index] += weight * slopes[index] * quotes[row, TARGET]
+            for other in range(3):
+                moments[index, other] += weight * slopes[index] * slopes[other]
+    _solve_nonnegative(moments, right, point)
+
+
+@compiled
+def _solve_nonnegative(moments: FloatArray, right: FloatArray, point: FloatArray) -> None:
+    """Eliminates the level, then the wings; a wing that comes out negative is held at zero."""
+    if moments[0, 0] <= 0.0:
+        return
+    mean_p, mean_q = moments[0, 1] / moments[0, 0], moments[0, 2] / moments[0, 0]
+    pp, qq = moments[1, 1] - mean_p * moments[0, 1], moments[2, 2] - mean_q * moments[0, 2]
+    pq = moments[1, 2] - mean_p * moments[0, 2]
+    p0, q0 = right[1] - mean_p * right[0], right[2] - mean_q * right[0]
+    determinant = pp * qq - pq * pq
+    if pp <= 0.0 or qq <= 0.0 or determinant <= 1e-14 * pp * qq:
+        return
+    p, q = (p0 * qq - q0 * pq) / determinant, (q0 * pp - p0 * pq) / determinant
+    if p < 0.0:
+        p, q = 0.0, max(q0 / qq, 0.0)
+    elif q < 0.0:
+        p, q = max(p0 / pp, 0.0), 0.0
+    point[0], point[1], point[2] = right[0] / moments[0, 0] - mean_p * p - mean_q * q, p, q
