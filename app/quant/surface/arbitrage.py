@@ -12,7 +12,8 @@ is rational in E::
   later one and r₂ its root: where V > 0 and b₂² r₂² - V² < 0, a quadratic and a quartic in the earlier
   slice's E. (Gatheral and Jacquier, lemma 3.1, find the crossings as roots of a quartic in k.)
 
-`app.quant.surface.nonnegative` decides the signs.
+`app.quant.surface.nonnegative` decides the signs. What is negative by no more than `_ROUNDING` is none: of g
+itself, and relative to V, so that a slice does not cross its equal.
 
 References: V. Durrleman, A note on initial volatility surface (2003); R. Lee, The moment formula for implied
 volatility at extreme strikes, Mathematical Finance 14 (2004); Gatheral and Jacquier (2014).
@@ -28,8 +29,8 @@ from app.quant.compiled import compiled
 from app.quant.surface.nonnegative import NOWHERE, add_scaled, negative_where, on_half_line, product
 from app.quant.surface.svi import RawSvi, durrleman_densities
 
-ANY = np.array([1.0])
-"""As the condition of `negative_where`: positive everywhere."""
+_ROUNDING = 1e-10
+_ANYWHERE = np.array([1.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def arbitrage_report(*, slices: RawSvi) -> ArbitrageReport:
         if index > 0:
             calendars[index], calendar_at[index] = has_calendar(rows[index - 1], rows[index])
     angles = np.linspace(-5.0, 5.0, 401)
-    raw = RawSvi(*(np.asarray(each, dtype=np.float64)[:, None] for each in slices))
-    grid = np.asarray(raw.centres) + np.asarray(raw.widths) * np.sinh(angles)
+    raw = RawSvi(*(column[:, None] for column in rows.T))
+    grid = rows[:, 3:4] + rows[:, 4:5] * np.sinh(angles)
     with np.errstate(all="ignore"):  # where the variance is not positive
         densities = durrleman_densities(log_moneyness=grid, slices=raw)
     least = np.where(np.isfinite(densities), densities, -np.inf).min(axis=1)
@@ -82,8 +83,8 @@ def has_butterfly(row: FloatArray) -> tuple[bool, float]:
     """Whether the slice (a, b, ρ, m, s) has one, and the log-moneyness of it."""
     a, p, q, m, s = row[0], row[1] * (1.0 - row[2]), row[1] * (1.0 + row[2]), row[3], row[4]
     if p < 0.0 or q < 0.0 or a + s * math.sqrt(p * q) <= 0.0:  # the least variance
-        return True, m + 0.5 * s * (math.sqrt(p / q) - math.sqrt(q / p)) if p > 0.0 and q > 0.0 else m
-    found = negative_where(on_half_line(_butterfly_polynomial(a, p, q, m, s)), ANY)
+        return True, m + 0.5 * s * (math.sqrt(p / q) - math.sqrt(q / p)) if p != q else m
+    found = negative_where(on_half_line(_butterfly_polynomial(a, p, q, m, s)), _ANYWHERE)
     return found != NOWHERE, _log_moneyness(row, found)
 
 
@@ -100,7 +101,9 @@ def has_calendar(earlier: FloatArray, later: FloatArray) -> tuple[bool, float]:
     gap = np.zeros(5)
     gap[2] = (2.0 * angle * s2) ** 2
     add_scaled(gap, 0, angle * angle, product(offset, offset))  # (b₂ r₂ 2E)²
-    add_scaled(gap, 0, -1.0, product(excess, excess))
+    for power in range(gap.size):
+        gap[power] *= 1.0 + _ROUNDING
+    add_scaled(gap, 0, _ROUNDING - 1.0, product(excess, excess))
     found = negative_where(on_half_line(gap), on_half_line(excess))
     return found != NOWHERE, _log_moneyness(earlier, found)
 
@@ -122,6 +125,7 @@ def _butterfly_polynomial(a: float, p: float, q: float, m: float, s: float) -> F
     add_scaled(polynomial, 0, -1.0, product(steep, Q))
     add_scaled(polynomial, 1, -8.0 / s, steep)
     add_scaled(polynomial, 3, 32.0 * (p + q) / s, product(Q, Q))
+    add_scaled(polynomial, 0, 16.0 * _ROUNDING, product(product(D, DQ), DQ))
     return polynomial
 
 

@@ -38,8 +38,8 @@ class Calibration:
     statuses: StatusArray
     two_sided: IntArray  # how many quotes had both sides
     inside: IntArray  # at how many of them the volatility lies within bid-ask
-    losses: FloatArray  # of the quotes and the prior, in units of half a spread squared
-    passes: IntArray  # how many times the quotes were gone through by the last fit
+    losses: FloatArray  # of the quotes, in units of half a spread, see `app.quant.surface.loss`
+    passes: IntArray  # how many times the quotes were gone through from the start on
 
 
 def calibrate_surface(
@@ -125,16 +125,13 @@ def _calibration(
     statuses = np.full(len(slices), SliceStatus.NO_QUOTES, dtype=np.int8)
     counts = np.zeros((3, len(slices)), dtype=np.int64)
     losses = np.zeros(len(slices))
-    statuses[known] = [_status(each) for each in fitted]
-    losses[known] = [each.loss for each in fitted]
     counts[:, known] = np.array([(*_counts(each), each.passes) for each in fitted]).reshape(-1, 3).T
+    statuses[counts[0] > 0] = SliceStatus.FITTED
+    statuses[(counts[0] > 0) & (counts[0] < PARAMETERS)] = SliceStatus.FEW_QUOTES
+    repaired = np.array([each is not None and each.repaired for each in slices], dtype=np.bool_)
+    statuses[repaired] = SliceStatus.REPAIRED
+    losses[known] = [each.loss for each in fitted]
     return Calibration(surface, statuses, counts[0], counts[1], losses, counts[2])
-
-
-def _status(fitted: FittedSlice) -> SliceStatus:
-    if fitted.repaired:
-        return SliceStatus.REPAIRED
-    return SliceStatus.FEW_QUOTES if _counts(fitted)[0] < PARAMETERS else SliceStatus.FITTED
 
 
 def _counts(fitted: FittedSlice) -> tuple[int, int]:

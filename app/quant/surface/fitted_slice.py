@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.quant.arrays import FloatArray
-from app.quant.surface.loss import PARAMETERS, PRIOR
+from app.quant.surface.loss import PARAMETERS, PRIOR, add_quotes
 from app.quant.surface.quotes import in_units_of, variance_at_forward
 from app.quant.surface.slice_fit import fit_point, point_of, slice_of, start_point
 from app.quant.surface.svi import variance_at
 
 _ITERATIONS = 100  # at most, of one fit
 _ITERATIONS_BETWEEN = 20  # there are many of these, each from where the last one ended
+_BOUND = 5.0  # of the loss of one quote, see `app.quant.surface.loss`
 _DOUBTFUL = 0.3  # loss per quote from which on the last surface may have been a bad start
 _NOBODY = np.empty((0, PARAMETERS))
 _NOWHERE = np.empty(0)
@@ -25,20 +26,33 @@ class FittedSlice:
     quotes: FloatArray
     scale: float
     row: FloatArray
-    loss: float
     passes: int
     repaired: bool = False
     watched: list[float] = field(default_factory=list)  # where arbitrage was found, in units of x
+
+    @property
+    def loss(self) -> float:
+        """Of the quotes alone, without prior and constraints."""
+        gradient, matrix = np.zeros(PARAMETERS), np.zeros((PARAMETERS, PARAMETERS))
+        return add_quotes(point_of(self.row, self.scale), self.quotes, _BOUND, gradient, matrix)
 
     def watch(self, log_moneyness: float) -> None:
         """From now on, look at this place too; where wings cross, at infinity, is looked at anyway."""
         if math.isfinite(log_moneyness):
             self.watched.append(log_moneyness / math.sqrt(self.scale))
 
+    def fit(self, point: FloatArray, bound: float) -> None:
+        """Fit without constraints from a point, which is moved."""
+        _, passes = fit_point(
+            point, self.quotes, self.scale, PRIOR, _NOBODY, _NOBODY, _NOWHERE, bound, 0.0, _ITERATIONS
+        )
+        self.passes += passes
+        self.row = slice_of(point, self.scale)
+
     def fit_between(self, below: FloatArray | None, above: FloatArray | None, *, penalty: float) -> None:
         """Fit again from where it is, penalised for butterflies and for crossing the neighbouring slices."""
         point = point_of(self.row, self.scale)
-        self.loss, self.passes = fit_point(
+        _, passes = fit_point(
             point,
             self.quotes,
             self.scale,
@@ -46,9 +60,11 @@ class FittedSlice:
             self._in_units(below),
             self._in_units(above),
             np.array(self.watched),
+            _BOUND,
             penalty,
             _ITERATIONS_BETWEEN,
         )
+        self.passes += passes
         self.row = slice_of(point, self.scale)
 
     def _in_units(self, neighbour: FloatArray | None) -> FloatArray:
@@ -60,14 +76,14 @@ def fit_alone(rows: FloatArray, start: FloatArray | None) -> FittedSlice:
     scale = variance_at_forward(rows)
     quotes = in_units_of(rows, scale)
     if start is not None:
-        fitted = _fit(quotes, scale, point_of(start, variance_at(start, 0.0)))
+        point = point_of(start, variance_at(start, 0.0))
+        fitted = FittedSlice(quotes, scale, start, 0)
+        fitted.fit(point, _BOUND)
         if fitted.loss < _DOUBTFUL * len(quotes):
             return fitted
     point = np.empty(PARAMETERS)
     start_point(quotes, scale, PRIOR, point)
-    return _fit(quotes, scale, point)
-
-
-def _fit(quotes: FloatArray, scale: float, point: FloatArray) -> FittedSlice:
-    loss, passes = fit_point(point, quotes, scale, PRIOR, _NOBODY, _NOBODY, _NOWHERE, 0.0, _ITERATIONS)
-    return FittedSlice(quotes, scale, slice_of(point, scale), loss, passes)
+    fitted = FittedSlice(quotes, scale, point, 0)
+    fitted.fit(point, math.inf)
+    fitted.fit(point, _BOUND)
+    return fitted

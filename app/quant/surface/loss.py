@@ -10,10 +10,11 @@ the wings are bounds on single numbers. The level l is the one at the forward, w
 with Gatheral's a in its place, Gauss-Newton steps follow a long curved valley of (a, m, s) and take ten times
 as many.
 
-Quotes are rows of (x, y bid, y ask, y target, scale, weight). Inside bid-ask a quote pulls gently to its
-target; outside, in units of its scale (half its spread), quadratically and from one scale on linearly
-(Huber), so that an outlier pulls no harder than any other quote that is missed. A target of 0.0 is a quote of
-one side.
+Quotes are rows of (x, y bid, y ask, y target, 1 / scale, weight). Inside bid-ask a quote pulls gently to its
+target, and no harder than at the edge when outside; there, in units of its scale (half its spread), being
+outside counts quadratically and from one scale on linearly (Huber). Of the loss h of a quote h / (1 + h /
+bound) counts, so that what is far off pulls ever less; an infinite bound leaves Huber's loss, which has fewer
+minima to get stuck in. A target of 0.0 is a quote of one side.
 
 Each function adds gradient and Gauss-Newton matrix (lower triangle) to what is there, and returns its loss.
 """
@@ -26,13 +27,15 @@ from app.quant.arrays import FloatArray
 from app.quant.compiled import compiled
 
 PARAMETERS = 5
-X, BID, ASK, TARGET, SCALE, WEIGHT = range(6)
+X, BID, ASK, TARGET, PER_SCALE, WEIGHT = range(6)
 """Columns of the quotes."""
+
+Shape = tuple[float, float, float, float, float, float, float, float]
 
 PRIOR = np.array([1.0, 0.9, 0.9, 0.0, math.log(2.0)])
 """What smiles look like in these units where quotes say nothing."""
 
-_PRIOR_WEIGHTS = (1e-4, 0.02, 0.02, 0.01, 0.02)
+_PRIOR_WEIGHTS = (1e-4, 0.005, 0.005, 0.0025, 0.005)
 _PULL = 0.1  # of a quote inside its spread, beside 1.0 outside
 _HUBER = 1.0  # scales from which on the pull no longer grows
 _LEAST_DENSITY = 1e-3  # margins of the constraints, so that what is fitted to them also keeps them
@@ -41,38 +44,55 @@ _LEAST_RISE = 1e-4
 
 
 @compiled
-def variance_and_slopes(point: FloatArray, x: float, slopes: FloatArray) -> float:
-    """Returns y at x and sets its derivatives by the point."""
+def shape_of(point: FloatArray) -> Shape:
+    """(l, p, q, m, s², r, 1 / r, m / r) with r = √(m² + s²): what does not depend on x, computed once."""
     m, squared_width = point[3], math.exp(2.0 * point[4])
-    root = math.sqrt((x - m) * (x - m) + squared_width)
-    root_at_forward = math.sqrt(m * m + squared_width)
-    angle = 0.5 * (point[2] + point[1])
-    slopes[0] = 1.0
-    slopes[1] = 0.5 * (root - root_at_forward - x)
-    slopes[2] = 0.5 * (root - root_at_forward + x)
-    slopes[3] = -angle * ((x - m) / root + m / root_at_forward)
-    slopes[4] = angle * squared_width * (1.0 / root - 1.0 / root_at_forward)
-    return float(point[0] + point[1] * slopes[1] + point[2] * slopes[2])
+    root = math.sqrt(m * m + squared_width)
+    return point[0], point[1], point[2], m, squared_width, root, 1.0 / root, m / root
 
 
 @compiled
-def add_quotes(point: FloatArray, quotes: FloatArray, gradient: FloatArray, matrix: FloatArray) -> float:
-    """Where a quote is missed by more than the Huber bound, its curvature is that of reweighted squares."""
-    slopes = np.empty(PARAMETERS)
+def variance_and_slopes(shape: Shape, x: float, slopes: FloatArray) -> float:
+    """Returns y at x and sets its derivatives by the point."""
+    level, p, q, m, squared_width, root_at_forward, per_root_at_forward, sine_at_forward = shape
+    root = math.sqrt((x - m) * (x - m) + squared_width)
+    angle = 0.5 * (q + p)
+    slopes[0] = 1.0
+    slopes[1] = 0.5 * (root - root_at_forward - x)
+    slopes[2] = 0.5 * (root - root_at_forward + x)
+    per_root = 1.0 / root
+    slopes[3] = -angle * ((x - m) * per_root + sine_at_forward)
+    slopes[4] = angle * squared_width * (per_root - per_root_at_forward)
+    return float(level + p * slopes[1] + q * slopes[2])
+
+
+@compiled
+def add_quotes(
+    point: FloatArray, quotes: FloatArray, bound: float, gradient: FloatArray, matrix: FloatArray
+) -> float:
+    """Curvatures are those of reweighted squares."""
+    slopes, shape = np.empty(PARAMETERS), shape_of(point)
     loss = 0.0
     for row in range(quotes.shape[0]):
-        y = variance_and_slopes(point, quotes[row, X], slopes)
-        per_scale = 1.0 / quotes[row, SCALE]
-        missed = (y - min(max(y, quotes[row, BID]), quotes[row, ASK])) * per_scale
-        off_target = (y - quotes[row, TARGET]) * per_scale
+        y = variance_and_slopes(shape, quotes[row, X], slopes)
+        per_scale = quotes[row, PER_SCALE]
+        nearest = min(max(y, quotes[row, BID]), quotes[row, ASK])
+        missed, within = (y - nearest) * per_scale, (nearest - quotes[row, TARGET]) * per_scale
         pull = _PULL if quotes[row, TARGET] > 0.0 else 0.0
-        far = max(abs(missed), _HUBER)
-        robust = _HUBER / far if missed != 0.0 else 0.0
+        far, off_target = max(abs(missed), _HUBER), abs(missed) + abs(within)
+        lost = 0.5 * missed * missed if far == _HUBER else _HUBER * (far - 0.5 * _HUBER)
+        if pull > 0.0:
+            lost += pull * abs(within) * (0.5 * abs(within) + abs(missed))
+        share = 1.0 / (1.0 + lost / bound)
         weight = quotes[row, WEIGHT]
-        loss += weight * 0.5 * pull * off_target * off_target
-        loss += weight * (0.5 * missed * missed if far == _HUBER else _HUBER * (far - 0.5 * _HUBER))
-        force = weight * per_scale * (pull * off_target + robust * missed)
-        _add(gradient, matrix, slopes, force, weight * per_scale * per_scale * (pull + robust))
+        loss += weight * share * lost
+        weight *= share * share * per_scale
+        force, curvature = 0.0, 0.0
+        if missed != 0.0:
+            force, curvature = missed * _HUBER / far, _HUBER / far
+        if pull > 0.0 and off_target > 0.0:
+            force, curvature = force + pull * within, curvature + pull * abs(within) / off_target
+        _add(gradient, matrix, slopes, weight * force, weight * per_scale * curvature)
     return loss
 
 
@@ -102,16 +122,16 @@ def add_density(
 
     In these units, with θ for `scale`, g = (1 - x y' / 2y)² - y'² (1/y + θ/4) / 4 + y'' / 2.
     """
-    slopes = np.empty(PARAMETERS)
-    tilt, angle = 0.5 * (point[2] - point[1]), 0.5 * (point[2] + point[1])
-    squared_width = math.exp(2.0 * point[4])
+    slopes, shape = np.empty(PARAMETERS), shape_of(point)
+    p, q, m, squared_width = shape[1], shape[2], shape[3], shape[4]
+    tilt, angle = 0.5 * (q - p), 0.5 * (q + p)
     loss = 0.0
     for x in nodes:
-        y = variance_and_slopes(point, x, slopes)
+        y = variance_and_slopes(shape, x, slopes)
         if y < _LEAST_VARIANCE:
             loss += _penalise(y - _LEAST_VARIANCE, slopes, penalty, gradient, matrix)
             continue
-        offset = x - point[3]
+        offset = x - m
         squared_root = offset * offset + squared_width
         sine = offset / math.sqrt(squared_root)
         bend = squared_width / (squared_root * math.sqrt(squared_root))
@@ -146,11 +166,11 @@ def add_order(
 
     In units of the neighbour's variance there, so that far nodes do not outweigh near ones.
     """
-    slopes = np.empty(PARAMETERS)
+    slopes, own, others = np.empty(PARAMETERS), shape_of(point), shape_of(neighbour)
     loss = 0.0
     for x in nodes:
-        other = max(variance_and_slopes(neighbour, x, slopes), _LEAST_VARIANCE)
-        slack = sign * (variance_and_slopes(point, x, slopes) - other) / other - _LEAST_RISE
+        other = max(variance_and_slopes(others, x, slopes), _LEAST_VARIANCE)
+        slack = sign * (variance_and_slopes(own, x, slopes) - other) / other - _LEAST_RISE
         if slack < 0.0:
             for index in range(PARAMETERS):
                 slopes[index] *= sign / other

@@ -3,7 +3,7 @@
 In Bernstein form over an interval a polynomial lies within the hull of its coefficients, and the first and
 last of them are its values at the ends. Halving the interval (de Casteljau) brings the hull quadratically
 closer, so a few halvings either show every coefficient to be nonnegative or find an end that is not.
-Rounding is allowed for: `_ROUNDING` of the largest coefficient counts as zero.
+`_ROUNDING` of the largest coefficient counts as zero.
 
 Reference: R. T. Farouki, The Bernstein polynomial basis, Computer Aided Geometric Design 29 (2012).
 """
@@ -17,7 +17,7 @@ from app.quant.compiled import compiled
 
 NOWHERE = -1.0
 
-_ROUNDING = 1e-11
+_ROUNDING = 1e-14
 _DEEPEST = 44  # halvings: by then an interval is narrower than the abscissa's own rounding
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.quant.arrays import FloatArray, IntArray
-from app.quant.surface.loss import TARGET, WEIGHT, X
+from app.quant.surface.loss import PER_SCALE, TARGET, WEIGHT, X
 
 _RESOLUTION = 0.002  # in volatility at the forward: half a spread is at least this over relative vega
 _LEAST_RELATIVE_VEGA = 0.02
@@ -30,7 +30,7 @@ def quotes_by_expiry(
     ask_volatilities: ArrayLike,
     weights: ArrayLike,
 ) -> list[FloatArray]:
-    """For each expiry rows of (k, w bid, w ask, w target, scale of w, weight): `app.quant.surface.loss`.
+    """For each expiry rows of (k, w bid, w ask, w target, 1 / scale of w, weight): `app.quant.surface.loss`.
 
     Two-sided quotes come first, nearest to the forward first. What is not a quote is left out: not finite,
     negative, crossed, without a side, without weight.
@@ -40,7 +40,7 @@ def quotes_by_expiry(
     sound = np.isfinite(k) & np.isfinite(bids) & np.isfinite(asks) & (bids >= 0.0) & (weighed > 0.0)
     sound &= np.isfinite(weighed) & ((asks >= bids) | (asks == 0.0)) & (np.maximum(bids, asks) > 0.0)
     one_sided = ~((bids > 0.0) & (asks > 0.0))
-    order = np.lexsort((np.abs(k), one_sided, expiry_indices))
+    order = np.lexsort((asks, bids, k, np.abs(k), one_sided, expiry_indices))
     order = order[sound[order]]
     rows = _rows(k[order], bids[order], asks[order], weighed[order], years_to_expiry[expiry_indices[order]])
     bounds = np.searchsorted(expiry_indices[order], np.arange(len(years_to_expiry) + 1))
@@ -62,7 +62,7 @@ def _rows(
             bids * bids * years,
             np.where(asks > 0.0, asks * asks * years, np.inf),
             np.where(two_sided, totals * totals, 0.0),
-            2.0 * middles * halves * years,
+            1.0 / (2.0 * middles * halves * years),
             weights,
         ],
         axis=1,
@@ -79,5 +79,6 @@ def in_units_of(rows: FloatArray, variance: float) -> FloatArray:
     """The quotes in units of a variance: x = k / √θ and w / θ."""
     scaled = rows / variance
     scaled[:, X] = rows[:, X] / np.sqrt(variance)
+    scaled[:, PER_SCALE] = rows[:, PER_SCALE] * variance
     scaled[:, WEIGHT] = rows[:, WEIGHT]
     return scaled

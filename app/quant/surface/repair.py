@@ -17,7 +17,7 @@ from app.quant.surface.arbitrage import has_butterfly, has_calendar
 from app.quant.surface.fitted_slice import FittedSlice
 from app.quant.surface.svi import variance_at
 
-_PENALTIES = (1e0, 1e0, 1e1, 1e1, 1e2, 1e2, 1e3, 1e3, 1e4, 1e4, 1e5, 1e5)
+_PENALTIES = (1e0, 1e0, 1e1, 1e2, 1e3, 1e4, *(10 * (1e5,)))
 _BISECTIONS = 20
 
 

@@ -19,7 +19,7 @@ from app.quant.surface.loss import (
     ASK,
     BID,
     PARAMETERS,
-    SCALE,
+    PER_SCALE,
     TARGET,
     WEIGHT,
     X,
@@ -27,12 +27,13 @@ from app.quant.surface.loss import (
     add_order,
     add_prior,
     add_quotes,
+    shape_of,
     variance_and_slopes,
 )
 from app.quant.surface.svi import variance_at
 
-_CENTRES = (-3.0, -1.5, -0.5, 0.5, 1.5, 3.0)
-_WIDTHS = (0.3, 1.0, 2.0, 4.0)
+_CENTRES = (-2.0, 0.0, 2.0)
+_WIDTHS = (0.5, 2.0)
 _START_PASSES = 2  # the second with outliers weighed down
 _STEEPEST = 1.99  # Lee's bound of 2 on the slopes of the wings, in k and w
 _LEAST = (0.01, 0.0, 0.0, -20.0, math.log(0.05))
@@ -80,7 +81,7 @@ def start_point(quotes: FloatArray, scale: float, prior: FloatArray, point: Floa
             for turn in range(_START_PASSES):
                 _fit_linear(quotes, turn > 0, candidate)
             _into_bounds(candidate, scale)
-            loss = add_quotes(candidate, quotes, gradient, matrix)
+            loss = add_quotes(candidate, quotes, math.inf, gradient, matrix)
             loss += add_prior(candidate, prior, gradient, matrix)
             if loss < best:
                 best = loss
@@ -96,6 +97,7 @@ def fit_point(
     below: FloatArray,
     above: FloatArray,
     watched: FloatArray,
+    bound: float,
     penalty: float,
     iterations: int,
 ) -> tuple[float, int]:
@@ -108,14 +110,16 @@ def fit_point(
     matrix, next_matrix = np.empty((PARAMETERS, PARAMETERS)), np.empty((PARAMETERS, PARAMETERS))
     _into_bounds(point, scale)
     nodes = _nodes(point, below, above, watched) if penalty > 0.0 else watched
-    loss = _loss(point, quotes, scale, prior, below, above, nodes, penalty, gradient, matrix)
+    loss = _loss(point, quotes, scale, prior, below, above, nodes, bound, penalty, gradient, matrix)
     damping, passes = _FIRST_DAMPING, 1
     while passes < iterations and damping < _LARGEST_DAMPING:
         if not _step(point, scale, gradient, matrix, damping, trial):
             damping *= 10.0
             continue
         passes += 1
-        reached = _loss(trial, quotes, scale, prior, below, above, nodes, penalty, next_gradient, next_matrix)
+        reached = _loss(
+            trial, quotes, scale, prior, below, above, nodes, bound, penalty, next_gradient, next_matrix
+        )
         if reached >= loss:
             damping *= 3.0
             continue
@@ -136,12 +140,13 @@ def _loss(
     below: FloatArray,
     above: FloatArray,
     nodes: FloatArray,
+    bound: float,
     penalty: float,
     gradient: FloatArray,
     matrix: FloatArray,
 ) -> float:
     gradient[:], matrix[:] = 0.0, 0.0
-    loss = add_quotes(point, quotes, gradient, matrix)
+    loss = add_quotes(point, quotes, bound, gradient, matrix)
     loss += add_prior(point, prior, gradient, matrix)
     if penalty > 0.0:
         loss += add_density(point, scale, nodes, penalty, gradient, matrix)
@@ -237,16 +242,16 @@ def _nodes(point: FloatArray, below: FloatArray, above: FloatArray, watched: Flo
 def _fit_linear(quotes: FloatArray, robust: bool, point: FloatArray) -> None:
     """Level and wings by weighted least squares on the targets, with a weak pull to the wings as given."""
     moments, right = np.zeros((3, 3)), np.zeros(3)
-    slopes = np.empty(PARAMETERS)
+    slopes, shape = np.empty(PARAMETERS), shape_of(point)
     for wing in range(1, 3):
         moments[wing, wing], right[wing] = 0.05, 0.05 * point[wing]
     for row in range(quotes.shape[0]):
         if quotes[row, TARGET] <= 0.0:
             continue
-        y = variance_and_slopes(point, quotes[row, X], slopes)
-        weight = quotes[row, WEIGHT] / (quotes[row, SCALE] * quotes[row, SCALE])
+        y = variance_and_slopes(shape, quotes[row, X], slopes)
+        weight = quotes[row, WEIGHT] * quotes[row, PER_SCALE] * quotes[row, PER_SCALE]
         if robust:
-            missed = abs(y - min(max(y, quotes[row, BID]), quotes[row, ASK])) / quotes[row, SCALE]
+            missed = abs(y - min(max(y, quotes[row, BID]), quotes[row, ASK])) * quotes[row, PER_SCALE]
             weight /= max(1.0, missed)
         for index in range(3):
             right[index] += weight * slopes[index] * quotes[row, TARGET]
