@@ -5,6 +5,7 @@ search (`app.quant.surface.slice_fit`). Then `app.quant.surface.repair` sees to 
 with a butterfly or a calendar spread, whatever the quotes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.quant.arrays import FloatArray, IntArray, StatusArray
+from app.quant.compiled import compiled
 from app.quant.surface.fitted_slice import FittedSlice, fit_alone
 from app.quant.surface.loss import ASK, BID, PARAMETERS, TARGET, X
 from app.quant.surface.quotes import quotes_by_expiry
 from app.quant.surface.repair import remove_arbitrage
-from app.quant.surface.svi import RawSvi, total_variances
+from app.quant.surface.svi import variance_at
 from app.quant.surface.volatility_surface import VolatilitySurface
 
 
@@ -98,20 +100,19 @@ def calibrate_surface(
         weights=weights,
     )
     slices = [
-        fit_alone(rows, _start(time, last_surface)) if np.any(rows[:, TARGET] > 0.0) else None
-        for rows, time in zip(quoted, years, strict=True)
+        fit_alone(rows, start) if len(rows) > 0 and rows[0, TARGET] > 0.0 else None
+        for rows, start in zip(quoted, _starts(years, last_surface), strict=True)
     ]
     remove_arbitrage([each for each in slices if each is not None])
     return _calibration(years, centres, slices)
 
 
-def _start(years: float, last_surface: VolatilitySurface | None) -> FloatArray | None:
-    """The last surface's slice nearest in time: its shape serves even where it is another expiry's."""
+def _starts(years: FloatArray, last_surface: VolatilitySurface | None) -> Sequence[FloatArray | None]:
+    """For each expiry the last surface's slice nearest in time: its shape serves even another expiry."""
     if last_surface is None or len(last_surface.years_to_expiry) == 0:
-        return None
-    ratios = np.abs(np.log(last_surface.years_to_expiry / years))
-    nearest: FloatArray = last_surface.parameters[int(np.argmin(ratios))]
-    return nearest
+        return [None] * len(years)
+    ratios = np.abs(np.log(last_surface.years_to_expiry[None, :] / years[:, None]))
+    return list(last_surface.parameters[np.argmin(ratios, axis=1)])
 
 
 def _calibration(
@@ -125,7 +126,11 @@ def _calibration(
     statuses = np.full(len(slices), SliceStatus.NO_QUOTES, dtype=np.int8)
     counts = np.zeros((3, len(slices)), dtype=np.int64)
     losses = np.zeros(len(slices))
-    counts[:, known] = np.array([(*_counts(each), each.passes) for each in fitted]).reshape(-1, 3).T
+    counts[:, known] = (
+        np.array([(*_counts(each.row, each.quotes, each.scale), each.passes) for each in fitted])
+        .reshape(-1, 3)
+        .T
+    )
     statuses[counts[0] > 0] = SliceStatus.FITTED
     statuses[(counts[0] > 0) & (counts[0] < PARAMETERS)] = SliceStatus.FEW_QUOTES
     repaired = np.array([each is not None and each.repaired for each in slices], dtype=np.bool_)
@@ -134,9 +139,13 @@ def _calibration(
     return Calibration(surface, statuses, counts[0], counts[1], losses, counts[2])
 
 
-def _counts(fitted: FittedSlice) -> tuple[int, int]:
+@compiled
+def _counts(row: FloatArray, quotes: FloatArray, scale: float) -> tuple[int, int]:
     """How many quotes have two sides, and at how many of them the slice lies between the two."""
-    quotes = fitted.quotes[fitted.quotes[:, TARGET] > 0.0]
-    k = quotes[:, X] * np.sqrt(fitted.scale)
-    levels = total_variances(log_moneyness=k, slices=RawSvi(*fitted.row)) / fitted.scale
-    return len(quotes), int(np.sum((levels >= quotes[:, BID]) & (levels <= quotes[:, ASK])))
+    two_sided, inside, root = 0, 0, math.sqrt(scale)
+    for index in range(quotes.shape[0]):
+        if quotes[index, TARGET] > 0.0:
+            level = variance_at(row, quotes[index, X] * root) / scale
+            two_sided += 1
+            inside += quotes[index, BID] <= level <= quotes[index, ASK]
+    return two_sided, inside
