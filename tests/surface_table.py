@@ -22,6 +22,7 @@ class Line:
     inside: int
     inside_unconstrained: int  # of the slice fitted by itself, arbitrage or not
     mark_inside: int  # the exchange's own mark volatility
+    contradicting: int  # at least as many are missed by any smile: the same strike quoted apart
     worst_points: float  # the furthest that the slice is outside, in volatility points
     worst_spreads: float  # the same in spreads of that quote
     status: SliceStatus
@@ -31,7 +32,10 @@ class Line:
         if self.status == SliceStatus.NO_QUOTES:
             return "no two-sided quote: no slice"
         reasons = []
-        if shape := self.two_sided - max(self.inside, self.inside_unconstrained):
+        missed = self.two_sided - max(self.inside, self.inside_unconstrained)
+        if contradicting := min(self.contradicting, missed):
+            reasons.append(f"{contradicting} contradict others of their strike")
+        if shape := missed - contradicting:
             reasons.append(f"{shape} out of reach of five numbers")
         if ruled := max(self.inside_unconstrained - self.inside, 0):
             reasons.append(f"{ruled} given up for no-arbitrage")
@@ -84,12 +88,19 @@ def _line(
 
     name = f"{chain.expiries[index]:%Y-%m-%d}"
     if row is None or free is None:
-        return Line(name, years, len(k), 0, 0, 0, 0.0, 0.0, status)
+        return Line(name, years, len(k), 0, 0, 0, 0, 0.0, 0.0, status)
     misses = np.maximum(bids - volatilities(row), volatilities(row) - asks)
     spreads = misses / np.maximum(asks - bids, 1e-6)
     counts = (inside(volatilities(row)), inside(volatilities(free)), inside(marks))
+    strikes = chain.strikes[of_expiry]
+    together = sum(_most_at_once(bids[strikes == each], asks[strikes == each]) for each in set(strikes))
     worst = (max(100.0 * misses.max(), 0.0), max(spreads.max(), 0.0))
-    return Line(name, years, len(k), *counts, *worst, status)
+    return Line(name, years, len(k), *counts, len(k) - together, *worst, status)
+
+
+def _most_at_once(bids: np.ndarray, asks: np.ndarray) -> int:
+    """How many of the quotes of one strike a single volatility can be inside of."""
+    return int(np.sum((bids <= bids[:, None]) & (bids[:, None] <= asks), axis=1).max())
 
 
 def markdown(lines: list[Line]) -> str:
