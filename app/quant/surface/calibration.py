@@ -5,7 +5,6 @@ search (`app.quant.surface.slice_fit`). Then `app.quant.surface.repair` sees to 
 with a butterfly or a calendar spread, whatever the quotes.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,12 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.quant.arrays import FloatArray, IntArray, StatusArray
-from app.quant.compiled import compiled
 from app.quant.surface.fitted_slice import FittedSlice, fit_alone
-from app.quant.surface.loss import ASK, BID, PARAMETERS, TARGET, X
 from app.quant.surface.quotes import quotes_by_expiry
 from app.quant.surface.repair import remove_arbitrage
-from app.quant.surface.svi import variance_at
+from app.quant.surface.slice_fit import ASK, BID, PARAMETERS, TARGET, X
+from app.quant.surface.svi import RawSvi, total_variances
 from app.quant.surface.volatility_surface import VolatilitySurface
 
 
@@ -40,7 +38,7 @@ class Calibration:
     statuses: StatusArray
     two_sided: IntArray  # how many quotes had both sides
     inside: IntArray  # at how many of them the volatility lies within bid-ask
-    losses: FloatArray  # of the quotes, in units of half a spread, see `app.quant.surface.loss`
+    losses: FloatArray  # of the quotes, in units of half a spread, see `app.quant.surface.slice_fit`
     passes: IntArray  # how many times the quotes were gone through from the start on
 
 
@@ -126,11 +124,8 @@ def _calibration(
     statuses = np.full(len(slices), SliceStatus.NO_QUOTES, dtype=np.int8)
     counts = np.zeros((3, len(slices)), dtype=np.int64)
     losses = np.zeros(len(slices))
-    counts[:, known] = (
-        np.array([(*_counts(each.row, each.quotes, each.scale), each.passes) for each in fitted])
-        .reshape(-1, 3)
-        .T
-    )
+    counts[:2, known] = _counts(fitted).T
+    counts[2, known] = [each.passes for each in fitted]
     statuses[counts[0] > 0] = SliceStatus.FITTED
     statuses[(counts[0] > 0) & (counts[0] < PARAMETERS)] = SliceStatus.FEW_QUOTES
     repaired = np.array([each is not None and each.repaired for each in slices], dtype=np.bool_)
@@ -139,13 +134,17 @@ def _calibration(
     return Calibration(surface, statuses, counts[0], counts[1], losses, counts[2])
 
 
-@compiled
-def _counts(row: FloatArray, quotes: FloatArray, scale: float) -> tuple[int, int]:
-    """How many quotes have two sides, and at how many of them the slice lies between the two."""
-    two_sided, inside, root = 0, 0, math.sqrt(scale)
-    for index in range(quotes.shape[0]):
-        if quotes[index, TARGET] > 0.0:
-            level = variance_at(row, quotes[index, X] * root) / scale
-            two_sided += 1
-            inside += quotes[index, BID] <= level <= quotes[index, ASK]
-    return two_sided, inside
+def _counts(fitted: Sequence[FittedSlice]) -> IntArray:
+    """Rows of how many quotes have two sides, and at how many of them the slice lies between the two."""
+    if not fitted:
+        return np.zeros((0, 2), dtype=np.int64)
+    sizes = [len(each.quotes) for each in fitted]
+    quotes = np.concatenate([each.quotes for each in fitted])
+    scales = np.repeat([each.scale for each in fitted], sizes)
+    slices = RawSvi(*np.repeat([each.row for each in fitted], sizes, axis=0).T)
+    k = quotes[:, X] * np.sqrt(scales)
+    levels = total_variances(log_moneyness=k, slices=slices) / scales
+    two_sided = quotes[:, TARGET] > 0.0
+    inside = two_sided & (levels >= quotes[:, BID]) & (levels <= quotes[:, ASK])
+    starts = np.cumsum([0, *sizes[:-1]])
+    return np.add.reduceat(np.stack([two_sided, inside], axis=1).astype(np.int64), starts, axis=0)

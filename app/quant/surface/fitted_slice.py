@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.quant.arrays import FloatArray
-from app.quant.surface.loss import PARAMETERS, PRIOR, add_quotes
 from app.quant.surface.quotes import in_units_of, variance_at_forward
-from app.quant.surface.slice_fit import fit_point, point_of, slice_of, start_point
-from app.quant.surface.svi import variance_at
+from app.quant.surface.slice_fit import PARAMETERS, PRIOR, add_quotes, fit_point, start_point
 
 _ITERATIONS = 100  # at most, of one fit
 _ITERATIONS_BETWEEN = 20  # there are many of these, each from where the last one ended
-_BOUND = 5.0  # of the loss of one quote, see `app.quant.surface.loss`
+_BOUND = 5.0  # of the loss of one quote, see `app.quant.surface.slice_fit`
 _DOUBTFUL = 0.3  # loss per quote from which on the last surface may have been a bad start
 _NOBODY = np.empty((0, PARAMETERS))
 _NOWHERE = np.empty(0)
@@ -34,7 +32,7 @@ class FittedSlice:
     def loss(self) -> float:
         """Of the quotes alone, without prior and constraints."""
         gradient, matrix = np.zeros(PARAMETERS), np.zeros((PARAMETERS, PARAMETERS))
-        return add_quotes(point_of(self.row, self.scale), self.quotes, _BOUND, gradient, matrix)
+        return add_quotes(_point_of(self.row, self.scale), self.quotes, _BOUND, gradient, matrix)
 
     def watch(self, log_moneyness: float) -> None:
         """From now on, look at this place too; where wings cross, at infinity, is looked at anyway."""
@@ -47,11 +45,11 @@ class FittedSlice:
             point, self.quotes, self.scale, PRIOR, _NOBODY, _NOBODY, _NOWHERE, bound, 0.0, _ITERATIONS
         )
         self.passes += passes
-        self.row = slice_of(point, self.scale)
+        self.row = _slice_of(point, self.scale)
 
     def fit_between(self, below: FloatArray | None, above: FloatArray | None, *, penalty: float) -> None:
         """Fit again from where it is, penalised for butterflies and for crossing the neighbouring slices."""
-        point = point_of(self.row, self.scale)
+        point = _point_of(self.row, self.scale)
         _, passes = fit_point(
             point,
             self.quotes,
@@ -65,10 +63,10 @@ class FittedSlice:
             _ITERATIONS_BETWEEN,
         )
         self.passes += passes
-        self.row = slice_of(point, self.scale)
+        self.row = _slice_of(point, self.scale)
 
     def _in_units(self, neighbour: FloatArray | None) -> FloatArray:
-        return _NOBODY if neighbour is None else point_of(neighbour, self.scale)[None, :]
+        return _NOBODY if neighbour is None else _point_of(neighbour, self.scale)[None, :]
 
 
 def fit_alone(rows: FloatArray, start: FloatArray | None) -> FittedSlice:
@@ -76,7 +74,7 @@ def fit_alone(rows: FloatArray, start: FloatArray | None) -> FittedSlice:
     scale = variance_at_forward(rows)
     quotes = in_units_of(rows, scale)
     if start is not None:
-        point = point_of(start, variance_at(start, 0.0))
+        point = _point_of(start, level_of(start))
         fitted = FittedSlice(quotes, scale, start, 0)
         fitted.fit(point, _BOUND)
         if fitted.loss < _DOUBTFUL * len(quotes):
@@ -87,3 +85,30 @@ def fit_alone(rows: FloatArray, start: FloatArray | None) -> FittedSlice:
     fitted.fit(point, math.inf)
     fitted.fit(point, _BOUND)
     return fitted
+
+
+def level_of(row: FloatArray) -> float:
+    """The slice's total variance at the forward."""
+    a, b, rho, m, s = row.tolist()
+    return float(a + b * (math.hypot(m, s) - rho * m))
+
+
+def _point_of(row: FloatArray, scale: float) -> FloatArray:
+    """A slice (a, b, ρ, m, s) as a point in units of the variance `scale`."""
+    root = math.sqrt(scale)
+    point = np.empty(PARAMETERS)
+    point[0] = level_of(row) / scale
+    point[1], point[2] = row[1] * (1.0 - row[2]) / root, row[1] * (1.0 + row[2]) / root
+    point[3], point[4] = row[3] / root, math.log(row[4] / root)
+    return point
+
+
+def _slice_of(point: FloatArray, scale: float) -> FloatArray:
+    """The inverse of `_point_of`."""
+    root = math.sqrt(scale)
+    row = np.empty(PARAMETERS)
+    row[1] = 0.5 * (point[1] + point[2]) * root
+    row[2] = (point[2] - point[1]) / (point[2] + point[1]) if row[1] > 0.0 else 0.0
+    row[3], row[4] = point[3] * root, math.exp(point[4]) * root
+    row[0] = point[0] * scale + row[1] * (row[2] * row[3] - math.sqrt(row[3] * row[3] + row[4] * row[4]))
+    return row

@@ -14,8 +14,7 @@ import numpy as np
 
 from app.quant.arrays import FloatArray
 from app.quant.surface.arbitrage import has_butterfly, has_calendar
-from app.quant.surface.fitted_slice import FittedSlice
-from app.quant.surface.svi import variance_at
+from app.quant.surface.fitted_slice import FittedSlice, level_of
 
 _PENALTIES = (1e0, 1e0, 1e1, 1e2, 1e3, 1e4, *(10 * (1e5,)))
 _BISECTIONS = 20
@@ -76,11 +75,11 @@ def _drawn(row: FloatArray, before: FloatArray | None) -> FloatArray:
 
 
 def _safe(row: FloatArray, before: FloatArray | None) -> FloatArray:
-    level = variance_at(row, 0.0)
+    level = level_of(row)
     if before is None:
         return np.array([level, 0.0, 0.0, row[3], row[4]])
     lifted = before.copy()
-    lifted[0] += max(level - variance_at(before, 0.0), 0.0)
+    lifted[0] += max(level - level_of(before), 0.0)
     return lifted if _sound(lifted, before) else before
 
 

@@ -11,14 +11,12 @@ References: J. Gatheral, A parsimonious arbitrage-free implied volatility parame
 J. Gatheral and A. Jacquier, Arbitrage-free SVI volatility surfaces, Quantitative Finance 14 (2014).
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from app.quant.arrays import FloatArray
-from app.quant.compiled import compiled
 
 
 class RawSvi(NamedTuple):
@@ -100,17 +98,3 @@ def from_jump_wings(*, wings: JumpWings, years_to_expiry: ArrayLike) -> RawSvi:
     radii = np.where(bent, (v - least) * years / np.where(bent, b * bends, 1.0), 0.0)
     s = radii * np.sqrt(1.0 - beta * beta)
     return RawSvi(least * years - b * s * np.sqrt(1.0 - rho * rho), b, rho, radii * beta, s)
-
-
-@compiled
-def variance_at(row: FloatArray, k: float) -> float:
-    """w(k) of one slice, a row of (a, b, ρ, m, s)."""
-    offset = k - row[3]
-    return float(row[0] + row[1] * (row[2] * offset + math.sqrt(offset * offset + row[4] * row[4])))
-
-
-@compiled
-def slope_at(row: FloatArray, k: float) -> float:
-    """w'(k) of one slice."""
-    offset = k - row[3]
-    return float(row[1] * (row[2] + offset / math.sqrt(offset * offset + row[4] * row[4])))

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from app.quant.arrays import BoolArray, FloatArray, StatusArray, as_columns
 from app.quant.compiled import compiled
-from app.quant.surface.svi import RawSvi, slope_at, variance_at
+from app.quant.surface.svi import RawSvi
 
 
 class SurfaceStatus(IntEnum):
@@ -149,10 +149,10 @@ def _evaluate(
         part = (time - expiries[earlier]) / span if later > earlier else 0.0
         centre = (1.0 - part) * log_forwards[earlier] + part * log_forwards[later]
         k = math.log(strike) - (centre if own_forwards else math.log(forward))
-        variance = (1.0 - part) * variance_at(rows[earlier], k) + part * variance_at(rows[later], k)
-        slope = (1.0 - part) * slope_at(rows[earlier], k) + part * slope_at(rows[later], k)
+        variance = (1.0 - part) * _variance_at(rows[earlier], k) + part * _variance_at(rows[later], k)
+        slope = (1.0 - part) * _slope_at(rows[earlier], k) + part * _slope_at(rows[later], k)
         if time > expiries[last]:
-            variance += (time - expiries[last]) * variance_at(rows[last], 0.0) / expiries[last]
+            variance += (time - expiries[last]) * _variance_at(rows[last], 0.0) / expiries[last]
         if variance <= 0.0:
             statuses[index] = SurfaceStatus.VARIANCE_NOT_POSITIVE
             continue
@@ -177,3 +177,17 @@ def _status(strike: float, time: float, forward: float, own_forwards: bool, expi
     if time < expiries[0]:
         return SurfaceStatus.BEFORE_FIRST_EXPIRY
     return SurfaceStatus.AFTER_LAST_EXPIRY if time > expiries[-1] else SurfaceStatus.INTERPOLATED
+
+
+@compiled
+def _variance_at(row: FloatArray, k: float) -> float:
+    """w(k) of one slice, a row of (a, b, ρ, m, s)."""
+    offset = k - row[3]
+    return float(row[0] + row[1] * (row[2] * offset + math.sqrt(offset * offset + row[4] * row[4])))
+
+
+@compiled
+def _slope_at(row: FloatArray, k: float) -> float:
+    """w'(k) of one slice."""
+    offset = k - row[3]
+    return float(row[1] * (row[2] + offset / math.sqrt(offset * offset + row[4] * row[4])))
