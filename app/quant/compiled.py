@@ -8,10 +8,10 @@ columns that it is given may be defined elsewhere: it is kept under a name that 
 """
 
 import hashlib
+import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
@@ -48,4 +48,4 @@ def _definitions_of(loop: Callable[..., object]) -> str:
 
 @cache
 def _digest(module: str) -> bytes:
-    return hashlib.sha256(Path(sys.modules[module].__file__ or "").read_bytes()).digest()
+    return hashlib.sha256(inspect.getsource(sys.modules[module]).encode()).digest()

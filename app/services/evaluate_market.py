@@ -91,9 +91,8 @@ class Lane:
             if self.epochs and self._market.position != self._saved:
                 await self._commit((), self._mark(), self._unsaved_memories())
         finally:
-            if (
-                self._concluding is not None
-            ):  # something failed meanwhile: its commit is made anew, or was made
+            if self._concluding is not None:
+                # Something failed meanwhile: that commit is made anew, or was made.
                 self._concluding.cancel()
                 await asyncio.gather(self._concluding, return_exceptions=True)
             await self._feed.close()

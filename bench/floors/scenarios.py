@@ -1,22 +1,16 @@
 """The scenario grid as a C loop: `python -m bench.floors.scenarios DIRECTORY CALLS` compiles and runs it."""
 
 import ctypes
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+from bench.floors.c_library import c_library
 from bench.floors.option_book import INDEX, MARGIN_RATE, SPOT_SHOCKS, VOLATILITY_SHOCKS, Column, option_book
 
 _SOURCE = Path(__file__).with_suffix(".c")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC", "-shared")
-
-
-def compiler() -> str | None:
-    return shutil.which("gcc") or shutil.which("cc")
 
 
 def arguments() -> tuple[list[Column], list[Column]]:
@@ -36,11 +30,7 @@ def arguments() -> tuple[list[Column], list[Column]]:
 
 def run(directory: Path, calls: int) -> tuple[list[float], Column]:
     """Seconds of each call, and the sums."""
-    library = directory / "scenarios.so"
-    found = compiler()
-    assert found is not None
-    subprocess.run([found, *FLAGS, str(_SOURCE), "-lm", "-lmvec", "-o", str(library)], check=True)
-    grid = ctypes.CDLL(str(library)).grid
+    grid = c_library(_SOURCE, directory).grid
     positions, cells = arguments()
     sums = np.zeros((5, cells[0].size))
     pointers = [ctypes.c_void_p(column.ctypes.data) for column in (*positions, *cells, sums)]

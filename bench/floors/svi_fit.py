@@ -8,10 +8,8 @@ moment before. Turning volatilities into scaled variances is left out of the tim
 import ctypes
 import json
 import math
-import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,22 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.floors.c_library import c_library
 from bench.floors.option_quotes import EXPIRIES, STRIKES, YEARS, quotes
 
 _SOURCE = Path(__file__).with_suffix(".c")
-_OPTIONS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
 _START = (1.0, 0.9, 0.9, 0.0, math.log(2.0))
 
 Columns = list[NDArray[np.float64]]
-
-
-def compiled(directory: Path) -> ctypes.CDLL:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise SystemExit("the floor of the row surface needs a C compiler")
-    library = directory / "svi_fit.so"
-    subprocess.run([compiler, *_OPTIONS, "-o", str(library), str(_SOURCE), "-lm"], check=True)
-    return ctypes.CDLL(str(library))
 
 
 def prepared(moment: int) -> Columns:
@@ -65,7 +54,7 @@ def fitted(
 
 
 def main(directory: str, repeats: str) -> None:
-    library = compiled(Path(directory))
+    library = c_library(_SOURCE, Path(directory))
     before, now = prepared(0), prepared(1)
     start = np.tile(_START, (EXPIRIES, 1))
     _, _, last = fitted(library, before, start)

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.floors.scenarios import compiler
+from bench.floors.c_library import compiler
 from bench.measurement import Measurement, Row, Sample, Unavailable
 from bench.processes import Child, children
 

@@ -12,6 +12,7 @@ from app.quant.solvency.figures import account_figures
 from app.quant.solvency.positions import option_at
 from bench.floors import option_book
 from bench.floors import scenarios as floor
+from bench.floors.c_library import compiler
 from tests.unit.quant.random_books import PRICES, one_book, random_columns
 
 SHOCKS = {
@@ -133,7 +134,7 @@ def test_the_approximations_are_as_good_as_they_say():
         assert delta == pytest.approx(ndtr(-deviations), rel=relative)
 
 
-@pytest.mark.skipif(floor.compiler() is None, reason="no C compiler")
+@pytest.mark.skipif(compiler() is None, reason="no C compiler")
 def test_the_benchmarks_floor_computes_the_same_grid(tmp_path):
     book = option_book.option_book()
     books = books_of(
