@@ -15,6 +15,7 @@ The conventions, once for the whole package:
   requirements (positive prices) its docstring states.
 - Results are elementwise: each element depends on its own inputs only, to the bit, whatever its
   neighbours, the array's length or its strides. So there are no reductions here, and transcendental
-  functions see fresh contiguous columns only (`app.quant.arrays`).
+  functions are plain arithmetic in compiled loops (`app.quant.normal`), or numpy's on fresh contiguous
+  columns (`app.quant.arrays`).
 - No I/O, no clock, no randomness, no state.
 """

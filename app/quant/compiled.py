@@ -1,47 +1,70 @@
-"""The one way in which a loop is compiled.
+"""The ways in which a loop is compiled.
 
 IEEE 754 arithmetic in the order in which it is written: nothing is reassociated or contracted, so an element
-computes the same bits wherever it stands. Dividing by zero gives an infinity, as in numpy. Machine code is
-kept beside the source (or in `NUMBA_CACHE_DIR`), so that only the first process ever waits for it. What is
-kept is renewed when its own file changes: a loop therefore uses no other loop than those of its file. The
-columns that it is given may be defined elsewhere: it is kept under a name that says what their files contain.
+computes the same bits wherever it stands, in a vectorised loop or in its remainder. Dividing by zero gives an
+infinity, as in numpy. Machine code is kept beside the source (or in `NUMBA_CACHE_DIR`), so that only the
+first process ever waits for it. What is kept is renewed when its own file changes. Columns that it is given,
+and parts that it calls, may be defined elsewhere: it is kept under a name that says what their files contain.
+Such a part itself calls nothing but parts of its own file.
 """
 
 import hashlib
 import inspect
 import sys
 from collections.abc import Callable
-from functools import cache
-from typing import TypeVar, cast
+from functools import cache, partial
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.compiler import Compiler
+from numba.core.dispatcher import Dispatcher
+from typing_extensions import override
 
 Loop = TypeVar("Loop", bound=Callable[..., object])
 
 
+class _Disjoint(Compiler):
+    """Numba's own pipeline, with the arguments of the function marked as overlapping nothing."""
+
+    @override
+    def define_pipelines(self) -> Any:
+        self.state.flags.noalias = True
+        return super().define_pipelines()  # type: ignore[no-untyped-call]
+
+
 def compiled(loop: Loop) -> Loop:
     """Compiled for the types of its first call; typed as what it was written as."""
-    return _compiled(loop, forceinline=False)
+    return _compiled(loop)
+
+
+def compiled_disjoint(loop: Loop) -> Loop:
+    """The same for a loop that writes only into arrays which overlap no other that it is given.
+
+    Without that promise LLVM compares every pair of columns at run time before it dares to vectorise, and
+    gives up where there are many.
+    """
+    return _compiled(loop, pipeline=_Disjoint)
 
 
 def inlined(loop: Loop) -> Loop:
-    """A part of a compiled loop of the same file: columns are handed to it by the dozen, so it is no call."""
+    """A part of a compiled loop: columns are handed to it by the dozen, or LLVM shall see the loop whole."""
     return _compiled(loop, forceinline=True)
 
 
-def _compiled(loop: Loop, *, forceinline: bool) -> Loop:
+def _compiled(loop: Loop, *, forceinline: bool = False, pipeline: type[Compiler] = Compiler) -> Loop:
     loop.__qualname__ += f"_{_definitions_of(loop)}"
+    decorate = partial(numba.njit, error_model="numpy", forceinline=forceinline, pipeline_class=pipeline)
     try:
-        return cast(Loop, numba.njit(cache=True, error_model="numpy", forceinline=forceinline)(loop))
+        return cast(Loop, decorate(cache=True)(loop))
     except RuntimeError:  # nowhere to keep it: compiled anew by every process
-        return cast(Loop, numba.njit(error_model="numpy", forceinline=forceinline)(loop))
+        return cast(Loop, decorate()(loop))
 
 
 def _definitions_of(loop: Callable[..., object]) -> str:
-    """Of the classes that its file takes from others of the package: the order of fields is compiled in."""
+    """Of the classes and parts that its file takes from others of the package: they are compiled in."""
     package = loop.__module__.partition(".")[0]
-    classes = [known for known in loop.__globals__.values() if isinstance(known, type)]
-    modules = {known.__module__ for known in classes} - {loop.__module__}
+    known = [each for each in loop.__globals__.values() if isinstance(each, (type, Dispatcher))]
+    modules = {each.__module__ for each in known} - {loop.__module__}
     ours = sorted(name for name in modules if name.partition(".")[0] == package)
     return hashlib.sha256(b"".join(map(_digest, ours))).hexdigest()[:8]
 

@@ -1,4 +1,9 @@
-"""Named views on the raw kernels: the units people quote, and what one exchange prints."""
+"""Named views on the raw kernels: the units people quote, and what one exchange prints.
+
+The scale functions name what they return; none is applied anywhere else. "Per percent" is a relative move of
+the underlying by 1 %, "per point" a move of the volatility (or rate) by 0.01, "per day" a calendar day. A
+dollar greek is in quote currency.
+"""
 
 from typing import NamedTuple
 
@@ -6,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.quant.arrays import BoolArray, FloatArray, StatusArray
-from app.quant.black_scholes import OptionStatus, black_scholes_merton, checked
+from app.quant.black_scholes import black_scholes_merton, in_coin
+from app.quant.options import OptionStatus, withdraw
 
 DAYS_PER_YEAR = 365.0
 POINTS_PER_UNIT = 100.0
@@ -30,18 +36,59 @@ class DeribitGreeks(NamedTuple):
 
 
 def per_point(raw: FloatArray) -> FloatArray:
-    """Vega or rho per percentage point instead of per 1.00."""
+    """Vega, rho, vanna or zomma per percentage point instead of per 1.00."""
     return raw / POINTS_PER_UNIT
 
 
-def per_day(raw_thetas: FloatArray) -> FloatArray:
-    """Theta per calendar day instead of per year."""
-    return raw_thetas / DAYS_PER_YEAR
+def per_day(raw: FloatArray) -> FloatArray:
+    """Theta, charm or colour per calendar day instead of per year."""
+    return raw / DAYS_PER_YEAR
 
 
 def gammas_per_percent_move(*, gammas: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
     """How many units the delta changes when the underlying moves by 1 %."""
     return gammas * np.asarray(underlying_prices, dtype=np.float64) / POINTS_PER_UNIT
+
+
+def dollar_deltas(*, deltas: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """The position in the underlying that moves alike, in quote currency."""
+    return deltas * np.asarray(underlying_prices, dtype=np.float64)
+
+
+def dollar_gammas_per_percent(*, gammas: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """What a 1 % move of the underlying adds to the delta, in quote currency at its price: ``Γ S² / 100``."""
+    return gammas * _squared(underlying_prices) / POINTS_PER_UNIT
+
+
+def dollar_vannas_per_point(*, vannas: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """Change of the dollar delta when the volatility moves by a point."""
+    return per_point(dollar_deltas(deltas=vannas, underlying_prices=underlying_prices))
+
+
+def volgas_per_point_squared(volgas: FloatArray) -> FloatArray:
+    """Change of the vega per point when the volatility moves by a point."""
+    return volgas / POINTS_PER_UNIT**2
+
+
+def dollar_charms_per_day(*, charms: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """Change of the dollar delta when a day passes."""
+    return per_day(dollar_deltas(deltas=charms, underlying_prices=underlying_prices))
+
+
+def dollar_speeds_per_percent(*, speeds: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """What a 1 % move adds to the dollar gamma per percent at today's price: ``speed S³ / 100²``."""
+    prices = np.asarray(underlying_prices, dtype=np.float64)
+    return speeds * _squared(prices) * prices / POINTS_PER_UNIT**2
+
+
+def dollar_zommas_per_point(*, zommas: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """Change of the dollar gamma per percent when the volatility moves by a point."""
+    return per_point(dollar_gammas_per_percent(gammas=zommas, underlying_prices=underlying_prices))
+
+
+def dollar_colours_per_day(*, colours: FloatArray, underlying_prices: ArrayLike) -> FloatArray:
+    """Change of the dollar gamma per percent when a day passes."""
+    return per_day(dollar_gammas_per_percent(gammas=colours, underlying_prices=underlying_prices))
 
 
 def deribit_greeks(
@@ -65,14 +112,17 @@ def deribit_greeks(
         volatilities=volatilities,
         is_call=is_call,
     )
-    underlyings = np.where(raw.usable, np.asarray(underlying_prices, dtype=np.float64), 1.0)
     years = np.where(raw.usable, np.asarray(years_to_expiry, dtype=np.float64), 0.0)
     decay = np.abs(per_day(raw.thetas)) * (np.minimum(years, 1.0 / DAYS_PER_YEAR) * DAYS_PER_YEAR)
-    with np.errstate(over="ignore"):  # a premium too large for its underlying gets a status
-        in_coin = raw.values / underlyings
     thetas = -np.minimum(decay, raw.values)
-    figures, statuses = checked(
-        [in_coin, raw.deltas, raw.gammas, per_point(raw.vegas), thetas, per_point(raw.rhos)], raw.statuses
+    mark_prices = in_coin(raw, underlying_prices)
+    figures, statuses = withdraw(
+        [mark_prices, raw.deltas, raw.gammas, per_point(raw.vegas), thetas, per_point(raw.rhos)],
+        raw.statuses,
+        ~np.isfinite(mark_prices),
     )
-    mark_prices, deltas, gammas, vegas, thetas, rhos = figures
-    return DeribitGreeks(mark_prices, deltas, gammas, vegas, thetas, rhos, statuses)
+    return DeribitGreeks._make([*figures, statuses])
+
+
+def _squared(prices: ArrayLike) -> FloatArray:
+    return np.square(np.asarray(prices, dtype=np.float64))
