@@ -70,9 +70,12 @@ def measure(
             quick=quick,
             only=only,
             progress=lambda text: _show_progress(status, f"{names}: {text}"),
+            announce=lambda text: _progress.print(f"{names}: {text}", highlight=False),
         )
     shown = [row for row in measurement.rows if row.name in reported]
     if only is not None:
+        if only not in samples:
+            raise RuntimeError(f"{only} cannot run here")
         show_side([row for row in shown if not row.worst_of], samples, only)
         return
     measured = [harness.result_of(row, samples) for row in shown]
@@ -96,9 +99,9 @@ def show_results(measured: list[harness.Result], samples: harness.Samples) -> No
             result.row.name,
             result.row.unit,
             _figures(result.ours, "\n"),
-            _figures(result.floor, "\n"),
-            f"{result.ratio:.2f}",
-            ", ".join(f"{name} {cost:.2f}" for name, cost in result.peers.items()) or "-",
+            _figures(result.floor, "\n") if result.floor else "-",
+            f"{result.ratio:.2f}" if result.ratio else "-",
+            "\n".join(f"{name} {cost:.2f}" for name, cost in result.peers.items()) or "-",
             f"{result.peak_memory_mib:.0f}",
         )
     _out.print(table)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.measurement import Measurement, Row, Sample
+from bench.measurement import Measurement, Row, Sample, Unavailable
 
 Samples = Mapping[str, list[Sample]]
 
@@ -27,12 +27,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`peers` holds each peer's cost over ours."""
+    """`peers` holds each peer's cost over ours. Where the floor cannot run there is no ratio."""
 
     row: Row
     ours: Summary
-    floor: Summary
-    ratio: float
+    floor: Summary | None
+    ratio: float | None
     peers: Mapping[str, float]
     peak_memory_mib: float
 
@@ -45,16 +45,24 @@ def run(
     quick: bool,
     only: str | None,
     progress: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> Samples:
-    """Alternately: first ours, then the floor, then the peers, and again. `only` runs one side alone."""
+    """Alternately: first ours, then the floor, then the peers, and again. `only` runs one side alone.
+
+    A floor or a peer that says it is unavailable is left out, with its reason announced.
+    """
     sides = {name: side for name, side in measurement.sides().items() if only in (None, name)}
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     directory.mkdir(parents=True, exist_ok=True)
     for turn in range(1, runs + 1):
-        for name, side in sides.items():
+        for name, side in list(sides.items()):
             progress(f"run {turn} of {runs}: {name}")
-            with tempfile.TemporaryDirectory(dir=directory, prefix="run-") as fresh:
-                samples[name].append(side(Path(fresh), quick))
+            try:
+                with tempfile.TemporaryDirectory(dir=directory, prefix="run-") as fresh:
+                    samples[name].append(side(Path(fresh), quick))
+            except Unavailable as reason:
+                announce(f"{name} is skipped: {reason}")
+                del sides[name], samples[name]
     return samples
 
 
@@ -64,9 +72,11 @@ def summarise(row: Row, samples: Samples, side: str) -> Summary:
 
 def result_of(row: Row, samples: Samples) -> Result:
     if row.worst_of:
-        worst = max((result_of(part, samples) for part in row.worst_of), key=lambda result: result.ratio)
+        parts = [result_of(part, samples) for part in row.worst_of]
+        worst = max(parts, key=lambda result: result.ratio or 0.0)
         return replace(worst, row=row)
-    ours, floor = summarise(row, samples, "ours"), summarise(row, samples, "floor")
+    ours = summarise(row, samples, "ours")
+    floor = summarise(row, samples, "floor") if "floor" in samples else None
     peers = {
         name: row.cost_ratio(summarise(row, samples, name).median, ours.median)
         for name in samples
@@ -76,7 +86,7 @@ def result_of(row: Row, samples: Samples) -> Result:
         row=row,
         ours=ours,
         floor=floor,
-        ratio=row.cost_ratio(ours.median, floor.median),
+        ratio=row.cost_ratio(ours.median, floor.median) if floor else None,
         peers=peers,
         peak_memory_mib=max(sample.peak_memory_mib for sample in samples["ours"]),
     )

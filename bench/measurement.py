@@ -20,6 +20,10 @@ class Row:
         return reference / cost if self.is_rate else cost / reference
 
 
+class Unavailable(Exception):  # the reason why a floor or a peer cannot run here
+    """A floor without its compiler, a peer whose packages do not install: skipped, with the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One run of one side: a value for each row. `notes` are printed, never compared."""

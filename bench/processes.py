@@ -21,12 +21,13 @@ class Child:
         module: str,
         arguments: Sequence[str] = (),
         *,
+        python: Path = Path(sys.executable),
         environment: Mapping[str, str] | None = None,
         log: IO[bytes] | None = None,
     ) -> None:
         self.name = " ".join((module, *arguments[:1]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=ROOT,

@@ -35,8 +35,8 @@ def _entry(result: Result) -> dict[str, Any]:
     return {
         "unit": result.row.unit,
         "ours": _rounded(result.ours.median),
-        "floor": _rounded(result.floor.median),
-        "ratio": _rounded(result.ratio),
+        "floor": _rounded(result.floor.median) if result.floor else None,
+        "ratio": _rounded(result.ratio) if result.ratio else None,
         "peers": {name: _rounded(cost) for name, cost in result.peers.items()},
         "peak_memory_mib": round(result.peak_memory_mib, 1),
     }

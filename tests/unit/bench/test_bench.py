@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from app.quant.black_scholes import black_scholes_merton
+from bench.drivers.option_book import option_book
+from bench.floors import greeks as greeks_floor
 from bench.floors.records import message, portfolio_of
-from bench.harness import result_of
-from bench.measurement import Row, Sample
+from bench.harness import result_of, run
+from bench.measurement import Measurement, Row, Sample, Unavailable
 from bench.registry import choose, measurements
 from bench.results import merge
 
@@ -48,6 +52,7 @@ def test_every_row_of_the_issue_is_there_once() -> None:
     assert len(names) == len(set(names))
     assert set(names) >= {
         "pipeline-idle-p50", "pipeline-idle-p99", "pipeline-1000-p50", "pipeline-1000-p99", "ingest",
+        "greeks",
     }  # fmt: skip
 
 
@@ -77,6 +82,45 @@ def test_a_row_that_is_the_worst_of_others_shows_that_one() -> None:
     taken = samples(ours={"one": 50.0, "two": 10.0}, floor={"one": 100.0, "two": 90.0})
     result = result_of(worst, taken)
     assert (result.row.name, result.ratio, result.ours.median) == ("worst", 9.0, 10.0)
+
+
+def test_a_side_that_cannot_run_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    def absent(_directory: Path, _quick: bool) -> Sample:
+        raise Unavailable("no compiler")
+
+    row = Row("row", "ns", "")
+    measurement = Measurement(
+        (row,), ours=lambda *_: Sample({"row": 2.0}, 10.0), floor=absent, peers={"other": absent}
+    )
+    said: list[str] = []
+    taken = run(
+        measurement, directory=tmp_path, runs=2, quick=True, only=None, progress=str, announce=said.append
+    )
+    assert said == ["floor is skipped: no compiler", "other is skipped: no compiler"]
+    result = result_of(row, taken)
+    assert (result.ours.median, result.floor, result.ratio, result.peers) == (2.0, None, None, {})
+    merge([result], tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text())["rows"]["row"]["ratio"] is None
+
+
+@pytest.mark.skipif(greeks_floor.compiler() is None, reason="there is no gcc here")
+def test_the_floor_of_the_greeks_prices_the_same_options(tmp_path: Path) -> None:
+    book = option_book(1_000)
+    figures = np.zeros((greeks_floor.FIGURES, 1_000))
+    greeks_floor.compiled(tmp_path)((*book[:6], np.where(book.is_call, 1.0, -1.0)), figures)
+    ours = black_scholes_merton(
+        spots=book.spots,
+        strikes=book.strikes,
+        years_to_expiry=book.years,
+        volatilities=book.volatilities,
+        rates=book.rates,
+        dividend_yields=book.yields,
+        is_call=book.is_call,
+    )
+    names = ("values", "deltas", "gammas", "vegas", "thetas", "vannas", "volgas")
+    for name, theirs in zip(names, figures, strict=True):
+        expected = getattr(ours, name)
+        np.testing.assert_allclose(theirs, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
 def test_one_row_replaces_only_itself(tmp_path: Path) -> None:

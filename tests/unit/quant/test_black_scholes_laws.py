@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quant.black_scholes import OptionStatus, black_76, black_scholes_merton, coin_settled
+from app.domain.errors import InvalidInput
+from app.quant import conventions
+from app.quant.bachelier import bachelier, bachelier_higher
+from app.quant.black_scholes import (
+    Exercise,
+    OptionStatus,
+    black_76,
+    black_76_higher,
+    black_scholes_merton,
+    black_scholes_merton_higher,
+    coin_settled,
+)
 from app.quant.conventions import deribit_greeks
 
 options = st.fixed_dictionaries(
@@ -85,6 +96,9 @@ def _slope(function, at, step):
     return (4 * narrow - wide) / 3
 
 
+OF_MOVES = ("spots", "years_to_expiry", "volatilities")
+
+
 def _width(option):
     """The relative move over which an option's figures change: its total volatility, at most 1."""
     return min(option["volatilities"] * math.sqrt(option["years_to_expiry"]), 1.0)
@@ -109,6 +123,44 @@ def test_greeks_are_the_derivatives(option, is_call):
     decay = size * (1.0 + width) / years  # -dV/dT, on the scale of what there is to lose per year
     check(-greeks.thetas, "values", "years_to_expiry", 0.01 * years, decay)
     check(greeks.rhos, "values", "rates", 0.01 * width / years, size * years)
+    volatility_step = 0.01 * option["volatilities"]
+    check(greeks.vannas, "deltas", "volatilities", volatility_step, 1.0 / option["volatilities"])
+    check(
+        greeks.volgas,
+        "vegas",
+        "volatilities",
+        volatility_step,
+        size * math.sqrt(years) / option["volatilities"],
+    )
+
+
+@given(options, sides)
+def test_higher_greeks_are_the_derivatives(option, is_call):
+    higher = black_scholes_merton_higher(**option, is_call=is_call)
+    spot, years, volatility, width = *(option[name] for name in OF_MOVES), _width(option)
+    gamma_scale = 1.0 / (spot * width)
+
+    def check(ours, name, argument, step, scale):
+        def figure(at):
+            return getattr(black_scholes_merton(**{**option, argument: at}, is_call=is_call), name)
+
+        slope = _slope(figure, option[argument], step)
+        assert ours == pytest.approx(slope, abs=2e-6 * scale, rel=1e-6)
+
+    check(-higher.charms, "deltas", "years_to_expiry", 0.01 * years, (1.0 + width) / years)
+    check(higher.speeds, "gammas", "spots", 0.01 * width * spot, gamma_scale / (spot * width))
+    check(higher.zommas, "gammas", "volatilities", 0.01 * volatility, gamma_scale / volatility)
+    check(-higher.colours, "gammas", "years_to_expiry", 0.01 * years, gamma_scale * (1.0 + width) / years)
+
+
+@given(options, sides)
+def test_higher_greeks_on_a_forward_are_those_of_a_spot_without_carry(option, is_call):
+    shared = {name: option[name] for name in ("strikes", "years_to_expiry", "volatilities", "rates")}
+    on_forward = black_76_higher(**shared, forwards=option["spots"], is_call=is_call)
+    on_spot = black_scholes_merton_higher(
+        **shared, spots=option["spots"], dividend_yields=option["rates"], is_call=is_call
+    )
+    np.testing.assert_array_equal(on_forward, on_spot)
 
 
 @given(options, sides)
@@ -139,6 +191,36 @@ def test_net_delta_is_the_slope_of_the_coin_premium(option, is_call):
     assert greeks.net_deltas == pytest.approx(option["spots"] * slope, abs=1e-6, rel=1e-6)
 
 
+@pytest.mark.parametrize("exercise", [Exercise.AMERICAN, Exercise.BERMUDAN])
+@pytest.mark.parametrize("price", [black_76, black_76_higher, coin_settled, bachelier, bachelier_higher])
+def test_other_exercise_is_refused_by_its_name(price, exercise):
+    volatility = "absolute_volatilities" if price in (bachelier, bachelier_higher) else "volatilities"
+    arguments = {"forwards": 1.0, "strikes": 1.0, "years_to_expiry": 1.0, volatility: 1.0, "is_call": True}
+    with pytest.raises(InvalidInput, match=f"{exercise} exercise is not priced") as refused:
+        price(**arguments, exercise=exercise)
+    assert refused.value.path == "/exercise"
+
+
+@given(options, sides)
+def test_dollar_greeks_are_the_moves_they_are_named_after(option, is_call):
+    """Each is a move to first order of the dollar delta, or of the dollar gamma."""
+    greeks = black_scholes_merton(**option, is_call=is_call)
+    higher = black_scholes_merton_higher(**option, is_call=is_call)
+    prices = {"underlying_prices": option["spots"]}
+    percent, point, day = 0.01 * option["spots"], 0.01, 1 / 365
+    expected = {
+        "gammas": (conventions.dollar_gammas_per_percent, greeks.gammas, percent * option["spots"]),
+        "vannas": (conventions.dollar_vannas_per_point, greeks.vannas, point * option["spots"]),
+        "charms": (conventions.dollar_charms_per_day, higher.charms, day * option["spots"]),
+        "speeds": (conventions.dollar_speeds_per_percent, higher.speeds, percent**2 * option["spots"]),
+        "zommas": (conventions.dollar_zommas_per_point, higher.zommas, percent * point * option["spots"]),
+        "colours": (conventions.dollar_colours_per_day, higher.colours, percent * day * option["spots"]),
+    }
+    for name, (scale, raw, factor) in expected.items():
+        assert scale(**{name: raw}, **prices) == pytest.approx(raw * factor, rel=1e-14)
+    assert conventions.volgas_per_point_squared(greeks.volgas) == pytest.approx(greeks.volgas * point**2)
+
+
 def test_limits_without_time_value_are_exact():
     both = {"strikes": 100.0, "is_call": [True, False, True, False], "spots": [120.0, 120.0, 80.0, 80.0]}
     expired = black_scholes_merton(**both, years_to_expiry=0.0, volatilities=0.5, rates=0.1)
@@ -146,6 +228,9 @@ def test_limits_without_time_value_are_exact():
     np.testing.assert_array_equal(expired.deltas, [1.0, 0.0, 0.0, -1.0])
     np.testing.assert_array_equal((expired.gammas, expired.vegas, expired.rhos), np.zeros((3, 4)))
     np.testing.assert_array_equal(expired.statuses, OptionStatus.VALID)
+    np.testing.assert_array_equal((expired.vannas, expired.volgas), np.zeros((2, 4)))
+    higher = black_scholes_merton_higher(**both, years_to_expiry=0.0, volatilities=0.5, rates=0.1)
+    np.testing.assert_array_equal(higher[:4], np.zeros((4, 4)))
     certain = black_scholes_merton(**both, years_to_expiry=2.0, volatilities=0.0, rates=0.1)
     strike = 100.0 * np.exp(-0.1 * 2.0)
     np.testing.assert_array_equal(certain.values, [120.0 - strike, 0.0, 0.0, strike - 80.0])
@@ -201,6 +286,7 @@ def test_no_input_yields_a_nan_or_a_warning(numbers, is_call):
         black_scholes_merton(**shared, spots=underlying, rates=rate, dividend_yields=dividend_yield),
         coin_settled(**shared, forwards=underlying, rates=rate),
         deribit_greeks(**shared, underlying_prices=underlying),
+        black_scholes_merton_higher(**shared, spots=underlying, rates=rate, dividend_yields=dividend_yield),
     ):
         assert all(np.isfinite(figure) for figure in greeks)
         assert greeks.usable or not any(greeks[:-1])
@@ -234,19 +320,19 @@ def _bits(greeks, where=slice(None)):
 )
 def test_any_slice_computes_the_same_bits_as_the_whole(seed, start, length, step):
     book = _book(seed)
-    whole = black_scholes_merton(**book)
     part = slice(start, start + length)
     views = {name: column[part][::step] for name, column in book.items()}
     chosen = np.arange(COUNT)[part][::step]
-    assert _bits(black_scholes_merton(**views)) == _bits(whole, chosen)
     far_apart = {name: np.tile(column[:, None], (1, 700))[:, 0] for name, column in book.items()}
-    assert _bits(black_scholes_merton(**far_apart)) == _bits(whole)
-    alone = black_scholes_merton(**{name: column[start] for name, column in book.items()})
-    assert _bits(alone, ...) == _bits(whole, start)
     reordered = np.random.default_rng(seed).permutation(COUNT)
-    assert _bits(black_scholes_merton(**{name: column[reordered] for name, column in book.items()})) == _bits(
-        whole, reordered
-    )
+    for price in (black_scholes_merton, black_scholes_merton_higher):
+        whole = price(**book)
+        assert _bits(price(**views)) == _bits(whole, chosen)
+        assert _bits(price(**far_apart)) == _bits(whole)
+        alone = price(**{name: column[start] for name, column in book.items()})
+        assert _bits(alone, ...) == _bits(whole, start)
+        shuffled = price(**{name: column[reordered] for name, column in book.items()})
+        assert _bits(shuffled) == _bits(whole, reordered)
 
 
 def test_grids_broadcast_to_the_bits_of_their_elements():

@@ -67,7 +67,8 @@ def test_black_scholes_merton(options):
             "values": calculator.value(), "deltas": calculator.delta(spot), "gammas": calculator.gamma(spot),
             "vegas": calculator.vega(years), "thetas": calculator.theta(spot, years),
             "rhos": calculator.rho(years), "vannas": calculator.vanna(spot, years),
-            "volgas": calculator.volga(years) * math.sqrt(years), "dividend_rhos": calculator.dividendRho(years),
+            "volgas": calculator.volga(years) * math.sqrt(years),
+            "dividend_rhos": calculator.dividendRho(years),
         }  # fmt: skip
 
     theirs = _rows(row, options)
@@ -113,7 +114,8 @@ def test_bachelier():
     strikes = draw.uniform(-3.0, 3.0, COUNT) * widths
     arguments = {
         "forwards": strikes + draw.uniform(-LARGEST_D, LARGEST_D, COUNT) * widths, "strikes": strikes,
-        "years_to_expiry": years, "absolute_volatilities": volatilities, "rates": draw.uniform(-0.1, 0.2, COUNT),
+        "years_to_expiry": years, "absolute_volatilities": volatilities,
+        "rates": draw.uniform(-0.1, 0.2, COUNT),
         "is_call": draw.integers(0, 2, COUNT).astype(bool),
     }  # fmt: skip
 
