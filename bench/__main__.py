@@ -74,8 +74,6 @@ def measure(
         )
     shown = [row for row in measurement.rows if row.name in reported]
     if only is not None:
-        if only not in samples:
-            raise RuntimeError(f"{only} cannot run here")
         show_side([row for row in shown if not row.worst_of], samples, only)
         return
     measured = [harness.result_of(row, samples) for row in shown]

@@ -61,6 +61,8 @@ def run(
                 with tempfile.TemporaryDirectory(dir=directory, prefix="run-") as fresh:
                     samples[name].append(side(Path(fresh), quick))
             except Unavailable as reason:
+                if name in ("ours", only):
+                    raise
                 announce(f"{name} is skipped: {reason}")
                 del sides[name], samples[name]
     return samples

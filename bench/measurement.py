@@ -20,10 +20,6 @@ class Row:
         return reference / cost if self.is_rate else cost / reference
 
 
-class Unavailable(Exception):  # the reason why a floor or a peer cannot run here
-    """A floor without its compiler, a peer whose packages do not install: skipped, with the reason."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One run of one side: a value for each row. `notes` are printed, never compared."""
@@ -34,7 +30,9 @@ class Sample:
 
 
 class Unavailable(Exception):
-    """A side cannot run on this machine, and the row is left out."""
+    """A side cannot run on this machine, for the reason given: a floor without its compiler, a peer whose
+    packages do not install. Where it is ours the row is left out.
+    """
 
 
 Side = Callable[[Path, bool], Sample]

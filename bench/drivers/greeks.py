@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.drivers.option_book import OptionBook, option_book, report
+from bench.drivers.option_columns import OptionColumns, option_columns, report
 from bench.floors import greeks as floor
 
 
-def _ours(book: OptionBook) -> Callable[[], object]:
+def _ours(book: OptionColumns) -> Callable[[], object]:
     from app.quant.black_scholes import black_scholes_merton
 
     return lambda: black_scholes_merton(
@@ -25,14 +25,14 @@ def _ours(book: OptionBook) -> Callable[[], object]:
     )
 
 
-def _floor(book: OptionBook) -> Callable[[], object]:
-    fill = floor.compiled(Path(sys.argv[3]))
+def _floor(book: OptionColumns) -> Callable[[], object]:
+    fill = floor.greeks(Path(sys.argv[3]))
     columns = (*book[:6], np.where(book.is_call, 1.0, -1.0))
     figures = np.zeros((floor.FIGURES, book.spots.size))
     return lambda: fill(columns, figures)
 
 
-def _numpy(book: OptionBook) -> Callable[[], object]:
+def _numpy(book: OptionColumns) -> Callable[[], object]:
     from scipy.special import ndtr
 
     spots, strikes, years, volatilities, rates, yields, _ = book
@@ -56,7 +56,7 @@ def _numpy(book: OptionBook) -> Callable[[], object]:
     return price
 
 
-def _quantlib(book: OptionBook) -> Callable[[], object]:
+def _quantlib(book: OptionColumns) -> Callable[[], object]:
     import QuantLib
 
     rows = list(zip(*(column.tolist() for column in book), strict=True))
@@ -80,4 +80,4 @@ SIDES = {"ours": _ours, "floor": _floor, "numpy": _numpy, "quantlib": _quantlib}
 
 if __name__ == "__main__":
     count = int(sys.argv[2])
-    report(SIDES[sys.argv[1]](option_book(count)), count)
+    report(SIDES[sys.argv[1]](option_columns(count)), count)

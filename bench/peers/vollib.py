@@ -11,14 +11,14 @@ from py_vollib_vectorized import (
     vectorized_vega,
 )
 
-from bench.drivers.option_book import option_book, report
+from bench.drivers.option_columns import option_columns, report
 
 GREEKS = (vectorized_delta, vectorized_gamma, vectorized_vega, vectorized_theta)
 
 
 def main() -> None:
     count = int(sys.argv[1])
-    spots, strikes, years, volatilities, rates, yields, is_call = option_book(count)
+    spots, strikes, years, volatilities, rates, yields, is_call = option_columns(count)
     flags = np.where(is_call, "c", "p")
     arguments = (flags, spots, strikes, years, rates, volatilities, yields)
 

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench.floors.greeks import compiler
+from bench.floors.c_library import compiler
 from bench.measurement import Measurement, Row, Sample, Side, Unavailable
 from bench.peers.environment import peers_python
 from bench.processes import Child
@@ -35,7 +35,7 @@ def _side(name: str, options: int = _OPTIONS) -> Side:
 
 def _floor(directory: Path, quick: bool) -> Sample:
     if compiler() is None:
-        raise Unavailable("there is no gcc here")
+        raise Unavailable("there is no gcc and no cc on the PATH")
     return _side("floor")(directory, quick)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from app.quant.black_scholes import black_scholes_merton
-from bench.drivers.option_book import option_book
+from bench.drivers.option_columns import option_columns
 from bench.floors import greeks as greeks_floor
+from bench.floors.c_library import compiler
 from bench.floors.records import message, portfolio_of
 from bench.harness import result_of, run
 from bench.measurement import Measurement, Row, Sample, Unavailable
@@ -103,11 +104,11 @@ def test_a_side_that_cannot_run_is_skipped_with_its_reason(tmp_path: Path) -> No
     assert json.loads((tmp_path / "results.json").read_text())["rows"]["row"]["ratio"] is None
 
 
-@pytest.mark.skipif(greeks_floor.compiler() is None, reason="there is no gcc here")
+@pytest.mark.skipif(compiler() is None, reason="there is no gcc here")
 def test_the_floor_of_the_greeks_prices_the_same_options(tmp_path: Path) -> None:
-    book = option_book(1_000)
+    book = option_columns(1_000)
     figures = np.zeros((greeks_floor.FIGURES, 1_000))
-    greeks_floor.compiled(tmp_path)((*book[:6], np.where(book.is_call, 1.0, -1.0)), figures)
+    greeks_floor.greeks(tmp_path)((*book[:6], np.where(book.is_call, 1.0, -1.0)), figures)
     ours = black_scholes_merton(
         spots=book.spots,
         strikes=book.strikes,
@@ -121,6 +122,8 @@ def test_the_floor_of_the_greeks_prices_the_same_options(tmp_path: Path) -> None
     for name, theirs in zip(names, figures, strict=True):
         expected = getattr(ours, name)
         np.testing.assert_allclose(theirs, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+    smallest = np.nextafter(0.0, 1.0) * np.ones(1)
+    assert smallest[0] * 2.0 > 0.0  # subnormal numbers are still numbers in this process
 
 
 def test_one_row_replaces_only_itself(tmp_path: Path) -> None:

@@ -28,7 +28,39 @@ def test_a_loop_is_compiled_anew_when_the_columns_it_is_given_are_defined_otherw
     (package / "loop.py").write_text(LOOP)
     for names in (("bid", "ask"), ("ask", "bid")):
         (package / "columns.py").write_text(COLUMNS.format(*names))
-        command = [sys.executable, "-B", "-c", ASK]
-        path = {"PYTHONPATH": f"{tmp_path}:."}
-        done = subprocess.run(command, env=path, capture_output=True, text=True, check=True)
-        assert done.stdout == "1.0\n"
+        assert _printed(tmp_path, ASK) == "1.0\n"
+
+
+PART = """
+from app.quant.compiled import inlined
+@inlined
+def part(value):
+    return {} * value
+"""
+CALLER = """
+from app.quant.compiled import compiled_disjoint
+from book.part import part
+@compiled_disjoint
+def doubled(value):
+    return 2.0 * part(value)
+"""
+
+
+def test_a_loop_is_compiled_anew_when_a_part_of_another_file_changed(tmp_path):
+    """The part is inside the loop's machine code."""
+    package = tmp_path / "book"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "loop.py").write_text(CALLER)
+    for factor in ("3.0", "5.0"):
+        (package / "part.py").write_text(PART.format(factor))
+        assert (
+            _printed(tmp_path, "from book.loop import doubled; print(doubled(1.0))")
+            == f"{2 * float(factor)}\n"
+        )
+
+
+def _printed(path, program):
+    command = [sys.executable, "-B", "-c", program]
+    environment = {"PYTHONPATH": f"{path}:."}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout

@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from bench.floors.scenarios import peak_memory_mib
 
 _SECONDS = 1.0
 _FEWEST_CALLS = 3
 
 
-class OptionBook(NamedTuple):
+class OptionColumns(NamedTuple):
     spots: np.ndarray
     strikes: np.ndarray
     years: np.ndarray
@@ -22,10 +23,10 @@ class OptionBook(NamedTuple):
     is_call: np.ndarray
 
 
-def option_book(count: int) -> OptionBook:
+def option_columns(count: int) -> OptionColumns:
     draw = np.random.default_rng(7)
     spots = draw.uniform(20_000.0, 100_000.0, count)
-    return OptionBook(
+    return OptionColumns(
         spots=spots,
         strikes=spots * np.exp(draw.uniform(-0.7, 0.7, count)),
         years=draw.uniform(0.01, 2.0, count),
@@ -45,6 +46,4 @@ def report(price: Callable[[], object], count: int) -> None:
         price()
         fastest = min(fastest, time.perf_counter_ns() - start)
         calls += 1
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    print(json.dumps({"nanoseconds": fastest / count, "peak_memory_mib": int(peak.split()[1]) / 1024}))
+    print(json.dumps({"nanoseconds": fastest / count, "peak_memory_mib": peak_memory_mib()}))
