@@ -161,6 +161,7 @@ class Lane:
             verdicts |= self._decided(block, again)
             todo = joined(todo, again)
         self._begin(block, todo, verdicts, mark)
+        await asyncio.sleep(0)  # the commit leaves before more is read or decided
 
     async def _settle(self, portfolio_ids: Iterable[PortfolioId]) -> None:
         """Changed portfolios are decided at once, on the last frame, which evaluates their revision."""

@@ -242,15 +242,26 @@ async def test_f21_a_policy_changed_while_its_tick_is_in_flight(running, change,
     assert all((d["portfolio_revision"], d["sequence"]) == (2, 2) for d in decisions)
 
 
-async def test_a_commit_that_a_deadlock_undid_is_made_again(running):
-    """It holds its shards and waits for the portfolio, whose holder then wants the shards."""
+@pytest.fixture
+async def patient(asyncpg_pool):
+    """Sessions from here on look for a deadlock once they have waited so long."""
+    name = await asyncpg_pool.fetchval("SELECT quote_ident(current_database())")
+    await asyncpg_pool.execute(f"ALTER DATABASE {name} SET deadlock_timeout TO '3s'")
+
+
+async def test_a_commit_that_a_deadlock_undid_is_made_again(patient, running):
+    """It holds its shards and waits for the portfolio, whose holder then wants the shards.
+
+    Whoever looks first is undone: the holder never looks, and the commit only when there is something to see.
+    """
     await running.price(CALM)
     await running.come_to(1)
     async with running.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL deadlock_timeout TO '60s'")
         await connection.execute("SELECT FROM portfolios FOR UPDATE")
         await running.price(CRASH)
         await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
-        await connection.execute("SELECT FROM shards FOR UPDATE")  # the commit, which waits longer, is undone
+        await connection.execute("SELECT FROM shards FOR UPDATE")
     await running.come_to(2)
     (decision,) = await running.decisions()
     assert (decision["sequence"], decision["outcome"]) == (2, "acted")
