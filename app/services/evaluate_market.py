@@ -41,7 +41,7 @@ FRAMES_PER_BLOCK = 256
 CELLS_PER_BLOCK = 1 << 21
 CHECKPOINT_NS = 1_000_000_000
 CHECKPOINT_FRAMES = 5_000
-SNAPSHOT_FRAMES = 2_000
+SNAPSHOT_FRAMES = 10_000  # what is read again at a restart, which takes less than a second
 SWEEP_NS = 1_000_000_000
 
 Verdicts = dict[PortfolioId, Verdict]
