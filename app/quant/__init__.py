@@ -14,8 +14,8 @@ The conventions, once for the whole package:
   status is an error the values are 0.0, never NaN and never infinite. The rest is plain arithmetic whose
   requirements (positive prices) its docstring states.
 - Results are elementwise: each element depends on its own inputs only, to the bit, whatever its
-  neighbours, the array's length or its strides. So there are no reductions here, and transcendental
-  functions are plain arithmetic in compiled loops (`app.quant.normal`), or numpy's on fresh contiguous
-  columns (`app.quant.arrays`).
+  neighbours, the array's length or its strides. Where a figure is a sum, of a book or of a window, it is
+  made one term after the other in stored order. Transcendental functions are arithmetic written out
+  (`app.quant.normal`), or see fresh contiguous columns only (`app.quant.arrays`).
 - No I/O, no clock, no randomness, no state.
 """
