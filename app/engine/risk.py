@@ -15,7 +15,7 @@ from app.engine.market_view import MarketView
 from app.engine.metrics import observe
 from app.engine.observation import PairColumns
 from app.engine.universe import Universe
-from app.engine.verdicts import worst_ratio
+from app.engine.verdicts import leverage_of, worst_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
         position=market.position,
         time_ns=market.time_ns,
         equity=equity,
-        leverage=gross / equity if equity > 0.0 else float("inf"),
+        leverage=leverage_of(gross_notional=gross, equity=equity),
         margin_ratio=worst,
         health_factor=_inverse(worst),
         oldest_price_age_ns=block.oldest_age_ns(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import inf, isnan
 from typing import assert_never
 
 from app.domain.adjustment_json import adjustment_data
@@ -62,6 +62,11 @@ def worst_ratio(ratios: Sequence[float]) -> float:
     return next((ratio for ratio in ratios if isnan(ratio)), max(ratios, default=0.0))
 
 
+def leverage_of(*, gross_notional: float, equity: float) -> float:
+    """Unknown where the equity is, without bound where nothing is left of it."""
+    return inf if equity <= 0.0 else gross_notional / equity
+
+
 def metric_texts(underlyings: Sequence[Asset], figures: Figures, pair: int) -> dict[str, str]:
     """The figures of a pair under their registered names; margin metrics show the worst account."""
     accounts, exposures = figures.account_slice(pair), figures.exposure_slice(pair)
@@ -71,7 +76,7 @@ def metric_texts(underlyings: Sequence[Asset], figures: Figures, pair: int) -> d
     texts = {
         MetricName.EQUITY.value: metric_text(equity),
         MetricName.MARGIN_RATIO.value: metric_text(worst_ratio(ratios)),
-        MetricName.LEVERAGE.value: metric_text(gross / equity if equity > 0.0 else float("inf")),
+        MetricName.LEVERAGE.value: metric_text(leverage_of(gross_notional=gross, equity=equity)),
     }
     for underlying, delta in zip(underlyings, figures.exposures.delta[exposures].tolist(), strict=True):
         texts[f"{MetricName.NET_DELTA}.{underlying}"] = metric_text(delta)

@@ -34,9 +34,8 @@ class Limits:
 
 
 class Step(msgspec.Struct):
-    """What one entry did: at most one frame, the ticks taken, the ticks refused."""
+    """What one entry did: the ticks taken, the ticks refused."""
 
-    frame: Frame | None = None
     quotes: list[Tick] = []
     rejected: list[tuple[Tick, InvalidTick]] = []
 
@@ -79,12 +78,6 @@ class Sequencer:
         self._touched: dict[_Line, None] = {}
         self._entry = ""
         self._covers = 0
-
-    def step(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
-        """Takes one entry of the tick stream and makes its frame."""
-        step = self.take(entry=entry, ticks=ticks, wall_ns=wall_ns)
-        step.frame = self.close(wall_ns=wall_ns)
-        return step
 
     def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
         """Admits or refuses an entry's ticks. Entries taken before the same `close` are merged by it."""

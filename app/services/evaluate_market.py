@@ -89,7 +89,7 @@ class Lane:
                 await self._advance()
             await self._concluded()
             if self.epochs and self._market.position != self._saved:
-                await self._commit((), self._mark(), self._unsaved_memories())
+                await self._commit((), self._mark(commits=True), self._unsaved_memories())
         finally:
             if self._concluding is not None:
                 # Something failed meanwhile: that commit is made anew, or was made.
@@ -143,11 +143,11 @@ class Lane:
         if self._checkpoint_is_due():
             await self._concluded()
             if self._checkpoint_is_due():
-                await self._commit((), self._mark(), self._unsaved_memories())
+                await self._commit((), self._mark(commits=True), self._unsaved_memories())
 
     async def _take_block(self, block: FrameBlock) -> None:
         """Decides it, and has it concluded once the one before is."""
-        mark, until_ns = self._mark(), block.frames[-1].time_ns
+        until_ns = block.frames[-1].time_ns
         due = self._wakes.due(until_ns)
         todo = affected(self._book, block, due)
         if self._undecided and not self._undecided.isdisjoint(portfolios_of(self._book, todo)):
@@ -160,7 +160,7 @@ class Lane:
             again = only(self._book, affected(self._book, block, self._wakes.due(until_ns)), moved)
             verdicts |= self._decided(block, again)
             todo = joined(todo, again)
-        self._begin(block, todo, verdicts, mark)
+        self._begin(block, todo, verdicts)
         await asyncio.sleep(0)  # the commit leaves before more is read or decided
 
     async def _settle(self, portfolio_ids: Iterable[PortfolioId]) -> None:
@@ -169,7 +169,7 @@ class Lane:
         block = self._market.block()
         todo = whole_block(self._book, block, changed)
         verdicts = self._decided(block, todo, must=changed)
-        self._begin(block, todo, verdicts, self._mark())
+        self._begin(block, todo, verdicts)
         await self._concluded()
 
     def _decided(self, block: FrameBlock, todo: Todo, must: Collection[PortfolioId] = ()) -> Verdicts:
@@ -189,9 +189,10 @@ class Lane:
                 del verdicts[key]
         return verdicts
 
-    def _begin(self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark) -> None:
-        """Memory is taken as it is now: the next block may be decided before it is saved."""
+    def _begin(self, block: FrameBlock, todo: Todo, verdicts: Verdicts) -> None:
+        """Market and memory are taken as they stand: the next block may be decided before they are saved."""
         self._undecided = frozenset(verdicts)
+        mark = self._mark(commits=bool(verdicts))
         memories = self._unsaved_memories(verdicts.values())
         self._concluding = asyncio.create_task(self._conclude(block, todo, verdicts, mark, memories))
 
@@ -226,9 +227,10 @@ class Lane:
         await self._feed.publish(events, dict.fromkeys(self.epochs, mark.position))
         return moved
 
-    def _mark(self) -> _Mark:
+    def _mark(self, *, commits: bool) -> _Mark:
+        """A snapshot costs as much as there is to say of the market: only what is committed has one."""
         position = self._market.position
-        snapshot_is_due = (
+        snapshot_is_due = commits and (
             position.generation != self._snapshot.generation
             or position.sequence - self._snapshot.sequence >= SNAPSHOT_FRAMES
         )

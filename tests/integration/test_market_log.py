@@ -37,12 +37,13 @@ def sequencer(state=None):
 
 async def append(market, machine, ticks, *, cursor, epoch=1, whole=False):
     previous = StreamPosition(1, machine.sequence)
-    step = machine.step(entry=cursor, ticks=ticks, wall_ns=NOW_NS)
+    step = machine.take(entry=cursor, ticks=ticks, wall_ns=NOW_NS)
+    frame = machine.close(wall_ns=NOW_NS)
     await market.append(
         epoch=epoch,
         previous=previous,
         cursor=cursor,
-        frames=[step.frame] if step.frame else [],
+        frames=[frame] if frame else [],
         quotes=machine.quotes() if whole else step.quotes,
         whole=whole,
     )

@@ -1,10 +1,13 @@
 """Laws of the sequencer: one gapless sequence, a clock that never goes back, nothing taken twice."""
 
+from typing import NamedTuple
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 
@@ -33,6 +36,18 @@ def heartbeat(*, time_ns):
     return Tick(TickKind.HEARTBEAT, "venue", "", 1, time_ns, 0.0)
 
 
+class Stepped(NamedTuple):
+    frame: Frame | None
+    quotes: list[Tick]
+    rejected: list[tuple[Tick, InvalidTick]]
+
+
+def one_frame(machine, *, entry, ticks, wall_ns):
+    """An entry, and the frame that it makes alone."""
+    step = machine.take(entry=entry, ticks=ticks, wall_ns=wall_ns)
+    return Stepped(machine.close(wall_ns=wall_ns), step.quotes, step.rejected)
+
+
 def reasons(step):
     return [refusal.reason for _, refusal in step.rejected]
 
@@ -58,7 +73,7 @@ CLOCKS = st.sampled_from(list(ClockMode))
 
 def steps(machine, entries):
     return [
-        machine.step(entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns)
+        one_frame(machine, entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns)
         for n, (ticks, wall_ns) in enumerate(entries)
     ]
 
@@ -112,7 +127,7 @@ def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut):
     stored = {(q.kind, q.instrument, q.source): q for step in done for q in step.quotes}
     successor = sequencer(clock=clock, time_ns=first.time_ns, sequence=first.sequence, quotes=stored.values())
     rest = [
-        successor.step(entry=f"{cut + n}-0", ticks=ticks, wall_ns=wall_ns)
+        one_frame(successor, entry=f"{cut + n}-0", ticks=ticks, wall_ns=wall_ns)
         for n, (ticks, wall_ns) in enumerate(entries[cut:])
     ]
     assert [s.frame for s in done + rest] == [s.frame for s in whole]
@@ -122,17 +137,19 @@ def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut):
 def test_a_replay_is_dated_by_its_publisher_and_not_by_the_wall():
     machine = sequencer(time_ns=0)
     then_ns = NOW_NS - 400 * 86_400 * SECOND
-    first = machine.step(entry="1-0", ticks=[price(1.0, sequence=1, time_ns=then_ns)], wall_ns=NOW_NS).frame
+    first = one_frame(
+        machine, entry="1-0", ticks=[price(1.0, sequence=1, time_ns=then_ns)], wall_ns=NOW_NS
+    ).frame
     assert (first.time_ns, first.stamp_ns, first.entry) == (then_ns, NOW_NS, "1-0")
     older = price(2.0, sequence=2, time_ns=then_ns - SECOND)
-    second = machine.step(entry="2-0", ticks=[older], wall_ns=NOW_NS + 1).frame
+    second = one_frame(machine, entry="2-0", ticks=[older], wall_ns=NOW_NS + 1).frame
     assert second.time_ns == then_ns
 
 
 def test_a_live_market_is_dated_by_the_wall_and_not_by_its_publishers():
     machine = sequencer(clock=ClockMode.LIVE, time_ns=0)
     tick = price(1.0, sequence=1, time_ns=NOW_NS - 7)
-    frame = machine.step(entry="1-0", ticks=[tick], wall_ns=NOW_NS).frame
+    frame = one_frame(machine, entry="1-0", ticks=[tick], wall_ns=NOW_NS).frame
     assert frame.time_ns == NOW_NS
     assert frame.changes[0].time_ns == NOW_NS - 7
     later = machine.heartbeat(wall_ns=NOW_NS - SECOND)
@@ -150,23 +167,23 @@ def test_a_live_market_is_dated_by_the_wall_and_not_by_its_publishers():
 )
 def test_only_a_replay_leaps_over_gaps(clock, lead_ns, refused):
     tick = price(1.0, sequence=1, time_ns=NOW_NS + lead_ns)
-    assert reasons(sequencer(clock=clock).step(entry="1-0", ticks=[tick], wall_ns=NOW_NS)) == refused
+    assert reasons(one_frame(sequencer(clock=clock), entry="1-0", ticks=[tick], wall_ns=NOW_NS)) == refused
 
 
 def test_the_limits_are_those_given():
     machine = sequencer(limits=Limits(maximum_age_ns=10))
     stale = price(1.0, sequence=1, time_ns=NOW_NS - 11)
-    assert reasons(machine.step(entry="1-0", ticks=[stale], wall_ns=0)) == [Rejection.STALE]
+    assert reasons(one_frame(machine, entry="1-0", ticks=[stale], wall_ns=0)) == [Rejection.STALE]
 
 
 @pytest.mark.parametrize("second", [5, 4, 0, -1])
 def test_an_old_sequence_is_refused_within_and_across_entries(second):
     machine = sequencer()
     both = [price(100.0, sequence=5), price(1.0, sequence=second)]
-    step = machine.step(entry="1-0", ticks=both, wall_ns=0)
+    step = one_frame(machine, entry="1-0", ticks=both, wall_ns=0)
     assert reasons(step) == [Rejection.OLD_SEQUENCE]
     assert [change.value for change in step.frame.changes] == [100.0]
-    again = machine.step(entry="2-0", ticks=[price(1.0, sequence=second)], wall_ns=0)
+    again = one_frame(machine, entry="2-0", ticks=[price(1.0, sequence=second)], wall_ns=0)
     assert reasons(again) == [Rejection.OLD_SEQUENCE]
     assert again.frame is None
 
@@ -178,7 +195,7 @@ def test_sources_kinds_and_instruments_count_for_themselves():
         price(102.0, sequence=5, kind=TickKind.MARK),
         price(3.0, sequence=5, instrument="ETH-USDT"),
     ]
-    step = sequencer().step(entry="1-0", ticks=ticks, wall_ns=0)
+    step = one_frame(sequencer(), entry="1-0", ticks=ticks, wall_ns=0)
     assert not step.rejected
     assert {(c.kind.value, c.instrument): (c.value, c.sources) for c in step.frame.changes} == {
         ("price", "BTC-USDT"): (100.5, 2),
@@ -191,17 +208,17 @@ def test_a_refused_tick_neither_votes_nor_moves_the_clock():
     machine = sequencer()
     bad = price(-1.0, sequence=9, time_ns=NOW_NS + 50 * SECOND)
     unknown = price(1.0, sequence=9, instrument="NOBODY-KNOWS", time_ns=NOW_NS + 50 * SECOND)
-    step = machine.step(entry="1-0", ticks=[bad, unknown], wall_ns=0)
+    step = one_frame(machine, entry="1-0", ticks=[bad, unknown], wall_ns=0)
     assert (step.frame, step.quotes, machine.time_ns, machine.sequence) == (None, [], NOW_NS, 0)
     assert reasons(step) == [Rejection.NOT_POSITIVE, Rejection.UNKNOWN_INSTRUMENT]
-    good = machine.step(entry="2-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
+    good = one_frame(machine, entry="2-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
     assert good.frame.changes[0].value == 100.0
 
 
 def test_a_heartbeat_carries_time_alone():
     machine = sequencer()
-    machine.step(entry="1-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
-    step = machine.step(entry="2-0", ticks=[heartbeat(time_ns=NOW_NS + SECOND)], wall_ns=0)
+    one_frame(machine, entry="1-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
+    step = one_frame(machine, entry="2-0", ticks=[heartbeat(time_ns=NOW_NS + SECOND)], wall_ns=0)
     assert (step.frame.changes, step.frame.time_ns, step.frame.sequence) == ((), NOW_NS + SECOND, 2)
     assert step.quotes == []
 
@@ -260,14 +277,14 @@ def test_nothing_taken_makes_no_frame():
     machine = sequencer(clock=ClockMode.LIVE)
     machine.take(entry="1-0", ticks=[price(-1.0, sequence=1)], wall_ns=NOW_NS)
     assert machine.close(wall_ns=NOW_NS) is None
-    assert machine.step(entry="2-0", ticks=[price(1.0, sequence=1)], wall_ns=NOW_NS).frame.covers == 1
+    assert one_frame(machine, entry="2-0", ticks=[price(1.0, sequence=1)], wall_ns=NOW_NS).frame.covers == 1
     assert machine.close(wall_ns=NOW_NS) is None
 
 
 def test_sources_are_counted_as_they_come():
     machine = sequencer(quotes=[price(1.0, sequence=1)])
     ticks = [price(2.0, sequence=2), price(2.0, sequence=2, source="other"), price(3.0, sequence=1)]
-    machine.step(entry="1-0", ticks=ticks, wall_ns=0)
+    one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
     assert machine.sources == len(machine.quotes()) == 2
 
 
