@@ -20,6 +20,7 @@ from app.settings import Settings
 
 Role = Callable[[Stack, asyncio.Event], Awaitable[None]]
 _PING_SECONDS, _PONG_SECONDS = 25.0, 8.0
+_COLLECT_AFTER = 50_000
 _LARGEST_CLIENT_MESSAGE = 65_536
 
 
@@ -33,9 +34,11 @@ async def _run(role: Role, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # What was imported stays: the collector need not look at it again in the middle of a tick.
+    # What was imported stays: the collector need not look at it again in the middle of a tick. What comes and
+    # goes with a decision holds no cycles: looking for some every 700 objects took a tenth of the time.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
     async with stack(settings) as connected:
         await role(connected, stop)
 
