@@ -43,7 +43,7 @@ _PORTFOLIO = """
         mode: auto
         underlying: BTC
         band: 0.02
-        hedge_instrument: BTC-USDT
+        hedge_instruments: [BTC-USDT]
         hedge_account: hedge
         guards: {{cooldown_seconds: 0, minimum_notional: 0, maximum_price_age_seconds: 600}}
 """

@@ -81,6 +81,30 @@ class TransferLeg(Struct, frozen=True, gc=False):
 Leg = TradeLeg | TransferLeg
 
 
+class MissReason(StrEnum):
+    """What kept a plan from a target."""
+
+    NO_PERMITTED_ACTION = "no_permitted_action"
+    RESERVE_EXHAUSTED = "reserve_exhausted"
+    POSITION_EXHAUSTED = "position_exhausted"
+    TRADE_LIMIT = "trade_limit"
+    COST_CAP = "cost_cap"
+    HIGHER_PRIORITY = "higher_priority"
+    LOT_ROUNDING = "lot_rounding"
+    PRICE_UNKNOWN = "price_unknown"
+    VENUE_LIMIT = "venue_limit"
+
+
+class Miss(Struct, frozen=True, gc=False):
+    """A target that a plan does not reach: figures in the registry's units, as printed decimals."""
+
+    policy_id: PolicyId
+    figure: str
+    wanted: str
+    reached: str
+    why: MissReason
+
+
 class InFlight(Struct, frozen=True):
     """An open adjustment as the decision core sees it.
 
@@ -93,6 +117,10 @@ class InFlight(Struct, frozen=True):
     state: AdjustmentState
     expires_at_ns: int
     remaining: tuple[Leg, ...]
+    policies: tuple[PolicyId, ...] = ()
+
+    def serves(self, policy_id: PolicyId) -> bool:
+        return policy_id == self.policy_id or policy_id in self.policies
 
 
 class Adjustment(Struct, frozen=True):
@@ -114,6 +142,8 @@ class Adjustment(Struct, frozen=True):
     position: StreamPosition
     decided_at_ns: int
     expires_at_ns: int
+    policies: tuple[PolicyId, ...] = ()
+    misses: tuple[Miss, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -134,6 +164,17 @@ class Reason(StrEnum):
     NO_CURE = "no_cure"
     PORTFOLIO_HALTED = "portfolio_halted"
     REDUCE_ONLY = "reduce_only"
+    NOT_YET = "not_yet"
+    TRADES_PER_HOUR = "trades_per_hour"
+    TURNOVER_PER_DAY = "turnover_per_day"
+    OSCILLATION = "oscillation"
+    COST_CAP = "cost_cap"
+    SLIPPAGE = "slippage"
+    MAXIMUM_TRADE = "maximum_trade"
+    PRICE_MOVED_LESS = "price_moved_less"
+    HIGHER_PRIORITY = "higher_priority"
+    PRICE_UNKNOWN = "price_unknown"
+    NOTIFIED = "notified"
 
 
 class Decision(Struct, frozen=True):

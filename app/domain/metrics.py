@@ -10,11 +10,14 @@ class MetricName(StrEnum):
     MAINTENANCE_MARGIN = "maintenance_margin"
     MARGIN_RATIO = "margin_ratio"
     HEALTH_FACTOR = "health_factor"
+    LIQUIDATION_DISTANCE = "liquidation_distance"
     LEVERAGE = "leverage"
     NET_DELTA = "net_delta"
     GROSS_DELTA_NOTIONAL = "gross_delta_notional"
     GAMMA = "gamma"
     VEGA = "vega"
+    DOLLAR_GAMMA = "dollar_gamma"
+    DOLLAR_VEGA = "dollar_vega"
     THETA = "theta"
 
 
@@ -61,6 +64,12 @@ METRICS: dict[MetricName, Metric] = {
         Metric(
             MetricName.HEALTH_FACTOR, "multiple", _ACCOUNT, "equity / maintenance margin; 1 is liquidation"
         ),
+        Metric(
+            MetricName.LIQUIDATION_DISTANCE,
+            "fraction of the price",
+            _ACCOUNT,
+            "smallest |relative move| of all underlyings together that liquidates",
+        ),
         Metric(MetricName.LEVERAGE, "multiple", (Level.PORTFOLIO,), "sum of |delta notional| / equity"),
         Metric(MetricName.NET_DELTA, "units of the underlying", _UNDERLYING, "sum of deltas"),
         Metric(
@@ -71,6 +80,18 @@ METRICS: dict[MetricName, Metric] = {
         ),
         Metric(MetricName.GAMMA, "delta per unit of price", _UNDERLYING, "sum of gammas"),
         Metric(MetricName.VEGA, "valuation currency per 1.00 of volatility", _UNDERLYING, "sum of vegas"),
+        Metric(
+            MetricName.DOLLAR_GAMMA,
+            "valuation currency per 1 % move",
+            _UNDERLYING,
+            "change of the delta's value as the underlying moves by 1 %",
+        ),
+        Metric(
+            MetricName.DOLLAR_VEGA,
+            "valuation currency per volatility point",
+            _UNDERLYING,
+            "sum of vegas / 100",
+        ),
         Metric(MetricName.THETA, "valuation currency per year", _UNDERLYING, "sum of thetas"),
     )
 }

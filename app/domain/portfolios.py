@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.domain.adjustments import InFlight
 from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId
-from app.domain.policies import DeltaNeutral, StoredPolicy
+from app.domain.policies import StoredPolicy
 
 
 class PortfolioState(StrEnum):
@@ -101,10 +101,10 @@ class Portfolio(Struct, frozen=True):
 
     @property
     def instruments(self) -> set[InstrumentId]:
-        """What it holds, and what its policies hedge with."""
+        """What it holds, and what its policies trade or read the price of."""
         held = {p.instrument for account in self.accounts for p in account.positions}
-        policies = (stored.policy for stored in self.policies)
-        return held | {InstrumentId(p.hedge_instrument) for p in policies if isinstance(p, DeltaNeutral)}
+        named = (name for stored in self.policies for name in stored.policy.instruments)
+        return held | {InstrumentId(name) for name in named}
 
     def account(self, account_id: AccountId) -> Account:
         return next(a for a in self.accounts if a.id == account_id)

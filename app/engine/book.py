@@ -19,13 +19,13 @@ from app.domain.identifiers import Asset, PortfolioId
 from app.domain.portfolios import Portfolio
 from app.engine.columns import Columns
 from app.engine.fills import apply_legs_as_if_done
+from app.engine.trigger_rows import ParameterColumns, TriggerColumns
 from app.engine.universe import Universe
 from app.engine.view_rows import (
     AccountColumns,
     BalanceColumns,
     ExposureColumns,
     PositionColumns,
-    TriggerColumns,
     ViewRows,
 )
 from app.quant.arrays import BoolArray, IntArray
@@ -99,6 +99,7 @@ class Book:
         self.balances = Columns(BalanceColumns)
         self.exposures = Columns(ExposureColumns)
         self.triggers = Columns(TriggerColumns)
+        self.parameters = Columns(ParameterColumns)
         self.columns = Columns(ViewColumns)
         self.views: list[View | None] = []
         self.edges = Columns(EdgeColumns)
@@ -212,7 +213,8 @@ class Book:
     def imagined(self, holdings: Portfolio) -> Iterator[int]:
         """A view of holdings that nobody has; gone afterwards, as if it had never been there."""
         tables: tuple[Columns[Any], ...] = (
-            self.accounts, self.positions, self.balances, self.exposures, self.triggers, self.columns,
+            self.accounts, self.positions, self.balances, self.exposures, self.triggers, self.parameters,
+            self.columns,
         )  # fmt: skip
         lengths = [table.length for table in tables]
         try:
@@ -245,7 +247,8 @@ class Book:
     ) -> int:
         rows = ViewRows(self.universe, holdings, liquidates=stands)
         if decides:
-            rows.add_triggers()
+            rows.add_triggers(self.parameters.length)
+            self.parameters.append(rows.parameters)
         bounds = (
             *self.accounts.append(rows.accounts),
             *self.positions.append(rows.positions),

@@ -1,59 +1,160 @@
-"""What may keep a fired policy from acting. Each answer is a reason code, or None to go on."""
+"""What may keep a fired policy from acting, and what is left of it: a reason code, or a permission."""
 
-from decimal import Decimal
+from math import inf
 
-from app.domain.adjustments import Leg, Reason, TradeLeg
-from app.domain.identifiers import Asset
+from msgspec import Struct
+
+from app.domain.adjustments import Reason
+from app.domain.families.liquidation_guard import Emergency
 from app.domain.market import Quality
-from app.domain.policies import LiquidationGuard, StoredPolicy
+from app.domain.metrics import MetricName
+from app.domain.policies import AnyPolicy, DeltaNeutral, LiquidationGuard, OnPoorPrice, StoredPolicy
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
-from app.engine.memory import PolicyMemory
-from app.engine.plan import Situation
+from app.engine.goals import Row
+from app.engine.memory import DAY_NS, HOUR_NS, PolicyMemory, reversals
+from app.engine.permitted import Permission
+
+_WIDENED = 2.0
+_BASIS_POINT = 1e-4
+
+
+class Prices(Struct, frozen=True):
+    """Of everything that the portfolio's figures are made of, and the underlying's own where there is one."""
+
+    age_ns: int
+    quality: Quality
+    underlying: float
 
 
 def before_planning(
     stored: StoredPolicy,
+    rows: list[Row],
     *,
     portfolio: Portfolio,
     memory: PolicyMemory,
     time_ns: int,
-    price_age_ns: int,
-    quality: Quality,
-) -> Reason | None:
-    """A halt or an uncertain price never blocks the way out: a liquidation guard only reduces risk."""
-    policy = stored.policy
-    guards_liquidation = isinstance(policy, LiquidationGuard)
-    if portfolio.state is PortfolioState.HALTED and not guards_liquidation:
-        return Reason.PORTFOLIO_HALTED
-    if any(work.policy_id == stored.id for work in portfolio.in_flight):
-        return Reason.OPEN_ADJUSTMENT
-    if time_ns < memory.cooldown_until_ns:
-        return Reason.COOLDOWN
-    if price_age_ns > policy.guards.maximum_price_age_seconds * NS_PER_SECOND:
-        return Reason.STALE_PRICE
-    if quality > Quality.VALID and not guards_liquidation:
-        return Reason.PRICE_QUALITY
-    return None
-
-
-def after_planning(stored: StoredPolicy, legs: tuple[Leg, ...], situation: Situation) -> Reason | None:
-    policy = stored.policy
-    guards_liquidation = isinstance(policy, LiquidationGuard)
-    if not legs:
-        return Reason.NO_CURE if guards_liquidation else Reason.DUST
-    trades = [leg for leg in legs if isinstance(leg, TradeLeg)]
-    if situation.holdings.state is PortfolioState.REDUCE_ONLY and not all(leg.reduces for leg in trades):
-        return Reason.REDUCE_ONLY
-    if not guards_liquidation and all(
-        _is_dust(leg, policy.guards.minimum_notional, situation) for leg in trades
+    prices: Prices,
+) -> Reason | Permission:
+    """`rows`: those that fired. An emergency rests less, and the caps on cost and activity do not hold."""
+    policy, guards = stored.policy, stored.policy.guards
+    emergency = is_emergency(policy, rows)
+    if portfolio.state is PortfolioState.HALTED and not (
+        isinstance(policy, LiquidationGuard) and policy.act_when_halted
     ):
-        return Reason.DUST
+        return Reason.PORTFOLIO_HALTED
+    if any(work.serves(stored.id) for work in portfolio.in_flight):
+        return Reason.OPEN_ADJUSTMENT
+    if time_ns < memory.fired_since_ns + guards.dwell_seconds * NS_PER_SECOND:
+        return Reason.NOT_YET
+    if time_ns < cooldown_until_ns(policy, memory, emergency=emergency):
+        return Reason.COOLDOWN
+    busy = None if emergency else _too_busy(policy, memory, time_ns)
+    if busy is not None:
+        return busy
+    poor = _poor_price(policy, rows, prices)
+    if isinstance(poor, Reason):
+        return poor
+    if isinstance(policy, DeltaNeutral) and _price_moved_less(policy, memory, prices.underlying):
+        return Reason.PRICE_MOVED_LESS
+    return Permission(
+        most=_most(policy, memory, time_ns, emergency=emergency),
+        reduces_only=poor or portfolio.state is PortfolioState.REDUCE_ONLY,
+        lifts_cost_caps=emergency and not _obeys_cost_caps(policy),
+    )
+
+
+def is_emergency(policy: AnyPolicy, rows: list[Row]) -> bool:
+    emergency = _emergency_of(policy)
+    if emergency is None or not isinstance(policy, LiquidationGuard):
+        return False
+    level = emergency.trigger
+    match policy.metric:
+        case MetricName.MARGIN_RATIO:
+            return any(row.value >= float(level) for row in rows)
+        case MetricName.HEALTH_FACTOR:
+            return any(row.value >= float(1 / level) for row in rows)
+        case _:
+            return any(row.value <= float(level) for row in rows)
+
+
+def cooldown_until_ns(policy: AnyPolicy, memory: PolicyMemory, *, emergency: bool) -> int:
+    ripcord = _emergency_of(policy)
+    if not emergency or ripcord is None or not memory.acted_ns:
+        return memory.cooldown_until_ns
+    return min(memory.cooldown_until_ns, memory.acted_ns + ripcord.cooldown_seconds * NS_PER_SECOND)
+
+
+def is_within_cost_caps(policy: AnyPolicy, permission: Permission, *, cost: float, traded: float) -> bool:
+    """Whether a plan costs no more than this policy may, in an emergency than that may."""
+    absolute, relative = policy.guards.maximum_cost, policy.guards.maximum_cost_bps
+    if permission.lifts_cost_caps:
+        emergency = _emergency_of(policy)
+        absolute, relative = None, emergency.maximum_cost_bps if emergency else None
+    within = absolute is None or cost <= float(absolute)
+    return within and (relative is None or cost <= traded * float(relative) * _BASIS_POINT)
+
+
+def _emergency_of(policy: AnyPolicy) -> Emergency | None:
+    return policy.emergency if isinstance(policy, LiquidationGuard) else None
+
+
+def _obeys_cost_caps(policy: AnyPolicy) -> bool:
+    emergency = _emergency_of(policy)
+    return emergency is None or emergency.obey_cost_caps
+
+
+def _too_busy(policy: AnyPolicy, memory: PolicyMemory, time_ns: int) -> Reason | None:
+    guards = policy.guards
+    hour = memory.traded_since(time_ns - HOUR_NS)
+    if guards.maximum_trades_per_hour is not None and len(hour) >= guards.maximum_trades_per_hour:
+        return Reason.TRADES_PER_HOUR
+    if guards.maximum_reversals_per_hour is not None and reversals(hour) >= guards.maximum_reversals_per_hour:
+        return Reason.OSCILLATION
+    if guards.maximum_turnover_per_day is not None and _left_today(policy, memory, time_ns) <= 0.0:
+        return Reason.TURNOVER_PER_DAY
     return None
 
 
-def _is_dust(leg: TradeLeg, minimum_notional: Decimal, situation: Situation) -> bool:
-    """Below the policy's minimum, or below what the venue takes."""
-    instrument = situation.instrument(leg.instrument)
-    venue_minimum = float(instrument.minimum_notional) * situation.value_of(Asset(instrument.quote))
-    return situation.notional(instrument, leg.quantity) < max(float(minimum_notional), venue_minimum)
+def _left_today(policy: AnyPolicy, memory: PolicyMemory, time_ns: int) -> float:
+    most = policy.guards.maximum_turnover_per_day
+    if most is None:
+        return inf
+    return float(most) - sum(each.notional for each in memory.traded_since(time_ns - DAY_NS))
+
+
+def _most(policy: AnyPolicy, memory: PolicyMemory, time_ns: int, *, emergency: bool) -> float:
+    """In value, of one instrument."""
+    trade = policy.guards.maximum_trade_notional
+    left = inf if emergency else _left_today(policy, memory, time_ns)
+    return min(inf if trade is None else float(trade), left)
+
+
+def _poor_price(policy: AnyPolicy, rows: list[Row], prices: Prices) -> Reason | bool:
+    """A reason to hold, or whether only reducing is left.
+
+    A liquidation guard is not held by uncertainty, for it leads out of risk; old prices hold it too, unless
+    it was told to reduce on them.
+    """
+    guards = policy.guards
+    stale = prices.age_ns > guards.maximum_price_age_seconds * NS_PER_SECOND
+    if not stale and prices.quality is Quality.VALID:
+        return False
+    if guards.on_poor_price is OnPoorPrice.REDUCE_ONLY:
+        return True
+    if guards.on_poor_price is OnPoorPrice.WIDEN and any(_fires_widened(row) for row in rows):
+        return False
+    if stale:
+        return Reason.STALE_PRICE
+    return True if isinstance(policy, LiquidationGuard) else Reason.PRICE_QUALITY
+
+
+def _fires_widened(row: Row) -> bool:
+    """Whether it is outside of an interval twice as wide around the same middle."""
+    middle, half = (row.low + row.high) / 2.0, (row.high - row.low) / 2.0
+    return half < inf and abs(row.value - middle) > _WIDENED * half
+
+
+def _price_moved_less(policy: DeltaNeutral, memory: PolicyMemory, price: float) -> bool:
+    least = float(policy.minimum_price_move)
+    return memory.acted_price > 0.0 and abs(price / memory.acted_price - 1.0) < least

@@ -1,21 +1,52 @@
 """What must be remembered of a policy between frames: a function of the frames seen, and nothing else."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import msgspec
 
 from app.domain.adjustments import Reason
+from app.domain.times import NS_PER_SECOND
 
+HOUR_NS = 3_600 * NS_PER_SECOND
+DAY_NS = 24 * HOUR_NS
 _encoder = msgspec.msgpack.Encoder()
 
 
+class Traded(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An adjustment with trades: when, which way on balance (1 bought, -1 sold), and how much in value."""
+
+    time_ns: int
+    direction: int
+    notional: float
+
+
 class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
-    """`suppressed` is the reason of the last record while it still holds, since frame `suppressed_since`."""
+    """`suppressed` is the reason of the last record while it still holds, since frame `suppressed_since`.
+
+    `traded` goes back a day, `fired_since_ns` is 0 where the trigger does not fire, `acted_price` is that of
+    the underlying when it last acted. `registers` belong to the policy's own trigger.
+    """
 
     cooldown_until_ns: int = 0
     suppressed: Reason | None = None
     suppressed_since: int = 0
+    acted_ns: int = 0
+    fired_since_ns: int = 0
+    acted_price: float = 0.0
+    traded: tuple[Traded, ...] = ()
+    registers: tuple[float, ...] = ()
 
     def packed(self) -> bytes:
         return _encoder.encode(self)
+
+    def traded_since(self, time_ns: int) -> Sequence[Traded]:
+        return [each for each in self.traded if each.time_ns > time_ns]
+
+
+def reversals(traded: Sequence[Traded]) -> int:
+    """How often the direction changed from one to the next."""
+    return sum(before.direction * after.direction < 0 for before, after in pairwise(traded))
 
 
 NOTHING = PolicyMemory()

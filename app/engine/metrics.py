@@ -1,6 +1,7 @@
 """Figures of many (view, frame) pairs in one pass over the columns."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from app.quant.arrays import FloatArray, IntArray
 from app.quant.black_scholes import black_76
 from app.quant.margin import coin_option_requirements
 
+_ONE_PERCENT = 0.01  # a move of the price; a volatility point is as much
 _NOTHING: FloatArray = np.zeros(0)
 _NO_OPTIONS = OptionFigures(*(_NOTHING,) * len(OptionFigures._fields))
 
@@ -62,7 +64,9 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         starts=starts,
         accounts=AccountFigures(*np.zeros((len(AccountFigures._fields), accounts))),
         exposures=ExposureFigures(*np.zeros((len(ExposureFigures._fields), exposures))),
-        triggers=TriggerFigures(np.empty(triggers), np.empty(triggers, dtype=bool)),
+        triggers=TriggerFigures(
+            np.empty(triggers), np.empty(triggers), np.empty(triggers), np.empty(triggers, dtype=bool)
+        ),
         findings=Findings(*np.zeros((2, count), dtype=bool)),
     )
     observe_pairs(
@@ -91,6 +95,55 @@ def mark_prices(block: FrameBlock, k: int) -> dict[InstrumentId, float]:
     return dict(zip(universe.instruments, marks.tolist(), strict=True))
 
 
+class UnitFigures(NamedTuple):
+    """Of one contract. `price` as its venue quotes it; `notional` in the settlement asset, an option's
+    premium.
+
+    Delta in units of the underlying, gamma as the change of it for a 1 % move, vega per volatility point in
+    units of the underlying's value. Requirements of one contract held long and short, in the settlement
+    asset, an option's in units of the underlying.
+    """
+
+    price: float
+    notional: float
+    delta: float
+    gamma_per_percent: float
+    vega_per_point: float
+    initial_long: float
+    initial_short: float
+    maintenance_long: float
+    maintenance_short: float
+
+
+def unit_figures(block: FrameBlock, k: int, row: int) -> UnitFigures:
+    """NaN where a price is not known."""
+    terms = block.universe.terms
+    price, multiplier = block.price(k, int(terms.price_row[row])), float(terms.multiplier[row])
+    if not terms.option[row]:
+        inverse = bool(terms.inverse[row])
+        notional = multiplier / price if inverse else multiplier * price
+        initial, maintenance = (
+            notional * float(rates[row]) for rates in (terms.initial_rate, terms.maintenance_rate)
+        )
+        delta = multiplier / price if inverse else multiplier
+        return UnitFigures(price, notional, delta, 0.0, 0.0, initial, initial, maintenance, maintenance)
+    both = _option_figures(
+        block, np.full(2, k, dtype=np.int64), np.full(2, row, dtype=np.int64), np.array([1.0, -1.0])
+    )
+    value, forward = float(both.value[0]), float(both.forward[0])
+    return UnitFigures(
+        price=value / multiplier,
+        notional=value,
+        delta=float(both.delta[0]),
+        gamma_per_percent=float(both.gamma[0]) * forward * _ONE_PERCENT,
+        vega_per_point=float(both.vega[0]) / forward * _ONE_PERCENT,
+        initial_long=float(both.initial[0]),
+        initial_short=float(both.initial[1]),
+        maintenance_long=float(both.maintenance[0]),
+        maintenance_short=float(both.maintenance[1]),
+    )
+
+
 def _tables(book: Book) -> Tables:
     return Tables(
         views=book.columns.arrays,
@@ -99,6 +152,7 @@ def _tables(book: Book) -> Tables:
         balances=book.balances.arrays,
         exposures=book.exposures.arrays,
         triggers=book.triggers.arrays,
+        parameters=book.parameters.arrays,
     )
 
 

@@ -10,19 +10,20 @@ import numpy as np
 
 from app.engine.book import ViewColumns
 from app.engine.market_view import RecordNumbers
+from app.engine.trigger_rows import NONE, ParameterColumns, TriggerColumns, TriggerKind
 from app.engine.universe import ConversionColumns, PathColumns, Terms
-from app.engine.view_rows import (
-    AccountColumns,
-    BalanceColumns,
-    ExposureColumns,
-    PositionColumns,
-    TriggerColumns,
-    TriggerKind,
-)
+from app.engine.view_rows import AccountColumns, BalanceColumns, ExposureColumns, PositionColumns
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled, inlined
 
-_DELTA_OUTSIDE_BAND = int(TriggerKind.DELTA_OUTSIDE_BAND)
+_DELTA, _DELTA_OF_GROSS, _WHALLEY_WILMOTT, _ZAKAMOULINE = range(4)
+_MARGIN_RATIO = int(TriggerKind.MARGIN_RATIO)
+_LEVERAGE = int(TriggerKind.LEVERAGE)
+_DOLLAR_GAMMA = int(TriggerKind.DOLLAR_GAMMA)
+_DOLLAR_VEGA = int(TriggerKind.DOLLAR_VEGA)
+_HEALTH = int(TriggerKind.HEALTH)
+_ONE_PERCENT = 0.01
+_VOLATILITY_POINT = 0.01
 
 
 class PairColumns(NamedTuple):
@@ -41,6 +42,7 @@ class Tables(NamedTuple):
     balances: BalanceColumns
     exposures: ExposureColumns
     triggers: TriggerColumns
+    parameters: ParameterColumns
 
 
 class Market(NamedTuple):
@@ -70,10 +72,14 @@ class OptionFigures(NamedTuple):
 
 
 class AccountFigures(NamedTuple):
+    """Notionals are of deltas: their sum, and the sum of their magnitudes."""
+
     equity: FloatArray
     initial_margin: FloatArray
     maintenance_margin: FloatArray
     margin_ratio: FloatArray
+    net_notional: FloatArray
+    gross_notional: FloatArray
 
 
 class ExposureFigures(NamedTuple):
@@ -83,12 +89,15 @@ class ExposureFigures(NamedTuple):
     gamma: FloatArray
     vega: FloatArray
     theta: FloatArray
+    dollar_gamma: FloatArray
 
 
 class TriggerFigures(NamedTuple):
-    """What was compared, and whether it fires."""
+    """What was compared, the interval it may be in, and whether it is outside."""
 
     value: FloatArray
+    low: FloatArray
+    high: FloatArray
     fired: BoolArray
 
 
@@ -162,9 +171,10 @@ def observe_pairs(
                 findings.broken[j] = True
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
-            value = _compared(row, tables.triggers, account, exposure, accounts, exposures)
-            fires = _fires(row, tables.triggers, value)
-            triggers.value[at], triggers.fired[at] = value, fires
+            value, low, high = _judged(row, tables, view, account, exposure, accounts, exposures)
+            fires = value < low or value > high
+            triggers.value[at], triggers.low[at], triggers.high[at] = value, low, high
+            triggers.fired[at] = fires
             if fires:
                 findings.fired[j] = True
 
@@ -220,6 +230,9 @@ def _add_position(
         exposures.gamma[exposure] += options.gamma[option_at]
         exposures.vega[exposure] += options.vega[option_at] * quote_value
         exposures.theta[exposure] += options.theta[option_at] * quote_value
+        exposures.dollar_gamma[exposure] += (
+            options.gamma[option_at] * options.forward[option_at] * underlying_value * _ONE_PERCENT
+        )
         option_at += 1
     else:
         price = _price(market, k, terms.price_row[instrument])
@@ -241,6 +254,8 @@ def _add_position(
     accounts.maintenance_margin[account] += maintenance
     exposures.delta[exposure] += delta
     exposures.gross_notional[exposure] += abs(delta) * underlying_value
+    accounts.net_notional[account] += delta * underlying_value
+    accounts.gross_notional[account] += abs(delta) * underlying_value
     return option_at
 
 
@@ -260,11 +275,14 @@ def _add_balance(
         return  # nothing is worth nothing, whether or not its price is known
     worth = amount * _value(market, k, balances.asset_value[row])
     counted = 1.0 - balances.haircut[row] if amount > 0.0 else 1.0
-    accounts.equity[first_account + balances.account[row]] += worth * counted
+    account = first_account + balances.account[row]
+    accounts.equity[account] += worth * counted
     if balances.exposure[row] >= 0:
         exposure = first_exposure + balances.exposure[row]
         exposures.delta[exposure] += amount
         exposures.gross_notional[exposure] += abs(worth)
+        accounts.net_notional[account] += worth
+        accounts.gross_notional[account] += abs(worth)
 
 
 @inlined
@@ -277,28 +295,58 @@ def _margin_ratio(equity: float, maintenance: float) -> float:
 
 
 @inlined
-def _compared(
+def _judged(
     row: int,
-    triggers: TriggerColumns,
+    tables: Tables,
+    view: int,
     first_account: int,
     first_exposure: int,
     accounts: AccountFigures,
     exposures: ExposureFigures,
-) -> float:
-    value: float
-    if triggers.kind[row] == _DELTA_OUTSIDE_BAND:
+) -> tuple[float, float, float]:
+    """A trigger's value, and the interval inside which it rests."""
+    triggers = tables.triggers
+    kind = triggers.kind[row]
+    low, high = triggers.low[row], triggers.high[row]
+    value = np.nan
+    if kind <= _ZAKAMOULINE:
         exposure = first_exposure + triggers.exposure[row]
-        value = exposures.delta[exposure]
-        if np.isnan(exposures.underlying_price[exposure]):
-            value = np.nan
+        if not np.isnan(exposures.underlying_price[exposure]):
+            value = exposures.delta[exposure]
+        below, above = low, high
+        if kind == _DELTA_OF_GROSS:
+            gross = exposures.gross_notional[exposure] / exposures.underlying_price[exposure]
+            below, above = low * gross, high * gross
+        elif kind != _DELTA:
+            below = above = high  # the cost-aware widths come with their formulas
+        return value, triggers.target[row] - below, triggers.target[row] + above
+    if kind == _DOLLAR_GAMMA:
+        value = exposures.dollar_gamma[first_exposure + triggers.exposure[row]]
+    elif kind == _DOLLAR_VEGA:
+        value = exposures.vega[first_exposure + triggers.exposure[row]] * _VOLATILITY_POINT
+    elif kind == _LEVERAGE:
+        value = _leverage(row, tables, view, first_account, accounts)
     else:
-        value = accounts.margin_ratio[first_account + triggers.account[row]]
-    return value
+        account = first_account + triggers.account[row]
+        if kind == _MARGIN_RATIO:
+            value = accounts.margin_ratio[account]
+        elif kind == _HEALTH and accounts.equity[account] > triggers.target[row]:
+            value = 1.0 / accounts.margin_ratio[account]
+        elif kind == _HEALTH and accounts.maintenance_margin[account] > 0.0:
+            value = max(accounts.equity[account], 0.0) / accounts.maintenance_margin[account]
+    return value, low, high
 
 
 @inlined
-def _fires(row: int, triggers: TriggerColumns, value: float) -> bool:
-    fires: bool = value >= triggers.limit[row]
-    if triggers.kind[row] == _DELTA_OUTSIDE_BAND:
-        fires = abs(value - triggers.target[row]) > triggers.limit[row]
-    return fires
+def _leverage(row: int, tables: Tables, view: int, first_account: int, accounts: AccountFigures) -> float:
+    """Of one account or of all; without bound where nothing is left, unknown where something is."""
+    first, count = first_account, tables.views.account_stop[view] - tables.views.account[view]
+    if tables.triggers.account[row] != NONE:
+        first, count = first_account + tables.triggers.account[row], 1
+    gross, equity = 0.0, 0.0
+    for at in range(first, first + count):
+        gross += accounts.gross_notional[at]
+        equity += accounts.equity[at]
+    if np.isnan(equity) or np.isnan(gross):
+        return np.nan
+    return gross / equity if equity > 0.0 else np.inf

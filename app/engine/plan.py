@@ -1,170 +1,277 @@
-"""The plan that brings a portfolio back to its target: closed forms, one policy at a time.
+"""The arbiter: the cheapest change that brings a portfolio back to what all its policies ask for.
 
-Delta: a contract traded at P adds `multiplier` units of delta when linear and `multiplier / P` when inverse.
-
-Margin: an account with equity E, maintenance M and gross notional N returns to the ratio r by collateral x
-and by closing the fraction f of every position at the cost rate c (fee and slippage):
-
-    (1 - f) M = r (E + x - f c N)   so   x = M / r - E  and  f = (M - r (E + x)) / (M - r c N).
-
-Collateral costs nothing here, so it comes first as far as the reserve allows; closing does the rest. Every
-position shrinks alike, which keeps the shape of what is hedged with what.
+Policies that fired say what they aim at and what may be moved for it; the others say what has to be kept.
+Together they are one programme: levers as variables, goals as rows in the order of priority, costs as the
+objective. Margin and greeks are not linear, so the legs that come out are priced exactly, and what that
+differs from the straight lines moves the rows before they are solved once more. A plan that does not reach
+its targets says which, by how much, and why.
 """
 
-from decimal import Decimal
-from math import isfinite, isnan
-from typing import assert_never
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from math import inf, isnan
 
+import numpy as np
 from msgspec import Struct
 
-from app.domain.adjustments import Leg, TradeLeg, TransferLeg
-from app.domain.identifiers import Asset, InstrumentId
-from app.domain.instruments import Instrument, InstrumentKind, Settlement
-from app.domain.policies import Cure, DeltaNeutral, LiquidationGuard
-from app.domain.portfolios import Account, Portfolio
-from app.domain.times import NS_PER_SECOND
-from app.engine.market_view import FrameBlock
-from app.engine.rounding import amount_up, lots, price
+from app.domain.adjustments import Leg, Miss, MissReason, TradeLeg
+from app.domain.identifiers import Asset
+from app.domain.policies import StoredPolicy
+from app.domain.portfolios import Portfolio
+from app.engine.closed_form import closed_form, in_turn
+from app.engine.fills import apply_legs_as_if_done
+from app.engine.goals import Goal, Row, Scene, goals_of
+from app.engine.levers import Lever, Levers, Market, legs_of
+from app.engine.permitted import Permission, permit
+from app.engine.programme import Programme, Solver
+from app.engine.rounding import metric_text
+from app.engine.state import In
+from app.quant.arrays import FloatArray
+
+_CORRECTIONS = 2
+_HARD = -1
+"""The level of what no policy may pass: resources and the venue's initial margin."""
 
 
-class Situation(Struct, frozen=True):
-    """What a plan is made from: holdings (with what is in flight), a frame, and the figure that fired."""
+class Wish(Struct, frozen=True):
+    """One policy and what was observed of it; `permission` is None where it did not fire, or may not act."""
 
-    holdings: Portfolio
-    block: FrameBlock
-    k: int
-    figure: float
-    account: Account | None = None
-    equity: float = 0.0
-    maintenance: float = 0.0
-
-    def instrument(self, name: str) -> Instrument:
-        return self.block.universe.instruments[InstrumentId(name)]
-
-    def mark(self, instrument: Instrument) -> float:
-        universe = self.block.universe
-        return self.block.price(self.k, int(universe.terms.price_row[universe.index[instrument.id]]))
-
-    def value_of(self, asset: Asset) -> float:
-        """Of one unit, in the valuation currency; NaN when unknown."""
-        conversion = self.block.universe.conversion(asset, self.holdings.valuation_currency)
-        return self.block.value(self.k, conversion)
-
-    def price_rows(self, asset: Asset) -> list[int]:
-        """The instruments by whose prices it is valued."""
-        conversion = self.block.universe.conversion(asset, self.holdings.valuation_currency)
-        return self.block.price_rows(self.k, marks=(), conversions=(conversion,))
-
-    def notional(self, instrument: Instrument, quantity: Decimal) -> float:
-        """In the valuation currency."""
-        units = abs(float(quantity)) * float(instrument.multiplier)
-        if instrument.settlement is Settlement.INVERSE:
-            return units / self.mark(instrument) * self.value_of(Asset(instrument.underlying))
-        return units * self.mark(instrument) * self.value_of(Asset(instrument.quote))
-
-    def cost_rate(self, instrument: Instrument) -> float:
-        universe = self.block.universe
-        return float(universe.cost_rates[universe.index[instrument.id]])
+    number: int
+    stored: StoredPolicy
+    rows: list[Row]
+    permission: Permission | None = None
 
 
-def plan(policy: DeltaNeutral | LiquidationGuard, situation: Situation) -> tuple[Leg, ...]:
-    """Legs to trade; none when nothing can or need be done."""
-    match policy:
-        case DeltaNeutral():
-            return _plan_delta(policy, situation)
-        case LiquidationGuard():
-            return _plan_margin(policy, situation)
-        case _:
-            assert_never(policy)
+class Priced(Struct, frozen=True):
+    """Holdings as they would be: figures in the order of the state, triggers, and metrics in words."""
+
+    figures: FloatArray
+    rows: dict[int, list[Row]]
+    metrics: dict[str, str]
 
 
-def expected_cost(legs: tuple[Leg, ...], situation: Situation) -> float:
-    """Fees and slippage, in the valuation currency."""
-    total = 0.0
-    for leg in legs:
-        if isinstance(leg, TradeLeg):
-            instrument = situation.instrument(leg.instrument)
-            total += situation.notional(instrument, leg.quantity) * situation.cost_rate(instrument)
-    return total
+class Plan(Struct, frozen=True):
+    legs: tuple[Leg, ...]
+    cost: float
+    after: Priced
+    misses: tuple[Miss, ...]
+    misses_of: frozenset[int]
 
 
-def hedge_account(policy: DeltaNeutral, portfolio: Portfolio, instrument: Instrument) -> Account | None:
-    """The named account, or the first on the instrument's venue."""
-    for account in portfolio.accounts:
-        if policy.hedge_account in (None, account.name) and account.venue == instrument.venue:
-            return account
-    return None
+def arrange(
+    wishes: Sequence[Wish],
+    *,
+    scene: Scene,
+    market: Market,
+    priced: Callable[[Portfolio], Priced],
+) -> Plan:
+    """`wishes` in the order of their rank."""
+    levers = Levers(scene.state, market, scene.holdings, scene.underlyings)
+    for wish in wishes:
+        if wish.permission is not None:
+            fired = [row for row in wish.rows if row.fired]
+            permit(wish.stored.policy, fired, levers, market, scene.holdings, wish.permission)
+    goals = [
+        goal
+        for wish in wishes
+        for goal in goals_of(
+            wish.number, wish.stored.policy, wish.rows, scene, acts=wish.permission is not None
+        )
+    ]
+    order = {wish.number: rank for rank, wish in enumerate(wishes)}
+    return _Arrangement(wishes, goals, order, levers.all, scene, market, priced).best()
 
 
-def _plan_delta(policy: DeltaNeutral, situation: Situation) -> tuple[Leg, ...]:
-    instrument = situation.instrument(policy.hedge_instrument)
-    account = hedge_account(policy, situation.holdings, instrument)
-    mark = situation.mark(instrument)
-    if account is None or isnan(mark):
-        return ()
-    per_contract = float(instrument.multiplier)
-    if instrument.settlement is Settlement.INVERSE:
-        per_contract /= mark
-    wanted = (float(policy.target_delta) - situation.figure) / per_contract
-    quantity = lots(wanted, instrument.lot_size, away_from_zero=False)
-    if quantity == 0:
-        return ()
-    held = account.position(instrument.instrument_id).quantity
-    reduces = held * quantity < 0 and abs(quantity) <= abs(held)
-    return (TradeLeg(account.id, instrument.instrument_id, quantity, price(mark), reduces=reduces),)
+class _Arrangement:
+    def __init__(
+        self,
+        wishes: Sequence[Wish],
+        goals: list[Goal],
+        order: dict[int, int],
+        levers: list[Lever],
+        scene: Scene,
+        market: Market,
+        priced: Callable[[Portfolio], Priced],
+    ) -> None:
+        self._wishes, self._levers, self._scene = wishes, levers, scene
+        self._market, self._priced = market, priced
+        self._acting = {wish.number for wish in wishes if wish.permission is not None}
+        self._goals = [*_hard_goals(levers, scene), *goals]
+        self._levels = [_HARD if g.policy == _HARD else 2 * order[g.policy] + g.step for g in self._goals]
+        self._start = scene.state.values
+        self._effects = _effects(levers, self._start.size)
+
+    def best(self) -> Plan:
+        """The first that reaches everything, or the best of a few, each corrected by the last one's error."""
+        sizes = self._solved(np.zeros(self._start.size))
+        best = plan = self._plan(sizes)
+        for _ in range(_CORRECTIONS):
+            if not plan.misses or not plan.legs:
+                break
+            sizes = self._solved(self._errors(plan, sizes))
+            plan = self._plan(sizes)
+            if not self._outcome(plan) < self._outcome(best):
+                break
+            best = plan
+        return best
+
+    def _errors(self, plan: Plan, sizes: FloatArray) -> FloatArray:
+        """By how much the exact figures differ from the straight lines; resources are as they were."""
+        errors: FloatArray = np.zeros(self._start.size)
+        figures = plan.after.figures
+        errors[: figures.size] = figures - (self._start + self._moved(sizes))[: figures.size]
+        return errors
+
+    def _moved(self, sizes: FloatArray) -> FloatArray:
+        moved: FloatArray = (self._effects * sizes).sum(axis=1)
+        return moved
+
+    def _outcome(self, plan: Plan) -> tuple[tuple[float, ...], float]:
+        return tuple(self._violations(plan.after.figures)), plan.cost
+
+    def _violations(self, figures: FloatArray) -> list[float]:
+        """By goal of a policy, in the order of rank."""
+        soft = [(level, goal) for level, goal in zip(self._levels, self._goals, strict=True) if level >= 0]
+        return [goal.violation(figures) for _, goal in sorted(soft, key=lambda each: each[0])]
+
+    def _solved(self, errors: FloatArray) -> FloatArray:
+        programme = self._programme(errors)
+        found = closed_form(programme)
+        if found is None:
+            solution = _solver().solve(programme)
+            found = solution.values if solution.solved else in_turn(programme)
+        return found
+
+    def _programme(self, errors: FloatArray) -> Programme:
+        """What is missing now is what the rows ask of the levers."""
+        now = self._start + errors
+        matrix = np.array(
+            [sum((self._effects[at] * weight for at, weight in goal.terms)) for goal in self._goals]
+        ).reshape(len(self._goals), len(self._levers))
+        values = np.array([goal.value(now) for goal in self._goals])
+        lows, highs = np.array([goal.aim for goal in self._goals]).reshape(-1, 2).T
+        return Programme(
+            lower=np.zeros(len(self._levers)),
+            upper=np.array([lever.upper for lever in self._levers]),
+            cost=np.array([lever.cost for lever in self._levers]),
+            lot=np.array([lever.lot for lever in self._levers]),
+            matrix=matrix,
+            low=_missing(lows, values, -inf),
+            high=_missing(highs, values, inf),
+            level=np.array(self._levels),
+            scale=np.ones(len(self._goals)),
+        )
+
+    def _plan(self, sizes: FloatArray) -> Plan:
+        scene, market = self._scene, self._market
+        legs = legs_of(self._levers, sizes, market, scene.holdings.accounts)
+        legs = [leg for leg in legs if not self._is_dust(leg)]
+        after = apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments)
+        priced = self._priced(after)
+        misses = tuple(self._misses(priced.figures, sizes))
+        return Plan(
+            tuple(legs),
+            market.expected_cost(legs),
+            priced,
+            tuple(miss for _, miss in misses),
+            frozenset(number for number, _ in misses),
+        )
+
+    def _is_dust(self, leg: Leg) -> bool:
+        """Below what the venue takes, or below what every policy that acts wants to trade at least."""
+        if not isinstance(leg, TradeLeg):
+            return False
+        instrument = self._market.instrument(leg.instrument)
+        least = float(instrument.minimum_notional) * self._market.value_of(Asset(instrument.quote))
+        guards = (wish.stored.policy.guards for wish in self._wishes if wish.permission is not None)
+        wanted = min((float(guard.minimum_notional) for guard in guards), default=0.0)
+        return self._market.notional(instrument, leg.quantity) < max(least, wanted)
+
+    def _misses(self, figures: FloatArray, sizes: FloatArray) -> Iterable[tuple[int, Miss]]:
+        for goal in self._goals:
+            if goal.policy in self._acting and not goal.violation(figures) <= 0.0:
+                wish = next(wish for wish in self._wishes if wish.number == goal.policy)
+                value, edges = goal.value(figures), goal.aim
+                wanted = edges[0] if value < edges[0] else edges[1]
+                yield (
+                    goal.policy,
+                    Miss(
+                        wish.stored.id,
+                        goal.figure,
+                        metric_text(wanted / goal.unit),
+                        metric_text(value / goal.unit),
+                        self._why(goal, figures, sizes),
+                    ),
+                )
+
+    def _why(self, goal: Goal, figures: FloatArray, sizes: FloatArray) -> MissReason:
+        """What stands in the way of the levers that would bring it nearer."""
+        value = goal.value(figures)
+        if isnan(value):
+            return MissReason.PRICE_UNKNOWN
+        sign = 1.0 if value < goal.accepted[0] else -1.0
+        nearer = sign * sum((self._effects[at] * weight for at, weight in goal.terms), np.zeros(sizes.size))
+        useful = np.flatnonzero(nearer > 0.0).tolist()
+        if not useful:
+            return MissReason.NO_PERMITTED_ACTION
+        free = [at for at in useful if sizes[at] < self._levers[at].upper * (1.0 - _NEARLY)]
+        if not free:
+            return self._levers[useful[0]].limit
+        linear = self._start + self._moved(sizes)
+        if goal.violation(linear) <= 0.0:
+            return MissReason.LOT_ROUNDING
+        blocked = [other for other in self._goals if other.policy == _HARD and self._binds(other, linear)]
+        return MissReason.VENUE_LIMIT if blocked else MissReason.HIGHER_PRIORITY
+
+    def _binds(self, hard: Goal, figures: FloatArray) -> bool:
+        size = sum(abs(float(figures[at]) * weight) for at, weight in hard.terms)
+        return hard.value(figures) <= hard.aim[0] + _NEARLY * size
 
 
-def _plan_margin(policy: LiquidationGuard, situation: Situation) -> tuple[Leg, ...]:
-    ratio = float(policy.restore_margin_ratio)
-    equity = situation.equity
-    legs: list[Leg] = []
-    if Cure.TOP_UP in policy.cures:
-        maximum_age_ns = policy.guards.maximum_price_age_seconds * NS_PER_SECOND
-        top_ups, added = _top_up(situation, situation.maintenance / ratio - equity, maximum_age_ns)
-        legs += top_ups
-        equity += added
-    if Cure.REDUCE in policy.cures and situation.maintenance > ratio * equity:
-        legs += _reduce(situation, ratio, equity)
-    return tuple(legs)
+_NEARLY = 1e-9
 
 
-def _top_up(situation: Situation, needed: float, maximum_age_ns: int) -> tuple[list[Leg], float]:
-    """Transfers in the reserve's stored order, and the collateral value that they add.
-
-    What is valued by older prices may be worth less by now, and stays where it is.
-    """
-    account, legs, added = situation.account, list[Leg](), 0.0
-    if account is None:
-        return legs, added
-    haircuts = {b.asset: float(b.haircut) for b in account.balances}
-    for reserve in situation.holdings.reserves:
-        counted = situation.value_of(reserve.asset) * (1.0 - haircuts.get(reserve.asset, 0.0))
-        if needed - added <= 0.0 or not reserve.available or not counted > 0.0:
-            continue
-        if situation.block.oldest_age_ns(situation.k, situation.price_rows(reserve.asset)) > maximum_age_ns:
-            continue
-        amount = min(amount_up((needed - added) / counted), reserve.available)
-        legs.append(TransferLeg(account.id, reserve.asset, amount))
-        added += float(amount) * counted
-    return legs, added
+def _missing(edges: FloatArray, values: FloatArray, open_end: float) -> FloatArray:
+    """Of each edge; one that is open stays open, though the value be without bound too."""
+    return np.where(edges == open_end, open_end, edges - np.where(edges == open_end, 0.0, values))
 
 
-def _reduce(situation: Situation, ratio: float, equity: float) -> list[Leg]:
-    account = situation.account
-    if account is None:
-        return []
-    held = [(p, situation.instrument(p.instrument)) for p in account.positions]
-    costs = sum(situation.notional(i, p.quantity) * situation.cost_rate(i) for p, i in held)
-    relief = situation.maintenance - ratio * costs
-    fraction = (situation.maintenance - ratio * equity) / relief if relief > 0.0 else 1.0
-    fraction = min(max(fraction, 0.0), 1.0) if isfinite(fraction) else 1.0
-    legs: list[Leg] = []
-    for position, instrument in held:
-        mark = situation.mark(instrument)
-        if isnan(mark) or instrument.kind is InstrumentKind.OPTION:
-            continue
-        wanted = lots(fraction * float(position.quantity), instrument.lot_size, away_from_zero=True)
-        quantity = -wanted if abs(wanted) < abs(position.quantity) else -position.quantity
-        if quantity:
-            legs.append(TradeLeg(account.id, instrument.instrument_id, quantity, price(mark), reduces=True))
-    return legs
+def _hard_goals(levers: Sequence[Lever], scene: Scene) -> list[Goal]:
+    """No resource is used up beyond what there is; no account is traded below its initial margin."""
+    state, figures = scene.state, scene.state.values
+    goals = [
+        Goal(_HARD, 0, "resource", ((at, 1.0),), (0.0, inf), (0.0, inf))
+        for at in state.resources
+        if sum(at in lever.effects for lever in levers) > 1
+    ]
+    for account in range(state.accounts):
+        equity, initial = (state.within(figure, account) for figure in (In.EQUITY, In.INITIAL))
+        touched = any(equity in lever.effects or initial in lever.effects for lever in levers)
+        now = float(figures[equity] - figures[initial])
+        if touched and not isnan(now):
+            least = min(now, 0.0)
+            goals.append(
+                Goal(
+                    _HARD,
+                    0,
+                    "free_margin",
+                    ((equity, 1.0), (initial, -1.0)),
+                    (least, inf),
+                    (least, inf),
+                )
+            )
+    return goals
+
+
+def _effects(levers: Sequence[Lever], size: int) -> FloatArray:
+    effects: FloatArray = np.zeros((size, len(levers)))
+    for column, lever in enumerate(levers):
+        for at, effect in lever.effects.items():
+            effects[at, column] = effect
+    return effects
+
+
+@lru_cache(maxsize=1)
+def _solver() -> Solver:
+    """One for all programmes of a process: making it costs more than solving."""
+    return Solver()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf, isnan
-from typing import assert_never
 
 from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import (
@@ -19,7 +18,6 @@ from app.domain.events import EventType, NewEvent
 from app.domain.identifiers import Asset, PolicyId
 from app.domain.market import Frame
 from app.domain.metrics import MetricName
-from app.domain.policies import DeltaNeutral, LiquidationGuard
 from app.domain.portfolios import Account, Portfolio
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
@@ -81,28 +79,6 @@ def metric_texts(underlyings: Sequence[Asset], figures: Figures, pair: int) -> d
     for underlying, delta in zip(underlyings, figures.exposures.delta[exposures].tolist(), strict=True):
         texts[f"{MetricName.NET_DELTA}.{underlying}"] = metric_text(delta)
     return texts
-
-
-def conditions_of(
-    policy: DeltaNeutral | LiquidationGuard, compared: Sequence[tuple[str, float]]
-) -> dict[str, str]:
-    """What was compared with what: for each trigger row that fired, its account's name and the value."""
-    match policy:
-        case DeltaNeutral():
-            return {
-                f"{MetricName.NET_DELTA}.{policy.underlying}": metric_text(compared[0][1]),
-                "target_delta": decimal_text(policy.target_delta),
-                "band": decimal_text(policy.band),
-            }
-        case LiquidationGuard():
-            inverse = policy.metric is MetricName.HEALTH_FACTOR
-            found = {
-                f"{policy.metric}.{account}": metric_text(1.0 / ratio if inverse else ratio)
-                for account, ratio in compared
-            }
-            return {"trigger": decimal_text(policy.trigger), **found}
-        case _:
-            assert_never(policy)
 
 
 def adjustment_event(kind: EventType, adjustment: Adjustment, portfolio: Portfolio, time_ns: int) -> NewEvent:

@@ -1,22 +1,15 @@
 """The rows of one view, in stored order. Accounts and exposures are numbered within the view."""
 
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
 from app.domain.identifiers import Asset, InstrumentId
-from app.domain.policies import DeltaNeutral, LiquidationGuard
 from app.domain.portfolios import Account, Portfolio
+from app.engine.trigger_rows import NONE, trigger_rows
 from app.engine.universe import Universe
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 PAPER_VENUE = "paper"
-NONE = -1
-
-
-class TriggerKind(IntEnum):
-    DELTA_OUTSIDE_BAND = 0
-    MARGIN_RATIO_AT_LEAST = 1
 
 
 class AccountColumns(NamedTuple):
@@ -49,17 +42,6 @@ class ExposureColumns(NamedTuple):
     underlying_value: IntArray
 
 
-class TriggerColumns(NamedTuple):
-    """`policy` counts the portfolio's policies; `exposure` or `account` is what is compared."""
-
-    policy: IntArray
-    kind: IntArray
-    exposure: IntArray
-    account: IntArray
-    target: FloatArray
-    limit: FloatArray
-
-
 class ViewRows:
     def __init__(self, universe: Universe, holdings: Portfolio, *, liquidates: bool) -> None:
         self._universe = universe
@@ -72,6 +54,7 @@ class ViewRows:
         self.balances: list[Sequence[Any]] = []
         self.exposures: list[tuple[int]] = []
         self.triggers: list[Sequence[Any]] = []
+        self.parameters: list[tuple[float]] = []
         for ordinal, account in enumerate(holdings.accounts):
             self.accounts.append((liquidates and account.venue == PAPER_VENUE,))
             self._add_positions(ordinal, account)
@@ -110,33 +93,25 @@ class ViewRows:
                 )
             )
 
-    def add_triggers(self) -> None:
-        """One row per policy, and for margin triggers one per account in scope."""
+    def add_triggers(self, first_parameter: int) -> None:
+        """`first_parameter`: where the first of `parameters` will stand."""
         for number, stored in enumerate(self._holdings.policies):
-            match stored.policy:
-                case DeltaNeutral() as policy:
-                    self._mark(self._universe.index[InstrumentId(policy.hedge_instrument)])
-                    exposure = self._exposure(Asset(policy.underlying))
-                    self.triggers.append(
-                        (
-                            number,
-                            TriggerKind.DELTA_OUTSIDE_BAND,
-                            exposure,
-                            NONE,
-                            float(policy.target_delta),
-                            float(policy.band),
-                        )
-                    )
-                case LiquidationGuard() as policy:
-                    target, limit = float(policy.restore_margin_ratio), float(policy.trigger_margin_ratio)
-                    kind = TriggerKind.MARGIN_RATIO_AT_LEAST
-                    self.triggers += [
-                        (number, kind, NONE, ordinal, target, limit)
-                        for ordinal, account in enumerate(self._holdings.accounts)
-                        if policy.account in (None, account.name)
-                    ]
-                case _:
-                    assert_never(stored.policy)
+            for name in stored.policy.instruments:
+                self._mark(self._universe.index[InstrumentId(name)])
+            for row in trigger_rows(
+                stored.policy, self._holdings.accounts, self._cheapest(stored.policy.instruments)
+            ):
+                exposure = NONE if row.underlying is None else self._exposure(row.underlying)
+                at = first_parameter + len(self.parameters)
+                self.parameters += [(value,) for value in row.parameters]
+                self.triggers.append(
+                    (number, row.kind, exposure, row.account, row.target, row.low, row.high, at)
+                )
+
+    def _cheapest(self, names: Sequence[str]) -> float:
+        universe = self._universe
+        rates = (universe.cost_rates[universe.index[InstrumentId(name)]] for name in names)
+        return min((float(rate) for rate in rates), default=0.0)
 
     def _mark(self, row: int) -> None:
         self.marks[int(self._universe.terms.price_row[row])] = None

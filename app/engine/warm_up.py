@@ -41,7 +41,7 @@ def warm_up() -> None:
 def _portfolio() -> Portfolio:
     one = Decimal(1)
     held = tuple(Position(instrument.instrument_id, one, one) for instrument in (_PERPETUAL, _OPTION))
-    policy = DeltaNeutral(name="warm up", underlying="W", band=one / 2, hedge_instrument=_PERPETUAL.id)
+    policy = DeltaNeutral(name="warm up", underlying="W", band=one / 2, hedge_instruments=(_PERPETUAL.id,))
     return Portfolio(
         id=PortfolioId(_NOBODY),
         tenant_id=TenantId(_NOBODY),

@@ -110,7 +110,7 @@ def _delta(mode: str, *, band: str, cooldown: int, expiry: int) -> dict[str, Any
         "mode": mode,
         "underlying": "BTC",
         "band": band,
-        "hedge_instrument": "BTC-USDT-PERP",
+        "hedge_instruments": ["BTC-USDT-PERP"],
         "guards": {"cooldown_seconds": cooldown, "expiry_seconds": expiry, "minimum_notional": "100"},
     }
 

@@ -29,11 +29,10 @@ from app.domain.identifiers import (
 )
 from app.domain.instruments import Instrument
 from app.domain.market import Change, StreamPosition, TickKind
-from app.domain.policies import DeltaNeutral, LiquidationGuard
+from app.domain.policies import AnyPolicy
 from app.domain.portfolios import Portfolio, PortfolioState
 
 Item = TypeVar("Item")
-AnyPolicy = DeltaNeutral | LiquidationGuard
 
 
 class Scope(StrEnum):

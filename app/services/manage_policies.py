@@ -1,16 +1,13 @@
 """Policies: checked against the portfolio they are for, kept in versions."""
 
 from dataclasses import replace
-from typing import assert_never
 
-from app.domain.errors import InvalidInput, VersionMoved
-from app.domain.identifiers import InstrumentId, PolicyId, PortfolioId, TenantId
-from app.domain.instruments import Instrument, InstrumentKind
-from app.domain.policies import DeltaNeutral, LiquidationGuard
+from app.domain.errors import VersionMoved
+from app.domain.identifiers import PolicyId, PortfolioId, TenantId
+from app.domain.policies import AnyPolicy
 from app.domain.portfolios import Portfolio
-from app.ports.management import AnyPolicy, PolicyRecord, UnitOfWork
-from app.services.documents import check_decimals
-from app.services.manage_portfolios import account_named
+from app.ports.management import PolicyRecord, UnitOfWork
+from app.services.check_policy import check_policy
 from app.services.supersede_adjustments import NOT_STARTED, supersede_adjustments
 
 
@@ -69,52 +66,6 @@ async def delete_policy(
     await unit.policies.delete(policy_id)
     await _supersede(unit, portfolio, stored, because="its policy was deleted", time_ns=time_ns)
     await unit.portfolios.touch(portfolio.id)
-
-
-async def check_policy(unit: UnitOfWork, portfolio: Portfolio, policy: AnyPolicy) -> None:
-    """InvalidInput with the place, when the policy speaks of what the portfolio or the market has not."""
-    check_decimals(policy)
-    match policy:
-        case DeltaNeutral():
-            await _check_hedge(unit, portfolio, policy)
-        case LiquidationGuard():
-            if policy.account is not None:
-                account_named(portfolio, policy.account, "/account")
-        case _:
-            assert_never(policy)
-
-
-async def _check_hedge(unit: UnitOfWork, portfolio: Portfolio, policy: DeltaNeutral) -> None:
-    wanted = InstrumentId(policy.hedge_instrument)
-    instrument = (await unit.instruments.some([wanted])).get(wanted)
-    if instrument is None:
-        raise InvalidInput(f"no instrument {wanted}", path="/hedge_instrument")
-    if instrument.kind not in (InstrumentKind.PERPETUAL, InstrumentKind.FUTURE):
-        raise InvalidInput(
-            f"{wanted} is of kind {instrument.kind}; a hedge is a perpetual or a future",
-            path="/hedge_instrument",
-        )
-    if instrument.underlying != policy.underlying:
-        raise InvalidInput(
-            f"{wanted} is on {instrument.underlying}, not on {policy.underlying}", path="/hedge_instrument"
-        )
-    _check_hedge_account(portfolio, policy, instrument)
-
-
-def _check_hedge_account(portfolio: Portfolio, policy: DeltaNeutral, instrument: Instrument) -> None:
-    if policy.hedge_account is None:
-        if all(account.venue != instrument.venue for account in portfolio.accounts):
-            raise InvalidInput(
-                f"{instrument.id} trades on {instrument.venue!r}, where no account of the portfolio is",
-                path="/hedge_instrument",
-            )
-        return
-    account = account_named(portfolio, policy.hedge_account, "/hedge_account")
-    if account.venue != instrument.venue:
-        raise InvalidInput(
-            f"{account.name!r} is on {account.venue!r}, but {instrument.id} trades on {instrument.venue!r}",
-            path="/hedge_account",
-        )
 
 
 async def _locked(

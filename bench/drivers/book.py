@@ -140,5 +140,5 @@ def _policy(number: int, target_delta: Decimal) -> DeltaNeutral:
         underlying=_underlying(number),
         target_delta=target_delta,
         band=Decimal("0.25"),
-        hedge_instrument=INSTRUMENT.format(number),
+        hedge_instruments=(INSTRUMENT.format(number),),
     )

@@ -29,7 +29,7 @@ SELECT gen('portfolio', p), 'USDT', 0, 5000 FROM generate_series(0, 3999) p;
 
 INSERT INTO policies (id, tenant_id, portfolio_id, ordinal, kind, enabled, document)
 SELECT gen('policy', p), gen('tenant', p % 20), gen('portfolio', p), 0, 'delta_neutral', true,
-    '{"kind": "delta_neutral", "name": "flat", "underlying": "BTC", "band": "1", "hedge_instrument": "BTC-1"}'
+    '{"kind": "delta_neutral", "name": "flat", "underlying": "BTC", "band": "1", "hedge_instruments": ["BTC-1"]}'
 FROM generate_series(0, 3999) p;
 INSERT INTO policy_versions (policy_id, version, document)
 SELECT gen('policy', p), 1, '{}' FROM generate_series(0, 3999) p;

@@ -21,7 +21,7 @@ async def test_rows_to_begin_with(engine, asyncpg_pool):
     key = await factories.create_key(engine, tenant)
     guard = LiquidationGuard(name="stay alive", trigger="0.5", restore="0.3")
     portfolio = await factories.create_portfolio(engine, tenant, policies=[guard])
-    neutral = DeltaNeutral(name="flat", underlying="BTC", band="0.25", hedge_instrument="BTC-USDT-PERP")
+    neutral = DeltaNeutral(name="flat", underlying="BTC", band="0.25", hedge_instruments=("BTC-USDT-PERP",))
     await factories.add_policy(engine, portfolio, neutral)
 
     assert key.startswith("blst_")

@@ -11,8 +11,8 @@ from app.domain.adjustments import Decision, Outcome, Reason
 from app.domain.errors import NotFound
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
 from app.domain.market import StreamPosition
-from app.domain.policies import POLICY
-from app.ports.management import AnyPolicy, PolicyRecord, PolicyVersion
+from app.domain.policies import POLICY, AnyPolicy
+from app.ports.management import PolicyRecord, PolicyVersion
 
 _Record = tuple[object, object, int, object]
 
@@ -117,6 +117,7 @@ def _row(record: PolicyRecord) -> dict[str, object]:
         "version": record.version,
         "kind": record.policy.kind,
         "enabled": record.policy.enabled,
+        "instruments": list(record.policy.instruments),
         "document": record.policy.model_dump(mode="json"),
     }
 

@@ -109,7 +109,7 @@ class PortfolioRows:
             .where(positions.c.instrument_id == instrument_id)
         )
         trading = select(policies.c.portfolio_id).where(
-            policies.c.document["hedge_instrument"].astext == instrument_id, policies.c.deleted_at.is_(None)
+            policies.c.instruments.contains([instrument_id]), policies.c.deleted_at.is_(None)
         )
         users = union(holding, trading).subquery()
         locked = await self._connection.scalars(

@@ -217,6 +217,7 @@ policies = Table(
     Column("version", Integer, nullable=False, server_default="1"),
     Column("kind", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
+    Column("instruments", ARRAY(Text), nullable=False, server_default="{}", comment="what it names"),
     Column("document", JSONB, nullable=False, comment="domain.policies.Policy, as JSON"),
     Column("deleted_at", DateTime(timezone=True)),
     _created(),

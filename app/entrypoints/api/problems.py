@@ -108,7 +108,7 @@ class Problem(BaseModel):
                     "status": 422,
                     "detail": "no instrument BTC-PERP",
                     "instance": "/v1/portfolios",
-                    "errors": [{"pointer": "/hedge_instrument", "detail": "no instrument", "in": "body"}],
+                    "errors": [{"pointer": "/hedge_instruments/0", "detail": "no instrument", "in": "body"}],
                 }
             ]
         }

@@ -93,7 +93,7 @@ def delta_neutral(**changes: Any) -> dict[str, Any]:
         "mode": "confirm",
         "underlying": "BTC",
         "band": "0.25",
-        "hedge_instrument": "BTC-USDT-PERP",
+        "hedge_instruments": ["BTC-USDT-PERP"],
     } | changes
 
 

@@ -7,6 +7,11 @@ import pytest
 from tests.integration.api.client import add_adjustment, assert_problem, delta_neutral, start_market
 
 
+def fixed_band(half_width):
+    """What a plain number says."""
+    return {"kind": "fixed", "below": half_width, "above": half_width}
+
+
 @pytest.fixture
 async def portfolio(api):
     return await api.portfolio()
@@ -19,7 +24,7 @@ async def test_a_policy_is_created_with_defaults_filled_in(api, portfolio):
     assert response.headers["Location"] == f"/v1/policies/{created['id']}"
     assert created["version"] == 1
     assert created["warnings"] == []
-    assert created["policy"]["band"] == "0.25"
+    assert created["policy"]["band"] == fixed_band("0.25")
     assert created["policy"]["guards"]["cooldown_seconds"] == 300
     read = await api("GET", f"/v1/policies/{created['id']}")
     assert read.json() == created
@@ -31,10 +36,10 @@ async def test_a_policy_is_created_with_defaults_filled_in(api, portfolio):
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
-        ({"hedge_instrument": "NONE"}, "/hedge_instrument"),
-        ({"hedge_instrument": "BTC-USDT"}, "/hedge_instrument"),
-        ({"hedge_instrument": "BTC-USDT-CALL-60000"}, "/hedge_instrument"),
-        ({"underlying": "ETH"}, "/hedge_instrument"),
+        ({"hedge_instruments": ["NONE"]}, "/hedge_instruments/0"),
+        ({"hedge_instruments": ["BTC-USDT"], "underlying": "ETH"}, "/hedge_instruments/0"),
+        ({"hedge_instruments": ["BTC-USDT-CALL-60000"]}, "/hedge_instruments/0"),
+        ({"underlying": "ETH"}, "/hedge_instruments/0"),
         ({"hedge_account": "third"}, "/hedge_account"),
         ({"band": "-1"}, "/band"),
         ({"band": 0.5}, "/band"),
@@ -82,7 +87,10 @@ async def test_an_edit_needs_the_version_it_edits(api, portfolio):
     assert (edited.status_code, edited.headers["ETag"]) == (200, '"2"')
     assert_problem(await api("PUT", path, body, If_Match='"1"'), 412, "version-moved")
     versions = (await api.ok("GET", f"{path}/versions"))["items"]
-    assert [(v["version"], v["policy"]["band"]) for v in versions] == [(2, "0.5"), (1, "0.25")]
+    assert [(v["version"], v["policy"]["band"]) for v in versions] == [
+        (2, fixed_band("0.5")),
+        (1, fixed_band("0.25")),
+    ]
     first = await api.ok("GET", f"{path}/versions?limit=1")
     second = await api.ok("GET", f"{path}/versions?limit=1&cursor={first['next_cursor']}")
     assert ([*first["items"], *second["items"]], second["next_cursor"]) == (versions, None)

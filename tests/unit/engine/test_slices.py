@@ -92,7 +92,7 @@ class Chance:
         neutral = [
             DeltaNeutral(
                 name=f"{asset} flat", underlying=asset, band=self.decimal(0.2, 1), mode=mode, guards=guards,
-                hedge_instrument=f"{asset}-USDT-PERP",
+                hedge_instruments=(f"{asset}-USDT-PERP",),
             )
             for asset in START_PRICES
         ]  # fmt: skip

@@ -39,7 +39,7 @@ TOP_UP = LiquidationGuard(
     guards=Guards(cooldown_seconds=0),
 )  # fmt: skip
 REDUCE = TOP_UP.model_copy(update={"cures": (Cure.REDUCE,)})
-FLAT = DeltaNeutral(name="flat", underlying="BTC", band="0.1", hedge_instrument=PERP.id, mode=Mode.AUTO)
+FLAT = DeltaNeutral(name="flat", underlying="BTC", band="0.1", hedge_instruments=(PERP.id,), mode=Mode.AUTO)
 
 
 def portfolio(*, positions, balance, policies=(), reserve="0", in_flight=(), name=1):

@@ -1,0 +1,1 @@
+"""The eight families of policies: one file each, joined by `app.domain.policies`."""

@@ -1,0 +1,416 @@
+"""What becomes of the policies of one portfolio that fired on a frame: held back, or served by one plan.
+
+Those that guards let act are planned for together, mode by mode: what is executed at once first, for what
+is only recommended never counts as done. A policy that a plan would push out of its own limits joins it.
+One whose cost cap the plan passes leaves it, the least urgent first.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from msgspec.structs import replace
+
+from app.domain.adjustments import (
+    Adjustment,
+    AdjustmentState,
+    Decision,
+    InFlight,
+    Leg,
+    Outcome,
+    Reason,
+    TradeLeg,
+    TransferLeg,
+)
+from app.domain.events import EventType
+from app.domain.identifiers import AdjustmentId, Asset, DecisionId, PolicyId, derived_id
+from app.domain.market import Frame
+from app.domain.policies import DeltaNeutral, LiquidationGuard, Mode, StoredPolicy
+from app.domain.portfolios import Portfolio, PortfolioState
+from app.domain.times import NS_PER_SECOND
+from app.domain.values import decimal_text
+from app.engine.book import Book, View
+from app.engine.explanations import conditions_of
+from app.engine.goals import Row, Scene
+from app.engine.guards import Prices, before_planning, cooldown_until_ns, is_emergency, is_within_cost_caps
+from app.engine.levers import Market
+from app.engine.market_view import FrameBlock
+from app.engine.memory import DAY_NS, PolicyMemory, Traded
+from app.engine.metrics import Figures, observe
+from app.engine.observation import PairColumns
+from app.engine.permitted import Permission
+from app.engine.plan import Plan, Priced, Wish, arrange
+from app.engine.rounding import amount_up, price
+from app.engine.state import State, vector
+from app.engine.trigger_rows import TriggerKind
+from app.engine.verdicts import Verdict, adjustment_event, metric_texts, reduces_risk
+
+_MODES = (Mode.AUTO, Mode.CONFIRM, Mode.RECOMMEND)
+Group = dict[int, Permission]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A view (the book's `number`) on frame `k`: its figures are those of `pair`."""
+
+    number: int
+    view: View
+    k: int
+    frame: Frame
+    pair: int
+    figures: Figures
+
+
+class Turn(Protocol):
+    """Whose turn it is: the portfolio as it has become, what is remembered, and the verdict so far."""
+
+    book: Book
+    block: FrameBlock
+    portfolio: Portfolio
+    verdict: Verdict
+
+    def memory(self, policy_id: PolicyId) -> PolicyMemory: ...
+
+    def remember(self, policy_id: PolicyId, memory: PolicyMemory) -> None: ...
+
+    def wake_at(self, time_ns: int) -> None: ...
+
+    def adopt(self, portfolio: Portfolio, *, figures_change: bool) -> None: ...
+
+
+class Arbitration:
+    def __init__(self, turn: Turn, sighting: Sighting) -> None:
+        self._turn = turn
+        self._sighting = sighting
+        self._frame = sighting.frame
+        self._policies = turn.portfolio.policies
+        self._rows = _rows_of(turn.book, sighting.figures, view=sighting.number, pair=sighting.pair)
+        self._market = Market(turn.block, sighting.k, turn.portfolio.valuation_currency)
+
+    def conclude(self, concluded: set[PolicyId]) -> bool:
+        """True when figures changed: what is not among the concluded then waits for the next look."""
+        eligible: Group = {}
+        for number in self._ranked():
+            stored = self._policies[number]
+            if stored.id in concluded:
+                continue
+            permission = self._permission(number)
+            if permission is None:
+                concluded.add(stored.id)
+            else:
+                eligible[number] = permission
+        for mode in _MODES:
+            group = {n: p for n, p in eligible.items() if self._policies[n].policy.mode is mode}
+            if group and self._serve(group, concluded):
+                return True
+        return False
+
+    def _ranked(self) -> list[int]:
+        """Numbers of the policies in the order of their rank."""
+        policies = self._policies
+        return sorted(range(len(policies)), key=lambda number: (policies[number].policy.priority, number))
+
+    def _fired(self, number: int) -> list[Row]:
+        return [row for row in self._rows[number] if row.fired]
+
+    def _permission(self, number: int) -> Permission | None:
+        """None where it does not fire, or is held back; both are remembered."""
+        stored, rows = self._policies[number], self._fired(number)
+        memory = self._turn.memory(stored.id)
+        if not rows:
+            if memory.suppressed is not None or memory.fired_since_ns:
+                self._turn.remember(stored.id, replace(memory, suppressed=None, fired_since_ns=0))
+            return None
+        if not memory.fired_since_ns:
+            memory = replace(memory, fired_since_ns=self._frame.time_ns)
+            if stored.policy.guards.dwell_seconds:
+                self._turn.remember(stored.id, memory)
+        verdict = before_planning(
+            stored,
+            rows,
+            portfolio=self._turn.portfolio,
+            memory=memory,
+            time_ns=self._frame.time_ns,
+            prices=self._prices(stored),
+        )
+        if isinstance(verdict, Permission):
+            return verdict
+        self._suppress(number, verdict)
+        return None
+
+    def _prices(self, stored: StoredPolicy) -> Prices:
+        block, k = self._turn.block, self._sighting.k
+        rows = self._price_rows()
+        underlying = 0.0
+        if isinstance(stored.policy, DeltaNeutral):
+            underlying = self._market.value_of(Asset(stored.policy.underlying))
+        return Prices(block.oldest_age_ns(k, rows), block.worst_quality(k, rows), underlying)
+
+    def _price_rows(self) -> list[int]:
+        view = self._sighting.view
+        return self._turn.block.price_rows(self._sighting.k, marks=view.marks, conversions=view.conversions)
+
+    def _serve(self, group: Group, concluded: set[PolicyId]) -> bool:
+        """One plan for all of the group, or none. True when figures changed."""
+        rows = dict(self._rows)
+        while group:
+            plan = self._planned(group, rows)
+            dear = self._too_dear(group, plan)
+            if dear is not None:
+                self._suppress(dear, Reason.COST_CAP)
+                concluded.add(self._policies[dear].id)
+                del group[dear]
+                continue
+            pushed = self._pushed_out(group, plan) if plan.legs else {}
+            if pushed:
+                rows |= {number: plan.after.rows[number] for number in pushed}
+                group = {n: (group | pushed)[n] for n in self._ranked() if n in group or n in pushed}
+                continue
+            concluded |= {self._policies[number].id for number in group}
+            if plan.legs:
+                return self._act(group, rows, plan)
+            for number, permission in group.items():
+                self._suppress(number, self._why_nothing(number, permission))
+            return False
+        return False
+
+    def _planned(self, group: Group, rows: dict[int, list[Row]]) -> Plan:
+        sighting = self._sighting
+        state = State(sighting.figures, sighting.pair)
+        scene = Scene(state, state.values, sighting.view.holdings, sighting.view.underlyings)
+        wishes = [
+            Wish(number, self._policies[number], rows[number], group.get(number)) for number in self._ranked()
+        ]
+        return arrange(wishes, scene=scene, market=self._market, priced=self._priced)
+
+    def _too_dear(self, group: Group, plan: Plan) -> int | None:
+        """The least urgent policy whose own cap the plan passes."""
+        traded = sum(
+            self._market.notional(self._market.instrument(leg.instrument), leg.quantity)
+            for leg in plan.legs
+            if isinstance(leg, TradeLeg)
+        )
+        for number in reversed(group):
+            policy = self._policies[number].policy
+            if not is_within_cost_caps(policy, group[number], cost=plan.cost, traded=traded):
+                return number
+        return None
+
+    def _pushed_out(self, group: Group, plan: Plan) -> Group:
+        """Policies of the same mode that the plan would make fire, and that may act."""
+        mode = self._policies[next(iter(group))].policy.mode
+        found: Group = {}
+        for number, stored in enumerate(self._policies):
+            fires = [row for row in plan.after.rows[number] if row.fired]
+            if number in group or not fires or self._fired(number) or stored.policy.mode is not mode:
+                continue
+            permission = before_planning(
+                stored,
+                fires,
+                portfolio=self._turn.portfolio,
+                memory=replace(self._turn.memory(stored.id), fired_since_ns=self._frame.time_ns),
+                time_ns=self._frame.time_ns,
+                prices=self._prices(stored),
+            )
+            if isinstance(permission, Permission):
+                found[number] = permission
+        return found
+
+    def _priced(self, holdings: Portfolio) -> Priced:
+        """As the book would see them, priced exactly."""
+        turn = self._turn
+        with turn.book.imagined(holdings) as number:
+            pairs = PairColumns(np.array([number]), np.array([self._sighting.k]))
+            figures = observe(turn.book, turn.block, pairs)
+            return Priced(
+                vector(figures, 0),
+                _rows_of(turn.book, figures, view=number, pair=0),
+                metric_texts(turn.book.view(number).underlyings, figures, 0),
+            )
+
+    def _why_nothing(self, number: int, permission: Permission) -> Reason:
+        if permission.reduces_only:
+            halted = self._turn.portfolio.state is PortfolioState.REDUCE_ONLY
+            return Reason.REDUCE_ONLY if halted else Reason.PRICE_QUALITY
+        guards = isinstance(self._policies[number].policy, LiquidationGuard)
+        return Reason.NO_CURE if guards else Reason.DUST
+
+    def _act(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
+        turn, frame = self._turn, self._frame
+        inputs = self._inputs([*self._price_rows(), *self._collateral_rows(plan.legs)])
+        decisions = {
+            number: self._decision(
+                number,
+                Reason.TARGET_MISSED if number in plan.misses_of else Reason.TARGET_REACHED,
+                rows[number],
+                inputs,
+            )
+            for number in group
+        }
+        adjustment = self._adjustment(group, decisions, plan)
+        turn.verdict.decisions += [
+            replace(decision, outcome=Outcome.ACTED, adjustment_id=adjustment.id)
+            for decision in decisions.values()
+        ]
+        turn.verdict.adjustments.append(adjustment)
+        automatic = adjustment.state is AdjustmentState.QUEUED
+        kind = EventType.ADJUSTMENT_QUEUED if automatic else EventType.ADJUSTMENT_RECOMMENDED
+        turn.verdict.events.append(adjustment_event(kind, adjustment, turn.portfolio, frame.time_ns))
+        for number in group:
+            self._remember_acting(number, plan, automatic=automatic)
+        if not automatic:
+            turn.wake_at(adjustment.expires_at_ns)
+        work = InFlight(
+            adjustment.id,
+            adjustment.policy_id,
+            adjustment.state,
+            adjustment.expires_at_ns,
+            plan.legs,
+            adjustment.policies,
+        )
+        in_flight = (*turn.portfolio.in_flight, work)
+        turn.adopt(replace(turn.portfolio, in_flight=in_flight), figures_change=automatic)
+        return automatic
+
+    def _adjustment(self, group: Group, decisions: dict[int, Decision], plan: Plan) -> Adjustment:
+        """In the name of the first policy that it serves."""
+        frame, sighting = self._frame, self._sighting
+        served = [self._policies[number] for number in group]
+        lead = served[0]
+        automatic = lead.policy.mode is Mode.AUTO
+        guards = any(isinstance(stored.policy, LiquidationGuard) for stored in served)
+        lasts = min(stored.policy.guards.expiry_seconds for stored in served)
+        return Adjustment(
+            id=AdjustmentId(derived_id("adjustment", decisions[next(iter(group))].id)),
+            portfolio_id=self._turn.portfolio.id,
+            policy_id=lead.id,
+            policy_version=lead.version,
+            state=AdjustmentState.QUEUED if automatic else AdjustmentState.RECOMMENDED,
+            mode=lead.policy.mode.value,
+            priority=lead.policy.priority,
+            risk_reducing=guards or reduces_risk(plan.legs),
+            legs=plan.legs,
+            expected_cost=amount_up(plan.cost),
+            metrics_before=metric_texts(sighting.view.underlyings, sighting.figures, sighting.pair),
+            metrics_after=plan.after.metrics,
+            reaches_target=not plan.misses,
+            position=frame.position,
+            decided_at_ns=frame.time_ns,
+            expires_at_ns=frame.time_ns + lasts * NS_PER_SECOND,
+            policies=tuple(stored.id for stored in served),
+            misses=plan.misses,
+        )
+
+    def _remember_acting(self, number: int, plan: Plan, *, automatic: bool) -> None:
+        stored, time_ns = self._policies[number], self._frame.time_ns
+        memory, guards = self._turn.memory(stored.id), stored.policy.guards
+        traded = self._traded(plan.legs)
+        until_ns = time_ns + guards.cooldown_seconds * NS_PER_SECOND
+        self._turn.remember(
+            stored.id,
+            replace(
+                memory,
+                cooldown_until_ns=until_ns,
+                suppressed=None if automatic else Reason.OPEN_ADJUSTMENT,
+                suppressed_since=self._frame.sequence,
+                acted_ns=time_ns,
+                fired_since_ns=0,
+                acted_price=self._prices(stored).underlying,
+                traded=(*memory.traded_since(time_ns - DAY_NS), *traded),
+            ),
+        )
+        if guards.cooldown_seconds:
+            self._turn.wake_at(until_ns)
+
+    def _traded(self, legs: Sequence[Leg]) -> list[Traded]:
+        """What counts toward trades an hour, turnover and reversals."""
+        values = [
+            self._market.notional(self._market.instrument(leg.instrument), leg.quantity)
+            * (1.0 if leg.quantity > 0 else -1.0)
+            for leg in legs
+            if isinstance(leg, TradeLeg)
+        ]
+        if not values:
+            return []
+        return [Traded(self._frame.time_ns, int(np.sign(sum(values))), sum(map(abs, values)))]
+
+    def _suppress(self, number: int, reason: Reason) -> None:
+        """Recorded once; while the same reason goes on it is only time that passes."""
+        stored = self._policies[number]
+        memory, policy = self._turn.memory(stored.id), stored.policy
+        if memory.suppressed is reason:
+            return
+        rows = self._fired(number) or self._rows[number]
+        if reason is Reason.COOLDOWN:
+            emergency = is_emergency(policy, rows)
+            self._turn.wake_at(cooldown_until_ns(policy, memory, emergency=emergency))
+        if reason is Reason.NOT_YET:
+            self._turn.wake_at(memory.fired_since_ns + policy.guards.dwell_seconds * NS_PER_SECOND)
+        decision = self._decision(number, reason, rows, self._inputs(self._price_rows()))
+        self._turn.verdict.decisions.append(decision)
+        since = self._frame.sequence
+        self._turn.remember(stored.id, replace(memory, suppressed=reason, suppressed_since=since))
+
+    def _decision(self, number: int, reason: Reason, rows: Sequence[Row], inputs: dict[str, str]) -> Decision:
+        stored, frame, portfolio = self._policies[number], self._frame, self._turn.portfolio
+        memory = self._turn.memory(stored.id)
+        view, revision = self._sighting.view, portfolio.revision
+        identity = derived_id(
+            "decision", stored.id, stored.version, revision, frame.generation, frame.sequence
+        )
+        return Decision(
+            id=DecisionId(identity),
+            portfolio_id=portfolio.id,
+            policy_id=stored.id,
+            policy_version=stored.version,
+            portfolio_revision=revision,
+            position=frame.position,
+            time_ns=frame.time_ns,
+            outcome=Outcome.SUPPRESSED,
+            reason=reason,
+            conditions=conditions_of(
+                stored.policy,
+                [row for row in rows if row.fired],
+                accounts=[account.name for account in view.holdings.accounts],
+            ),
+            inputs=inputs,
+            repeats_before=frame.sequence - memory.suppressed_since if memory.suppressed else 0,
+        )
+
+    def _collateral_rows(self, legs: Iterable[Leg]) -> list[int]:
+        """The prices by which what is moved was valued."""
+        moved = (leg.asset for leg in legs if isinstance(leg, TransferLeg))
+        return [row for asset in moved for row in self._market.price_rows(asset)]
+
+    def _inputs(self, rows: Iterable[int]) -> dict[str, str]:
+        """Every price that was used, with the market entry that brought it."""
+        k, generation = self._sighting.k, self._frame.generation
+        block, names = self._turn.block, self._turn.block.universe.names
+        return {
+            names[row]: f"{decimal_text(price(block.price(k, row)))} @ {generation}-{block.frame_of(k, row)}"
+            for row in rows
+        }
+
+
+def _rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, list[Row]]:
+    """Of every policy of the view, by its number."""
+    table, here = book.triggers.arrays, figures.trigger_slice(pair)
+    policies = len(book.view(view).holdings.policies)
+    found: dict[int, list[Row]] = {number: [] for number in range(policies)}
+    first = int(book.columns.arrays.trigger[view])
+    observed = figures.triggers
+    for row, at in enumerate(range(here.start, here.stop), start=first):
+        found[int(table.policy[row])].append(
+            Row(
+                TriggerKind(int(table.kind[row])),
+                int(table.exposure[row]),
+                int(table.account[row]),
+                float(table.target[row]),
+                float(observed.value[at]),
+                float(observed.low[at]),
+                float(observed.high[at]),
+                bool(observed.fired[at]),
+            )
+        )
+    return found

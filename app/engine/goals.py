@@ -1,0 +1,283 @@
+"""What policies want of a portfolio's figures: rows of the programme.
+
+A policy that fired aims at its target. One that did not wants to stay where it may be, or at least not
+farther out than it already is: so that no plan serves one policy by breaking another. A goal is met where
+the figure, priced exactly, is inside `accepted`: wider than the aim where lots and rounding keep it from
+being hit.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf, isnan
+from typing import assert_never
+
+import numpy as np
+from msgspec import Struct
+
+from app.domain.families.delta_neutral import HedgeTo
+from app.domain.identifiers import Asset
+from app.domain.metrics import MetricName
+from app.domain.policies import (
+    AnyPolicy,
+    CapitalEfficiency,
+    DeltaNeutral,
+    GammaBand,
+    LeverageBand,
+    LiquidationGuard,
+    StressResponse,
+    VolatilityTarget,
+)
+from app.domain.portfolios import Portfolio
+from app.engine.state import In, Of, State
+from app.engine.trigger_rows import NONE, TriggerKind
+from app.quant.arrays import FloatArray
+
+_ROUNDING = 1e-6
+"""Collateral moves in steps of 1e-8 and prices are floats: a level is reached to this fraction."""
+
+Interval = tuple[float, float]
+
+
+class Goal(Struct, frozen=True):
+    """`terms` times the figures, in the valuation currency, to be inside `aim`.
+
+    `figure` names what it is about, and `unit` is what one of it is worth: the figure wanted is `aim` /
+    `unit` where the goal is one figure alone.
+    """
+
+    policy: int
+    step: int
+    figure: str
+    terms: tuple[tuple[int, float], ...]
+    aim: Interval
+    accepted: Interval
+    unit: float = 1.0
+
+    def value(self, figures: FloatArray) -> float:
+        return float(sum(float(figures[at]) * weight for at, weight in self.terms))
+
+    def violation(self, figures: FloatArray) -> float:
+        """How far outside of what is accepted."""
+        value = self.value(figures)
+        return max(self.accepted[0] - value, value - self.accepted[1], 0.0)
+
+
+class Row(Struct, frozen=True):
+    """A trigger as it was observed."""
+
+    kind: TriggerKind
+    exposure: int
+    account: int
+    target: float
+    value: float
+    low: float
+    high: float
+    fired: bool
+
+
+class Scene(Struct, frozen=True):
+    """What goals are made from."""
+
+    state: State
+    figures: FloatArray
+    holdings: Portfolio
+    underlyings: tuple[Asset, ...]
+
+    def account_name(self, ordinal: int) -> str:
+        return self.holdings.accounts[ordinal].name
+
+    def at(self, index: int) -> float:
+        return float(self.figures[index])
+
+
+def goals_of(number: int, policy: AnyPolicy, rows: Sequence[Row], scene: Scene, *, acts: bool) -> list[Goal]:
+    """Of one policy. `acts`: it fired and may act; else what its rows rest in has to be kept."""
+    known = [row for row in rows if not isnan(row.value)]
+    match policy:
+        case DeltaNeutral():
+            return [_delta(number, policy, row, scene, acts=acts and row.fired) for row in known]
+        case LiquidationGuard():
+            return [g for row in known for g in _guarded(number, policy, row, scene, acts=acts and row.fired)]
+        case LeverageBand():
+            return [
+                g for row in known for g in _leverage(number, policy, row, scene, acts=acts and row.fired)
+            ]
+        case GammaBand():
+            return [goal for row in known for goal in _greek(number, policy, row, scene, acts=acts)]
+        case CapitalEfficiency():
+            return [g for row in known for g in _health(number, policy, row, scene, acts=acts and row.fired)]
+        case VolatilityTarget() | StressResponse():
+            return []
+        case _:
+            assert_never(policy)
+
+
+def _guarded(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool) -> Iterable[Goal]:
+    if row.kind is TriggerKind.LIQUIDATION_DISTANCE:
+        return _distance(number, policy, row, scene, acts=acts)
+    return [_margin(number, policy, row, scene, acts=acts)]
+
+
+def _delta(number: int, policy: DeltaNeutral, row: Row, scene: Scene, *, acts: bool) -> Goal:
+    price = float(scene.state.prices[row.exposure])
+    band = (row.low, row.high)
+    if not acts:
+        aim = accepted = (min(row.low, row.value), max(row.high, row.value))
+    else:
+        edges = band if policy.hedge_to is HedgeTo.BAND_EDGE else (row.target, row.target)
+        aim = _toward(row.value, edges, float(policy.hedging_ratio))
+        accepted = (min(row.low, aim[0]), max(row.high, aim[1]))
+    return Goal(
+        number,
+        0,
+        f"{MetricName.NET_DELTA}.{scene.underlyings[row.exposure]}",
+        ((scene.state.of(Of.DELTA, row.exposure), price),),
+        (aim[0] * price, aim[1] * price),
+        (accepted[0] * price, accepted[1] * price),
+        price,
+    )
+
+
+def _toward(value: float, edges: Interval, share: float) -> Interval:
+    """The nearest of the edges, approached by a share of the way (more than 1 goes past it)."""
+    nearest = min(max(value, edges[0]), edges[1])
+    there = value + share * (nearest - value)
+    return there, there
+
+
+def _margin(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool) -> Goal:
+    """Maintenance - ratio x equity <= 0."""
+    level = policy.restore if acts else policy.trigger
+    ratio = float(level if policy.metric is MetricName.MARGIN_RATIO else 1 / level)
+    state = scene.state
+    equity, maintenance = (state.within(figure, row.account) for figure in (In.EQUITY, In.MAINTENANCE))
+    terms = ((maintenance, 1.0), (equity, -ratio))
+    now = scene.at(maintenance) - ratio * scene.at(equity)
+    allowed = 0.0 if acts else max(now, 0.0)
+    slack = _ROUNDING * ratio * abs(scene.at(equity)) + _ROUNDING * scene.at(maintenance)
+    return Goal(
+        number,
+        0,
+        f"{policy.metric}@{scene.account_name(row.account)}",
+        terms,
+        (-inf, allowed),
+        (-inf, allowed + slack),
+    )
+
+
+def _distance(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
+    """Equity less maintenance stays positive when prices move by the distance, either way.
+
+    Maintenance moves with the prices; options count by their delta, and the exact distance is looked at
+    after.
+    """
+    distance = float(policy.restore if acts else policy.trigger)
+    state, account = scene.state, row.account
+    equity, maintenance, net = (
+        state.within(figure, account) for figure in (In.EQUITY, In.MAINTENANCE, In.NET)
+    )
+    for move in (distance, -distance):
+        terms = ((equity, 1.0), (net, move), (maintenance, -(1.0 + move)))
+        now = sum(scene.at(at) * weight for at, weight in terms)
+        needed = 0.0 if acts else min(now, 0.0)
+        slack = _ROUNDING * (abs(scene.at(equity)) + abs(scene.at(net)))
+        figure = f"{policy.metric}@{scene.account_name(account)}"
+        yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf))
+
+
+def _leverage(number: int, policy: LeverageBand, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
+    """Gross - level x equity, from both sides, or from the one that the policy acts on."""
+    state = scene.state
+    scope = range(state.accounts) if row.account == NONE else [row.account]
+    gross = [state.within(In.GROSS, account) for account in scope]
+    equity = [state.within(In.EQUITY, account) for account in scope]
+    worth = abs(sum(scene.at(at) for at in equity))
+    name = "" if row.account == NONE else f"@{scene.account_name(row.account)}"
+    low, high = row.low, row.high
+    if acts:
+        low = high = recentred(policy, row.value)
+    for level, below in ((high, True), (low, False)):
+        terms = (*((at, 1.0) for at in gross), *((at, -level) for at in equity))
+        now = sum(scene.at(at) * weight for at, weight in terms)
+        slack = worth * _LEVERAGE_ACCURACY if acts else _ROUNDING * worth
+        if below:
+            edge = 0.0 if acts else max(now, 0.0)
+            aim, accepted = (-inf, edge), (-inf, edge + slack)
+        else:
+            edge = 0.0 if acts else min(now, 0.0)
+            aim, accepted = (edge, inf), (edge - slack, inf)
+        yield Goal(number, 0, f"{MetricName.LEVERAGE}{name}", terms, aim, accepted)
+
+
+_LEVERAGE_ACCURACY = 5e-3
+
+
+def recentred(policy: LeverageBand, current: float) -> float:
+    """max(minimum, min(maximum, current x (1 - speed) + target x speed))."""
+    speed, target = float(policy.recentring_speed), float(policy.target)
+    if current == inf:
+        return float(policy.maximum)
+    moved = current * (1.0 - speed) + target * speed
+    return max(float(policy.minimum), min(float(policy.maximum), moved))
+
+
+def _greek(number: int, policy: GammaBand, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
+    """Back to a share of the limit; and the delta stays where it was, which comes right after."""
+    figure, name = (
+        (Of.DOLLAR_GAMMA, MetricName.DOLLAR_GAMMA)
+        if row.kind is TriggerKind.DOLLAR_GAMMA
+        else (Of.DOLLAR_VEGA, MetricName.DOLLAR_VEGA)
+    )
+    state, underlying = scene.state, scene.underlyings[row.exposure]
+    low, high = (min(row.low, row.value), max(row.high, row.value))
+    accepted = low, high
+    if acts:
+        restore = float(policy.restore)
+        low, high = (_inside(limit, restore) for limit in (row.low, row.high))
+        accepted = (row.low, row.high)
+    terms = ((state.of(figure, row.exposure), 1.0),)
+    yield Goal(number, 0, f"{name}.{underlying}", terms, (low, high), accepted)
+    if acts and policy.hedge_instruments:
+        price = float(state.prices[row.exposure])
+        delta = state.of(Of.DELTA, row.exposure)
+        kept = scene.at(delta) * price
+        slack = _ROUNDING * abs(kept) + scene.at(state.of(Of.GROSS, row.exposure)) * _DELTA_KEPT
+        figure_name = f"{MetricName.NET_DELTA}.{underlying}"
+        yield Goal(
+            number, 1, figure_name, ((delta, price),), (kept, kept), (kept - slack, kept + slack), price
+        )
+
+
+_DELTA_KEPT = 1e-2
+
+
+def _inside(limit: float, restore: float) -> float:
+    return limit if np.isinf(limit) else limit * restore
+
+
+def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
+    """Equity - health x maintenance: no pocket starved, and after that none idle."""
+    state, name = scene.state, scene.account_name(row.account)
+    pocket = next(pocket for pocket in policy.pockets if pocket.account == name)
+    equity, maintenance = (state.within(figure, row.account) for figure in (In.EQUITY, In.MAINTENANCE))
+    figure = f"{MetricName.HEALTH_FACTOR}@{name}"
+    slack = _ROUNDING * abs(scene.at(equity))
+    floor = ((equity, 1.0),)
+    starves = acts and row.value < row.low
+    health = float(pocket.target_health if starves else pocket.minimum_health)
+    terms = ((equity, 1.0), (maintenance, -health))
+    now = scene.at(equity) - health * scene.at(maintenance)
+    needed = 0.0 if starves else min(now, 0.0)
+    yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf))
+    least = min(float(pocket.floor_value), scene.at(equity))
+    yield Goal(number, 0, f"{MetricName.EQUITY}@{name}", floor, (least, inf), (least - slack, inf))
+    if acts and row.value > row.high:
+        target, kept = float(pocket.target_health), float(pocket.floor_value)
+        required = scene.at(maintenance)
+        yield Goal(
+            number,
+            1,
+            figure,
+            ((equity, 1.0), (maintenance, -target)),
+            (-inf, max(kept - target * required, 0.0)),
+            (-inf, max(kept, float(pocket.maximum_health) * required) - target * required),
+        )

@@ -1,0 +1,379 @@
+"""What a plan can move, and what a unit of it does to the figures of the portfolio.
+
+A lever has a size from 0 to its upper limit. Trades are split into closing what is held, which frees margin,
+and opening beyond it, which takes margin: each is a straight line. Sizes are in whole contracts or units of
+an asset; a lever over several positions is a fraction of them.
+"""
+
+from collections.abc import Hashable, Iterable
+from decimal import Decimal
+from math import inf, isfinite, isnan
+
+from msgspec import Struct
+
+from app.domain.adjustments import Leg, MissReason, TradeLeg, TransferLeg
+from app.domain.identifiers import AccountId, Asset, InstrumentId
+from app.domain.instruments import Instrument, InstrumentKind
+from app.domain.portfolios import Account, Portfolio
+from app.engine.market_view import FrameBlock
+from app.engine.metrics import UnitFigures, unit_figures
+from app.engine.rounding import amount_up, lots, price
+from app.engine.state import In, Of, State
+from app.quant.arrays import FloatArray
+
+_ROUNDING = 1e-9
+"""Of a lot: what a float of the solution may be off a whole number of them."""
+
+
+class Trade(Struct, frozen=True, gc=False):
+    """`contracts` bought (sold, when negative) per unit of the lever."""
+
+    account: int
+    instrument: InstrumentId
+    contracts: float
+    closes: bool
+
+
+class Transfer(Struct, frozen=True, gc=False):
+    """`amount` of an asset per unit; an end that is None is the reserve."""
+
+    source: AccountId | None
+    destination: AccountId | None
+    asset: Asset
+    amount: float
+
+
+Move = Trade | Transfer
+
+
+class Lever(Struct, frozen=True):
+    """`limit` says what the upper limit is of; `rounds_up`, that too much is better than too little."""
+
+    moves: tuple[Move, ...]
+    effects: dict[int, float]
+    upper: float
+    cost: float
+    limit: MissReason
+    rounds_up: bool = False
+    lot: float = 0.0
+
+
+class Market(Struct, frozen=True):
+    """Prices of one frame, for one portfolio's valuation currency."""
+
+    block: FrameBlock
+    k: int
+    currency: Asset
+
+    def instrument(self, name: str) -> Instrument:
+        return self.block.universe.instruments[InstrumentId(name)]
+
+    def row(self, instrument: Instrument) -> int:
+        return self.block.universe.index[instrument.id]
+
+    def value_of(self, asset: Asset) -> float:
+        """Of one unit, in the valuation currency; NaN when unknown."""
+        return self.block.value(self.k, self.block.universe.conversion(asset, self.currency))
+
+    def price_rows(self, asset: Asset) -> list[int]:
+        """The instruments by whose prices it is valued."""
+        conversion = self.block.universe.conversion(asset, self.currency)
+        return self.block.price_rows(self.k, marks=(), conversions=(conversion,))
+
+    def age_ns(self, asset: Asset) -> int:
+        return self.block.oldest_age_ns(self.k, self.price_rows(asset))
+
+    def unit(self, instrument: Instrument) -> UnitFigures:
+        return unit_figures(self.block, self.k, self.row(instrument))
+
+    def notional(self, instrument: Instrument, quantity: Decimal) -> float:
+        """In the valuation currency; of an option, the premium."""
+        unit = self.unit(instrument)
+        return abs(float(quantity)) * unit.notional * self.value_of(instrument.settlement_asset)
+
+    def cost_rate(self, instrument: Instrument) -> float:
+        return float(self.block.universe.cost_rates[self.row(instrument)])
+
+    def expected_cost(self, legs: Iterable[Leg]) -> float:
+        """Fees and slippage, in the valuation currency."""
+        total = 0.0
+        for leg in legs:
+            if isinstance(leg, TradeLeg):
+                instrument = self.instrument(leg.instrument)
+                total += self.notional(instrument, leg.quantity) * self.cost_rate(instrument)
+        return total
+
+
+class Levers:
+    """Collected policy by policy; asked for twice, a lever is there once, with the wider limit."""
+
+    def __init__(
+        self, state: State, market: Market, holdings: Portfolio, underlyings: tuple[Asset, ...]
+    ) -> None:
+        self._state = state
+        self._market = market
+        self._holdings = holdings
+        self._exposures = {underlying: at for at, underlying in enumerate(underlyings)}
+        self._found: dict[Hashable, Lever] = {}
+
+    @property
+    def all(self) -> list[Lever]:
+        return list(self._found.values())
+
+    def trade_both_ways(
+        self, account: int, instrument: Instrument, *, most: float = inf, rounds_up: bool = False
+    ) -> None:
+        """Bought and sold: what is held against it is closed first, for that frees margin."""
+        for sign in (1, -1):
+            self.reduce(account, instrument, sign, most=most, rounds_up=rounds_up)
+            self.increase(account, instrument, sign, most=most)
+
+    def reduce(
+        self,
+        account: int,
+        instrument: Instrument,
+        sign: int | None = None,
+        *,
+        most: float = inf,
+        rounds_up: bool = True,
+        whole: bool = False,
+    ) -> None:
+        """Trades against the position that is held, `most` in the valuation currency of what is traded."""
+        held = float(self._holdings.accounts[account].position(instrument.instrument_id).quantity)
+        against = -1 if held > 0.0 else 1
+        if held == 0.0 or sign not in (None, against) or instrument.kind is InstrumentKind.SPOT:
+            return
+        effects, cost, notional = self._trade_effects(account, instrument, against, opens=-1)
+        effects[self._state.resource(("position", account, instrument.id), abs(held))] = -1.0
+        size, lot = abs(held), 0.0
+        upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT))
+        move = Trade(account, instrument.instrument_id, float(against), closes=True)
+        if whole:
+            effects = {at: effect * size for at, effect in effects.items()}
+            move, upper, lot = (
+                Trade(account, move.instrument, against * size, closes=True),
+                float(upper >= size),
+                1.0,
+            )
+            cost *= size
+        self._add(
+            ("close", account, instrument.id, whole),
+            Lever((move,), effects, upper, cost, limit, rounds_up=rounds_up, lot=lot),
+        )
+
+    def increase(self, account: int, instrument: Instrument, sign: int, *, most: float = inf) -> None:
+        """Trades away from zero; spot is bought with what there is of the quote, and sold as far as held."""
+        if instrument.kind is InstrumentKind.SPOT:
+            self._trade_spot(account, instrument, sign, most)
+            return
+        effects, cost, notional = self._trade_effects(account, instrument, sign, opens=1)
+        move = Trade(account, instrument.instrument_id, float(sign), closes=False)
+        self._add(
+            ("open", account, instrument.id, sign),
+            Lever((move,), effects, most / notional, cost, MissReason.TRADE_LIMIT),
+        )
+
+    def transfer(
+        self,
+        source: int | None,
+        destination: int | None,
+        asset: Asset,
+        *,
+        keep: float = 0.0,
+        cost_rate: float = 0.0,
+        lost: float = 0.0,
+    ) -> None:
+        """Moves collateral; None is the reserve. `keep` stays there, besides what the reserve keeps anyhow.
+
+        `lost` is the share of the amount that does not arrive, `cost_rate` what else a unit of value costs.
+        """
+        value = self._market.value_of(asset)
+        held = self._free(source, asset)
+        available = held - keep
+        if not value > 0.0 or not available > 0.0:
+            return
+        state, effects = self._state, dict[int, float]()
+        for end, sign, share in ((source, -1.0, 1.0), (destination, 1.0, 1.0 - lost)):
+            if end is not None:
+                self._credit(effects, end, asset, sign * share, value)
+        effects[state.resource(("free", source, asset), held)] = -1.0
+        ids = [None if end is None else self._holdings.accounts[end].id for end in (source, destination)]
+        self._add(
+            ("transfer", source, destination, asset),
+            Lever(
+                (Transfer(ids[0], ids[1], asset, 1.0),),
+                effects,
+                available,
+                value * (cost_rate + lost),
+                MissReason.RESERVE_EXHAUSTED,
+                rounds_up=True,
+            ),
+        )
+
+    def scale(self, positions: Iterable[tuple[int, Instrument]], sign: int, *, most: float = inf) -> None:
+        """All these positions alike: `sign` -1 shrinks them, 1 lets them grow. A unit is all that is held."""
+        moves, effects, cost = list[Move](), dict[int, float](), 0.0
+        key: list[Hashable] = []
+        share = 1.0 if sign < 0 else inf
+        for account, instrument in positions:
+            held = float(self._holdings.accounts[account].position(instrument.instrument_id).quantity)
+            if held == 0.0:
+                continue
+            side = sign if held > 0.0 else -sign
+            found, unit_cost, notional = self._trade_effects(account, instrument, side, opens=sign)
+            if sign < 0:
+                found[self._state.resource(("position", account, instrument.id), abs(held))] = -1.0
+            for at, effect in found.items():
+                effects[at] = effects.get(at, 0.0) + effect * abs(held)
+            cost += unit_cost * abs(held)
+            share = min(share, most / (notional * abs(held)))
+            moves.append(Trade(account, instrument.instrument_id, side * abs(held), closes=sign < 0))
+            key.append((account, instrument.id))
+        if moves:
+            limit = MissReason.TRADE_LIMIT if share < 1.0 else MissReason.POSITION_EXHAUSTED
+            self._add(
+                ("scale", sign, *key),
+                Lever(tuple(moves), effects, share, cost, limit, rounds_up=sign < 0),
+            )
+
+    def _trade_effects(
+        self, account: int, instrument: Instrument, sign: int, *, opens: int
+    ) -> tuple[dict[int, float], float, float]:
+        """Of one contract bought or sold: what it does, what it costs, and its notional, in value.
+
+        `opens` is 1 where the position grows and -1 where it shrinks.
+        """
+        state, market = self._state, self._market
+        unit = market.unit(instrument)
+        value = market.value_of(instrument.settlement_asset)
+        underlying = Asset(instrument.underlying)
+        underlying_value = market.value_of(underlying)
+        cost = unit.notional * value * market.cost_rate(instrument)
+        stays_long = (sign > 0) == (opens > 0)
+        required = underlying_value if instrument.kind is InstrumentKind.OPTION else value
+        initial, maintenance = (
+            (unit.initial_long, unit.maintenance_long)
+            if stays_long
+            else (unit.initial_short, unit.maintenance_short)
+        )
+        net, gross = sign * unit.delta * underlying_value, opens * abs(unit.delta) * underlying_value
+        effects = {
+            state.within(In.EQUITY, account): -cost,
+            state.within(In.INITIAL, account): opens * initial * required,
+            state.within(In.MAINTENANCE, account): opens * maintenance * required,
+            state.within(In.NET, account): net,
+            state.within(In.GROSS, account): gross,
+        }
+        exposure = self._exposures.get(underlying)
+        if exposure is not None:
+            effects |= {
+                state.of(Of.DELTA, exposure): sign * unit.delta,
+                state.of(Of.GROSS, exposure): gross,
+                state.of(Of.DOLLAR_GAMMA, exposure): sign * unit.gamma_per_percent * underlying_value,
+                state.of(Of.DOLLAR_VEGA, exposure): sign * unit.vega_per_point * underlying_value,
+            }
+        return effects, cost, max(abs(unit.notional) * value, abs(net))
+
+    def _trade_spot(self, account: int, instrument: Instrument, sign: int, most: float) -> None:
+        """The base against the quote, as far as what is given is there."""
+        market = self._market
+        unit, rate = market.unit(instrument), market.cost_rate(instrument)
+        base, quote = Asset(instrument.underlying), Asset(instrument.quote)
+        quote_value, per_contract = market.value_of(quote), float(instrument.multiplier)
+        effects = dict[int, float]()
+        cost = unit.notional * quote_value * rate
+        self._credit(effects, account, base, sign * per_contract, market.value_of(base))
+        self._credit(effects, account, quote, -sign * unit.notional, quote_value)
+        at = self._state.within(In.EQUITY, account)
+        effects[at] = effects.get(at, 0.0) - cost
+        given, amount = (base, per_contract) if sign < 0 else (quote, unit.notional * (1.0 + rate))
+        held = self._free(account, given)
+        if held > 0.0:
+            effects[self._state.resource(("free", account, given), held)] = -amount
+            upper, limit = min(
+                (held / amount, MissReason.POSITION_EXHAUSTED),
+                (most / (unit.notional * quote_value), MissReason.TRADE_LIMIT),
+            )
+            move = Trade(account, instrument.instrument_id, float(sign), closes=False)
+            self._add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
+
+    def _credit(
+        self, effects: dict[int, float], account: int, asset: Asset, amount: float, value: float
+    ) -> None:
+        """What more (or less) of an asset in the account's balance does."""
+        state, holdings = self._state, self._holdings
+        balance = next((b for b in holdings.accounts[account].balances if b.asset == asset), None)
+        held = float(balance.amount) if balance else 0.0
+        counted = 1.0 - float(balance.haircut) if balance and (held > 0.0 or amount > 0.0) else 1.0
+        changes = {state.within(In.EQUITY, account): amount * value * counted}
+        universe = self._market.block.universe
+        if asset in universe.exposures and asset != holdings.valuation_currency:
+            grows = 1.0 if held * amount >= 0.0 else -1.0
+            gross = grows * abs(amount) * value
+            changes[state.within(In.NET, account)] = amount * value
+            changes[state.within(In.GROSS, account)] = gross
+            exposure = self._exposures.get(asset)
+            if exposure is not None:
+                changes[state.of(Of.DELTA, exposure)] = amount
+                changes[state.of(Of.GROSS, exposure)] = gross
+        for at, change in changes.items():
+            effects[at] = effects.get(at, 0.0) + change
+
+    def _free(self, place: int | None, asset: Asset) -> float:
+        """What the reserve (None) or an account has to give."""
+        if place is None:
+            return next((float(r.available) for r in self._holdings.reserves if r.asset == asset), 0.0)
+        balances = self._holdings.accounts[place].balances
+        return next((max(float(b.amount), 0.0) for b in balances if b.asset == asset), 0.0)
+
+    def _add(self, key: Hashable, lever: Lever) -> None:
+        usable = lever.upper > 0.0 and all(isfinite(effect) for effect in lever.effects.values())
+        known = self._found.get(key)
+        if usable and isfinite(lever.cost) and (known is None or known.upper < lever.upper):
+            self._found[key] = lever
+
+
+def legs_of(
+    levers: Iterable[Lever], sizes: FloatArray, market: Market, accounts: tuple[Account, ...]
+) -> list[Leg]:
+    """Trades of one instrument in one account are netted and rounded to lots; collateral moves first."""
+    contracts: dict[tuple[int, InstrumentId], float] = {}
+    rounds_up: dict[tuple[int, InstrumentId], bool] = {}
+    amounts: dict[tuple[AccountId | None, AccountId | None, Asset], float] = {}
+    for lever, size in zip(levers, sizes.tolist(), strict=True):
+        for move in lever.moves if size > 0.0 else ():
+            if isinstance(move, Trade):
+                key = (move.account, move.instrument)
+                contracts[key] = contracts.get(key, 0.0) + move.contracts * size
+                rounds_up[key] = rounds_up.get(key, False) or lever.rounds_up
+            else:
+                ends = (move.source, move.destination, move.asset)
+                amounts[ends] = amounts.get(ends, 0.0) + move.amount * size
+    legs: list[Leg] = [
+        TransferLeg(destination, asset, amount_up(amount))
+        for (_, destination, asset), amount in amounts.items()
+        if destination is not None
+    ]
+    for (ordinal, name), wanted in contracts.items():
+        leg = _trade_leg(accounts[ordinal], market, name, wanted, rounds_up=rounds_up[ordinal, name])
+        if leg is not None:
+            legs.append(leg)
+    return legs
+
+
+def _trade_leg(
+    account: Account, market: Market, name: InstrumentId, wanted: float, *, rounds_up: bool
+) -> TradeLeg | None:
+    """What rounds up never turns a position round."""
+    instrument = market.instrument(name)
+    held = account.position(name).quantity
+    off = float(instrument.lot_size) * _ROUNDING
+    nudged = wanted - off if (wanted > 0.0) == rounds_up else wanted + off
+    quantity = lots(nudged, instrument.lot_size, away_from_zero=rounds_up)
+    reduces = held * quantity < 0 and abs(quantity) <= abs(held)
+    if rounds_up and held * quantity < 0 and abs(wanted) <= abs(float(held)) < abs(quantity):
+        quantity, reduces = -held, True
+    unit_price = market.unit(instrument).price
+    if quantity == 0 or isnan(unit_price):
+        return None
+    return TradeLeg(account.id, name, quantity, price(unit_price), reduces=reduces)

@@ -1,0 +1,213 @@
+"""Which levers a policy lets the plan move."""
+
+from math import inf
+from typing import assert_never
+
+from msgspec import Struct
+
+from app.domain.families.capital_efficiency import RESERVE
+from app.domain.identifiers import Asset
+from app.domain.instruments import Instrument, InstrumentKind
+from app.domain.policies import (
+    AnyPolicy,
+    CapitalEfficiency,
+    Cure,
+    DeltaNeutral,
+    GammaBand,
+    LeverageBand,
+    LiquidationGuard,
+    StressResponse,
+    VolatilityTarget,
+)
+from app.domain.portfolios import Portfolio
+from app.domain.times import NS_PER_SECOND
+from app.engine.goals import Row
+from app.engine.levers import Levers, Market
+from app.engine.trigger_rows import in_scope
+
+_BASIS_POINT = 1e-4
+_MINUTES_PER_YEAR = 365 * 24 * 60
+
+
+class Permission(Struct, frozen=True):
+    """What guards leave of a policy: how much it may trade of one instrument, and whether only to reduce."""
+
+    most: float = inf
+    reduces_only: bool = False
+    lifts_cost_caps: bool = False
+
+
+def permit(
+    policy: AnyPolicy,
+    rows: list[Row],
+    levers: Levers,
+    market: Market,
+    holdings: Portfolio,
+    permission: Permission,
+) -> None:
+    """`rows`: those that fired."""
+    allowed = _Allowed(policy, levers, market, holdings, permission)
+    match policy:
+        case DeltaNeutral():
+            for name in policy.hedge_instruments:
+                allowed.trade(name, policy.hedge_account)
+        case LiquidationGuard():
+            for row in rows:
+                _cure(policy, row.account, allowed)
+        case LeverageBand():
+            for row in rows:
+                _recentre(policy, row, allowed)
+        case GammaBand():
+            for name in (*policy.options, *policy.hedge_instruments):
+                allowed.trade(name, policy.account)
+            if policy.scale_options:
+                allowed.close_options(policy)
+        case CapitalEfficiency():
+            _move_collateral(policy, allowed)
+        case VolatilityTarget() | StressResponse():
+            return
+        case _:
+            assert_never(policy)
+
+
+def trading_account(holdings: Portfolio, instrument: Instrument, name: str | None) -> int | None:
+    """The ordinal of the named account, or of the first one on the instrument's venue."""
+    for ordinal, account in enumerate(holdings.accounts):
+        if name in (None, account.name) and account.venue == instrument.venue:
+            return ordinal
+    return None
+
+
+class _Allowed:
+    def __init__(
+        self,
+        policy: AnyPolicy,
+        levers: Levers,
+        market: Market,
+        holdings: Portfolio,
+        permission: Permission,
+    ) -> None:
+        self.policy, self.levers, self.market, self.holdings = policy, levers, market, holdings
+        self.permission = permission
+
+    def is_dear(self, instrument: Instrument) -> bool:
+        """Whether crossing its spread costs more than the policy allows."""
+        most = self.policy.guards.maximum_slippage_bps
+        return not self.permission.lifts_cost_caps and most is not None and instrument.slippage_bps > most
+
+    def trade(self, name: str, account_name: str | None) -> None:
+        instrument = self.market.instrument(name)
+        account = trading_account(self.holdings, instrument, account_name)
+        if account is None or self.is_dear(instrument):
+            return
+        most = self.permission.most
+        if self.permission.reduces_only:
+            self.levers.reduce(account, instrument, most=most, rounds_up=False)
+        else:
+            self.levers.trade_both_ways(account, instrument, most=most)
+
+    def positions(self, account_name: str | None) -> list[tuple[int, Instrument]]:
+        return [
+            (ordinal, instrument)
+            for ordinal in in_scope(self.holdings.accounts, account_name)
+            for position in self.holdings.accounts[ordinal].positions
+            if not self.is_dear(instrument := self.market.instrument(position.instrument))
+        ]
+
+    def close_options(self, policy: GammaBand) -> None:
+        for account, instrument in self.positions(policy.account):
+            if instrument.kind is InstrumentKind.OPTION and instrument.underlying == policy.underlying:
+                self.levers.reduce(account, instrument, most=self.permission.most)
+
+
+def _cure(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
+    levers, most = allowed.levers, allowed.permission.most
+    if Cure.TOP_UP in policy.cures:
+        _top_up(policy, account, allowed)
+    for held in allowed.holdings.accounts[account].positions:
+        instrument = allowed.market.instrument(held.instrument)
+        if instrument.kind is InstrumentKind.OPTION and not policy.reduce_options:
+            continue
+        if allowed.is_dear(instrument):
+            continue
+        if Cure.REDUCE in policy.cures:
+            levers.reduce(account, instrument, most=most)
+        elif Cure.CLOSE in policy.cures:
+            levers.reduce(account, instrument, most=most, whole=True)
+    if Cure.HEDGE in policy.cures and not allowed.permission.reduces_only:
+        for name in policy.hedge_instruments:
+            instrument = allowed.market.instrument(name)
+            if instrument.venue == allowed.holdings.accounts[account].venue:
+                levers.trade_both_ways(account, instrument, most=most, rounds_up=True)
+
+
+def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
+    """What is valued by older prices may be worth less by now, and stays where it is."""
+    maximum_age_ns = policy.guards.maximum_price_age_seconds * NS_PER_SECOND
+    kept = None if policy.top_up_from is None else {s.asset: float(s.keep) for s in policy.top_up_from}
+    for reserve in allowed.holdings.reserves:
+        if kept is not None and reserve.asset not in kept:
+            continue
+        if allowed.market.age_ns(reserve.asset) > maximum_age_ns:
+            continue
+        more = 0.0 if kept is None else kept[reserve.asset] - float(reserve.keep)
+        allowed.levers.transfer(None, account, Asset(reserve.asset), keep=max(more, 0.0))
+
+
+def _recentre(policy: LeverageBand, row: Row, allowed: _Allowed) -> None:
+    levers, permission = allowed.levers, allowed.permission
+    sign = 1 if row.value < row.low else -1
+    if not (policy.boost if sign > 0 else policy.repay) or (sign > 0 and permission.reduces_only):
+        return
+    if not policy.trade_instruments:
+        positions = [
+            each for each in allowed.positions(policy.account) if _price_is_fine(policy, each, sign, allowed)
+        ]
+        levers.scale(positions, sign, most=permission.most)
+        return
+    for name in policy.trade_instruments:
+        instrument = allowed.market.instrument(name)
+        account = trading_account(allowed.holdings, instrument, policy.account)
+        if account is None or allowed.is_dear(instrument):
+            continue
+        if not _price_is_fine(policy, (account, instrument), sign, allowed):
+            continue
+        if sign < 0:
+            levers.reduce(account, instrument, most=permission.most)
+        else:
+            held = allowed.holdings.accounts[account].position(instrument.instrument_id).quantity
+            levers.increase(account, instrument, -1 if held < 0 else 1, most=permission.most)
+
+
+def _price_is_fine(policy: LeverageBand, place: tuple[int, Instrument], sign: int, allowed: _Allowed) -> bool:
+    """Whether the user's limits let it be bought (or sold) at this price."""
+    account, instrument = place
+    held = allowed.holdings.accounts[account].position(instrument.instrument_id).quantity
+    buys = (held >= 0) == (sign > 0)
+    limits = policy.maximum_buy_price if buys else policy.minimum_sell_price
+    limit = limits.get(instrument.underlying)
+    if limit is None:
+        return True
+    price = allowed.market.value_of(Asset(instrument.underlying))
+    return price <= float(limit) if buys else price >= float(limit)
+
+
+def _move_collateral(policy: CapitalEfficiency, allowed: _Allowed) -> None:
+    """Time in transit costs what the capital would earn meanwhile."""
+    ordinals = {account.name: at for at, account in enumerate(allowed.holdings.accounts)}
+    for route in policy.routes:
+        source, destination = (
+            None if end == RESERVE else ordinals.get(end) for end in (route.source, route.destination)
+        )
+        if (source is None and route.source != RESERVE) or (
+            destination is None and route.destination != RESERVE
+        ):
+            continue
+        asset = Asset(route.asset)
+        waits = float(policy.capital_rate_annual) * route.transit_minutes / _MINUTES_PER_YEAR
+        allowed.levers.transfer(
+            source,
+            destination,
+            asset,
+            cost_rate=waits + float(route.cost_bps) * _BASIS_POINT,
+        )

@@ -1,0 +1,91 @@
+"""The figures of one view as a vector, which goals are about and levers move.
+
+Exposures and accounts of the view have their figures at fixed places. Behind them stand resources: what is
+left to take from (a reserve, a position that may be reduced, a balance that may be sold), never below zero.
+"""
+
+from collections.abc import Hashable
+from enum import IntEnum
+
+import numpy as np
+
+from app.engine.metrics import Figures
+from app.quant.arrays import FloatArray
+
+
+class Of(IntEnum):
+    """Of an exposure, in units of the underlying and the valuation currency."""
+
+    DELTA = 0
+    GROSS = 1
+    DOLLAR_GAMMA = 2
+    DOLLAR_VEGA = 3
+
+
+class In(IntEnum):
+    """In an account, in the valuation currency."""
+
+    EQUITY = 0
+    INITIAL = 1
+    MAINTENANCE = 2
+    NET = 3
+    GROSS = 4
+
+
+_VOLATILITY_POINT = 0.01
+
+
+class State:
+    """Where every figure stands in `values`; resources are added as levers are found that need them."""
+
+    def __init__(self, figures: Figures, pair: int) -> None:
+        exposures, accounts = figures.exposure_slice(pair), figures.account_slice(pair)
+        self.exposures: int = exposures.stop - exposures.start
+        self.accounts: int = accounts.stop - accounts.start
+        self.prices: FloatArray = figures.exposures.underlying_price[exposures]
+        self._figures = vector(figures, pair)
+        self._resources: dict[Hashable, int] = {}
+        self._amounts: list[float] = []
+
+    def of(self, figure: Of, exposure: int) -> int:
+        return int(figure) * self.exposures + exposure
+
+    def within(self, figure: In, account: int) -> int:
+        return len(Of) * self.exposures + int(figure) * self.accounts + account
+
+    def resource(self, key: Hashable, amount: float) -> int:
+        """Where it stands; the amount is that of the first who asked."""
+        if key not in self._resources:
+            self._resources[key] = self._figures.size + len(self._amounts)
+            self._amounts.append(amount)
+        return self._resources[key]
+
+    @property
+    def resources(self) -> range:
+        return range(self._figures.size, self._figures.size + len(self._amounts))
+
+    @property
+    def values(self) -> FloatArray:
+        return np.concatenate((self._figures, self._amounts))
+
+    def moved(self, figures: Figures, pair: int, resources: FloatArray) -> FloatArray:
+        """The vector of another view of the same accounts and exposures."""
+        return np.concatenate((vector(figures, pair), resources))
+
+
+def vector(figures: Figures, pair: int) -> FloatArray:
+    exposures, accounts = figures.exposure_slice(pair), figures.account_slice(pair)
+    of, within = figures.exposures, figures.accounts
+    return np.concatenate(
+        (
+            of.delta[exposures],
+            of.gross_notional[exposures],
+            of.dollar_gamma[exposures],
+            of.vega[exposures] * _VOLATILITY_POINT,
+            within.equity[accounts],
+            within.initial_margin[accounts],
+            within.maintenance_margin[accounts],
+            within.net_notional[accounts],
+            within.gross_notional[accounts],
+        )
+    )
