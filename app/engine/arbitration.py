@@ -85,7 +85,7 @@ class Arbitration:
         self._sighting = sighting
         self._frame = sighting.frame
         self._policies = turn.portfolio.policies
-        self._rows = _rows_of(turn.book, sighting.figures, view=sighting.number, pair=sighting.pair)
+        self._rows = rows_of(turn.book, sighting.figures, view=sighting.number, pair=sighting.pair)
         self._market = Market(turn.block, sighting.k, turn.portfolio.valuation_currency)
 
     def conclude(self, concluded: set[PolicyId]) -> bool:
@@ -225,7 +225,7 @@ class Arbitration:
             figures = observe(turn.book, turn.block, pairs)
             return Priced(
                 vector(figures, 0),
-                _rows_of(turn.book, figures, view=number, pair=0),
+                rows_of(turn.book, figures, view=number, pair=0),
                 metric_texts(turn.book.view(number).underlyings, figures, 0),
             )
 
@@ -393,7 +393,7 @@ class Arbitration:
         }
 
 
-def _rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, list[Row]]:
+def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, list[Row]]:
     """Of every policy of the view, by its number."""
     table, here = book.triggers.arrays, figures.trigger_slice(pair)
     policies = len(book.view(view).holdings.policies)

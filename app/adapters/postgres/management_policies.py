@@ -1,12 +1,13 @@
 """Policies, their versions, and what was decided from them."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, Row, Select, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import decisions, policies, policy_versions
+from app.adapters.postgres.tables import decisions, policies, policy_memory, policy_versions
 from app.domain.adjustments import Decision, Outcome, Reason
 from app.domain.errors import NotFound
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
@@ -63,6 +64,14 @@ class PolicyRows:
         await self._connection.execute(
             update(policies).where(policies.c.id == policy_id).values(deleted_at=func.now(), enabled=False)
         )
+
+    async def memories(self, portfolio_id: PortfolioId) -> Mapping[PolicyId, bytes]:
+        found = await self._connection.execute(
+            select(policy_memory.c.policy_id, policy_memory.c.memory).where(
+                policy_memory.c.portfolio_id == portfolio_id
+            )
+        )
+        return {PolicyId(row.policy_id): row.memory for row in found}
 
     async def versions(
         self, tenant_id: TenantId, policy_id: PolicyId, *, before: int | None, limit: int

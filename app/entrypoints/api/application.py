@@ -13,6 +13,7 @@ from app.entrypoints.api import (
     market,
     operations,
     policies,
+    policy_status,
     portfolios,
     risk,
     webhooks,
@@ -24,7 +25,18 @@ from app.entrypoints.api.openapi import openapi_document
 from app.entrypoints.api.problems import Problem, install_problems
 
 BODY_LIMIT_BYTES = 1 << 20
-_ROUTERS = (keys, instruments, portfolios, policies, adjustments, risk, market, webhooks, operations)
+_ROUTERS = (
+    keys,
+    instruments,
+    portfolios,
+    policy_status,
+    policies,
+    adjustments,
+    risk,
+    market,
+    webhooks,
+    operations,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.domain.conflicts import conflicts_of
 from app.domain.identifiers import PolicyId, PortfolioId
 from app.domain.policies import Policy
 from app.entrypoints.api.cursors import (
@@ -21,13 +22,14 @@ from app.entrypoints.api.dependencies import Deps, Reader, Trader
 from app.entrypoints.api.schemas import Id, Listing, ShownDecision, ShownPolicy, ShownPolicyVersion
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing, WritingOnce
-from app.ports.management import PolicyRecord, UnitOfWork
+from app.ports.management import Caller, PolicyRecord, UnitOfWork
 from app.services.manage_policies import (
     create_policy,
     delete_policy,
     replace_policy,
     set_policy_enabled,
 )
+from app.services.preview_policy import warnings_of
 
 router = APIRouter(prefix="/v1", tags=["policies"], route_class=StrictRoute)
 
@@ -60,8 +62,14 @@ OptionalVersion = Annotated[int | None, Depends(expected_version)]
 RequiredVersion = Annotated[int | None, Depends(required_version)]
 
 
-def _answer(record: PolicyRecord) -> Answer:
-    return Answer(ShownPolicy.of(record), headers={"ETag": f'"{record.version}"'})
+async def _shown(unit: UnitOfWork, caller: Caller, record: PolicyRecord) -> ShownPolicy:
+    """With what it would fight."""
+    place = (caller.tenant_id, record.portfolio_id, record.id)
+    return ShownPolicy.of(record, await warnings_of(unit, *place, record.policy))
+
+
+async def _answer(unit: UnitOfWork, caller: Caller, record: PolicyRecord) -> Answer:
+    return Answer(await _shown(unit, caller, record), headers={"ETag": f'"{record.version}"'})
 
 
 @router.post("/portfolios/{portfolio_id}/policies", status_code=201, response_model=ShownPolicy)
@@ -72,7 +80,7 @@ async def create(
         policy_id = PolicyId(deps.new_id())
         record = await create_policy(unit, caller.tenant_id, PortfolioId(portfolio_id), policy_id, policy)
         headers = {"ETag": f'"{record.version}"', "Location": f"/v1/policies/{record.id}"}
-        return Answer(ShownPolicy.of(record), 201, headers)
+        return Answer(await _shown(unit, caller, record), 201, headers)
 
     return await writes.run(caller, work)
 
@@ -82,15 +90,20 @@ async def list_of_portfolio(portfolio_id: Id, caller: Reader, deps: Deps) -> Lis
     async with deps.units() as unit:
         await unit.portfolios.get(caller.tenant_id, PortfolioId(portfolio_id))
         records = await unit.policies.of_portfolio(caller.tenant_id, PortfolioId(portfolio_id))
-    return Listing(items=[ShownPolicy.of(record) for record in records])
+    conflicts = (
+        conflicts_of(record.policy, [other.policy for other in records if other is not record])
+        for record in records
+    )
+    return Listing(items=[ShownPolicy.of(*each) for each in zip(records, conflicts, strict=True)])
 
 
 @router.get("/policies/{policy_id}")
 async def read(policy_id: Id, caller: Reader, deps: Deps, response: Response) -> ShownPolicy:
     async with deps.units() as unit:
         record = await unit.policies.get(caller.tenant_id, PolicyId(policy_id))
+        shown = await _shown(unit, caller, record)
     response.headers["ETag"] = f'"{record.version}"'
-    return ShownPolicy.of(record)
+    return shown
 
 
 @router.put("/policies/{policy_id}", response_model=ShownPolicy)
@@ -115,7 +128,7 @@ async def put(
             expected_version=version,
             time_ns=time_ns,
         )
-        return _answer(record)
+        return await _answer(unit, caller, record)
 
     return await writes.run(caller, work)
 
@@ -148,7 +161,7 @@ async def _switch(
             expected_version=version,
             time_ns=time_ns,
         )
-        return _answer(record)
+        return await _answer(unit, caller, record)
 
     return await writes.run(caller, work)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from app.domain.adjustment_json import adjustment_data, legs_to_json
 from app.domain.adjustments import AdjustmentState, Decision, Fill, Outcome, Reason
+from app.domain.conflicts import Conflict
 from app.domain.events import EventType
 from app.domain.identifiers import derived_id
 from app.domain.market import Change, TickKind
@@ -147,7 +148,11 @@ class ShownPortfolio(Shown):
 class PolicyWarning(Shown):
     code: str = Field(examples=["target_outside_band"])
     message: str = Field(examples=["its target lies outside the band of 'BTC flat'"])
-    path: str = Field(examples=["/target_delta"])
+    path: str = Field(description="JSON pointer into the policy.", examples=["/target_delta"])
+
+    @classmethod
+    def of(cls, conflict: Conflict) -> "PolicyWarning":
+        return cls(code=conflict.code, message=conflict.message, path=conflict.path)
 
 
 class ShownPolicy(Shown):
@@ -158,9 +163,13 @@ class ShownPolicy(Shown):
     warnings: list[PolicyWarning] = Field(default_factory=list)
 
     @classmethod
-    def of(cls, record: PolicyRecord) -> "ShownPolicy":
+    def of(cls, record: PolicyRecord, warnings: Sequence[Conflict] = ()) -> "ShownPolicy":
         return cls(
-            id=record.id, portfolio_id=record.portfolio_id, version=record.version, policy=record.policy
+            id=record.id,
+            portfolio_id=record.portfolio_id,
+            version=record.version,
+            policy=record.policy,
+            warnings=[PolicyWarning.of(warning) for warning in warnings],
         )
 
 
