@@ -18,6 +18,7 @@ from app.domain.adjustments import AWAITING_STATES, IN_FLIGHT_STATES
 from app.domain.identifiers import Asset, PortfolioId
 from app.domain.portfolios import Portfolio
 from app.engine.columns import Columns
+from app.engine.conditions import ConditionColumns, RegisterColumns
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.trigger_rows import ParameterColumns, TriggerColumns
 from app.engine.universe import Universe
@@ -48,6 +49,10 @@ class ViewColumns(NamedTuple):
     exposure_stop: IntArray
     trigger: IntArray
     trigger_stop: IntArray
+    condition: IntArray
+    condition_stop: IntArray
+    register: IntArray
+    register_stop: IntArray
     live: BoolArray
 
 
@@ -74,6 +79,7 @@ class View(Struct, frozen=True):
     """What the rows of a portfolio describe: `holdings`, with what is in flight as if done or as they stand.
 
     `conversions` and `marks` are what it is priced with: numbers of conversions, and rows of the market.
+    `read` are the rows that its conditions name.
     """
 
     portfolio: Portfolio
@@ -81,6 +87,7 @@ class View(Struct, frozen=True):
     underlyings: tuple[Asset, ...]
     conversions: tuple[int, ...]
     marks: tuple[int, ...]
+    read: tuple[int, ...]
     decides: bool
 
 
@@ -100,6 +107,8 @@ class Book:
         self.exposures = Columns(ExposureColumns)
         self.triggers = Columns(TriggerColumns)
         self.parameters = Columns(ParameterColumns)
+        self.conditions = Columns(ConditionColumns)
+        self.registers = Columns(RegisterColumns)
         self.columns = Columns(ViewColumns)
         self.views: list[View | None] = []
         self.edges = Columns(EdgeColumns)
@@ -214,7 +223,7 @@ class Book:
         """A view of holdings that nobody has; gone afterwards, as if it had never been there."""
         tables: tuple[Columns[Any], ...] = (
             self.accounts, self.positions, self.balances, self.exposures, self.triggers, self.parameters,
-            self.columns,
+            self.conditions, self.registers, self.columns,
         )  # fmt: skip
         lengths = [table.length for table in tables]
         try:
@@ -255,6 +264,8 @@ class Book:
             *self.balances.append(rows.balances),
             *self.exposures.append(rows.exposures),
             *self.triggers.append(rows.triggers),
+            *self.conditions.append(rows.conditions),
+            *self.registers.append(rows.registers),
         )
         number, _ = self.columns.append([(slot, *bounds, True)])
         self.views.append(
@@ -264,6 +275,7 @@ class Book:
                 underlyings=tuple(rows.underlyings),
                 conversions=tuple(rows.conversions),
                 marks=tuple(rows.marks),
+                read=tuple(rows.read),
                 decides=decides,
             )
         )
@@ -272,7 +284,7 @@ class Book:
     def _rows_of(self, view: View) -> set[int]:
         """Rows of the market whose news may change its figures."""
         universe = self.universe
-        rows = set(view.marks)
+        rows = {*view.marks, *view.read}
         rows |= {universe.index[p.instrument] for a in view.holdings.accounts for p in a.positions}
         for conversion in view.conversions:
             for path in universe.paths_of[conversion]:

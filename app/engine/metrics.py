@@ -8,10 +8,10 @@ import numpy as np
 from app.domain.identifiers import InstrumentId
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
+from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.market_view import FrameBlock
 from app.engine.observation import (
-    AccountFigures,
-    ExposureFigures,
+    ConditionFigures,
     Findings,
     Market,
     OptionFigures,
@@ -33,16 +33,17 @@ _NO_OPTIONS = OptionFigures(*(_NOTHING,) * len(OptionFigures._fields))
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Per account, exposure and trigger of every pair, in the valuation currency of its portfolio.
+    """Per account, exposure, trigger and condition of every pair, in the valuation currency of its portfolio.
 
-    The rows of `starts` are where a pair's accounts, exposures and triggers begin. Deltas are in units of the
-    underlying, gammas per unit of its price, vegas per 1.00, thetas per year.
+    The rows of `starts` are where a pair's accounts, exposures, triggers and conditions begin. Deltas are in
+    units of the underlying, gammas per unit of its price, vegas per 1.00, thetas per year.
     """
 
     starts: IntArray
     accounts: AccountFigures
     exposures: ExposureFigures
     triggers: TriggerFigures
+    conditions: ConditionFigures
     findings: Findings
 
     def account_slice(self, pair: int) -> slice:
@@ -54,12 +55,15 @@ class Figures:
     def trigger_slice(self, pair: int) -> slice:
         return slice(int(self.starts[2, pair]), int(self.starts[2, pair + 1]))
 
+    def condition_slice(self, pair: int) -> slice:
+        return slice(int(self.starts[3, pair]), int(self.starts[3, pair + 1]))
+
 
 def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
     count = pairs.number.size
-    starts = np.empty((3, count + 1), dtype=np.int64)
+    starts = np.empty((4, count + 1), dtype=np.int64)
     starts_of(pairs, book.columns.arrays, starts)
-    accounts, exposures, triggers = (int(stop) for stop in starts[:, -1])
+    accounts, exposures, triggers, conditions = (int(stop) for stop in starts[:, -1])
     figures = Figures(
         starts=starts,
         accounts=AccountFigures(*np.zeros((len(AccountFigures._fields), accounts))),
@@ -67,6 +71,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         triggers=TriggerFigures(
             np.empty(triggers), np.empty(triggers), np.empty(triggers), np.empty(triggers, dtype=bool)
         ),
+        conditions=ConditionFigures(np.empty(conditions)),
         findings=Findings(*np.zeros((2, count), dtype=bool)),
     )
     observe_pairs(
@@ -78,6 +83,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         figures.accounts,
         figures.exposures,
         figures.triggers,
+        figures.conditions,
         figures.findings,
     )
     return figures
@@ -153,6 +159,8 @@ def _tables(book: Book) -> Tables:
         exposures=book.exposures.arrays,
         triggers=book.triggers.arrays,
         parameters=book.parameters.arrays,
+        conditions=book.conditions.arrays,
+        registers=book.registers.arrays,
     )
 
 

@@ -9,6 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from app.engine.book import ViewColumns
+from app.engine.conditions import (
+    FIRST_ACCOUNT_OPCODE,
+    FIRST_EXPOSURE_OPCODE,
+    FIRST_MARKET_OPCODE,
+    FIRST_OPERATION,
+    ConditionColumns,
+    Opcode,
+    RegisterColumns,
+)
+from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
 from app.engine.market_view import RecordNumbers
 from app.engine.trigger_rows import NONE, ParameterColumns, TriggerColumns, TriggerKind
 from app.engine.universe import ConversionColumns, PathColumns, Terms
@@ -43,6 +53,8 @@ class Tables(NamedTuple):
     exposures: ExposureColumns
     triggers: TriggerColumns
     parameters: ParameterColumns
+    conditions: ConditionColumns
+    registers: RegisterColumns
 
 
 class Market(NamedTuple):
@@ -71,27 +83,6 @@ class OptionFigures(NamedTuple):
     forward: FloatArray
 
 
-class AccountFigures(NamedTuple):
-    """Notionals are of deltas: their sum, and the sum of their magnitudes."""
-
-    equity: FloatArray
-    initial_margin: FloatArray
-    maintenance_margin: FloatArray
-    margin_ratio: FloatArray
-    net_notional: FloatArray
-    gross_notional: FloatArray
-
-
-class ExposureFigures(NamedTuple):
-    delta: FloatArray
-    gross_notional: FloatArray
-    underlying_price: FloatArray
-    gamma: FloatArray
-    vega: FloatArray
-    theta: FloatArray
-    dollar_gamma: FloatArray
-
-
 class TriggerFigures(NamedTuple):
     """What was compared, the interval it may be in, and whether it is outside."""
 
@@ -99,6 +90,12 @@ class TriggerFigures(NamedTuple):
     low: FloatArray
     high: FloatArray
     fired: BoolArray
+
+
+class ConditionFigures(NamedTuple):
+    """What the rows of the programmes came to: figures, constants, and truths as 1.0, 0.0 or NaN."""
+
+    result: FloatArray
 
 
 class Findings(NamedTuple):
@@ -110,13 +107,14 @@ class Findings(NamedTuple):
 
 @compiled
 def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
-    """Where each pair's accounts, exposures and triggers begin in the results: rows of `starts`."""
+    """Where each pair's accounts, exposures, triggers and conditions begin in the results."""
     starts[:, 0] = 0
     for j in range(pairs.number.size):
         view = pairs.number[j]
         starts[0, j + 1] = starts[0, j] + views.account_stop[view] - views.account[view]
         starts[1, j + 1] = starts[1, j] + views.exposure_stop[view] - views.exposure[view]
         starts[2, j + 1] = starts[2, j] + views.trigger_stop[view] - views.trigger[view]
+        starts[3, j + 1] = starts[3, j] + views.condition_stop[view] - views.condition[view]
 
 
 @compiled
@@ -146,6 +144,7 @@ def observe_pairs(
     accounts: AccountFigures,
     exposures: ExposureFigures,
     triggers: TriggerFigures,
+    conditions: ConditionFigures,
     findings: Findings,
 ) -> None:
     """Fills the figures; accounts and exposures come as zeros."""
@@ -169,6 +168,21 @@ def observe_pairs(
             accounts.margin_ratio[at] = ratio
             if tables.accounts.liquidates[row] and ratio >= 1.0:
                 findings.broken[j] = True
+        for row in range(views.condition[view], views.condition_stop[view]):
+            if tables.conditions.opcode[row] < FIRST_OPERATION:
+                at = starts[3, j] + row - views.condition[view]
+                conditions.result[at] = _operand(
+                    row,
+                    k,
+                    tables.conditions,
+                    market,
+                    starts[0, j],
+                    starts[0, j + 1],
+                    starts[1, j],
+                    starts[1, j + 1],
+                    accounts,
+                    exposures,
+                )
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
             value, low, high = _judged(row, tables, view, account, exposure, accounts, exposures)
@@ -350,3 +364,36 @@ def _leverage(row: int, tables: Tables, view: int, first_account: int, accounts:
     if np.isnan(equity) or np.isnan(gross):
         return np.nan
     return gross / equity if equity > 0.0 else np.inf
+
+
+@inlined
+def _operand(
+    row: int,
+    k: int,
+    conditions: ConditionColumns,
+    market: Market,
+    first_account: int,
+    stop_account: int,
+    first_exposure: int,
+    stop_exposure: int,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+) -> float:
+    opcode, subject = conditions.opcode[row], conditions.subject[row]
+    if opcode >= FIRST_MARKET_OPCODE:
+        of_column = opcode == Opcode.MARKET_COLUMN
+        value = _price(market, k, subject) if of_column else _value(market, k, subject)
+    elif opcode >= FIRST_EXPOSURE_OPCODE:
+        value = of_exposure(opcode, first_exposure + subject, exposures)
+    elif opcode >= FIRST_ACCOUNT_OPCODE:
+        value = of_account(opcode, first_account + subject, accounts)
+    elif opcode == Opcode.CONSTANT:
+        value = 1.0
+    elif opcode == Opcode.UNKNOWN:
+        value = np.nan
+    else:
+        value = of_portfolio(
+            opcode, first_account, stop_account, first_exposure, stop_exposure, accounts, exposures
+        )
+    scaled: float = conditions.constant[row] * value
+    return scaled

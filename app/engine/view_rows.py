@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from app.domain.conditions import Condition
 from app.domain.identifiers import Asset, InstrumentId
 from app.domain.portfolios import Account, Portfolio
+from app.engine.conditions import Programme, Row, compile_condition
+from app.engine.operands import Operands
 from app.engine.trigger_rows import NONE, trigger_rows
 from app.engine.universe import Universe
 from app.quant.arrays import BoolArray, FloatArray, IntArray
@@ -55,6 +58,9 @@ class ViewRows:
         self.exposures: list[tuple[int]] = []
         self.triggers: list[Sequence[Any]] = []
         self.parameters: list[tuple[float]] = []
+        self.conditions: list[Row] = []
+        self.registers: list[tuple[float]] = []
+        self.read: dict[int, None] = {}
         for ordinal, account in enumerate(holdings.accounts):
             self.accounts.append((liquidates and account.venue == PAPER_VENUE,))
             self._add_positions(ordinal, account)
@@ -112,6 +118,20 @@ class ViewRows:
         universe = self._universe
         rates = (universe.cost_rates[universe.index[InstrumentId(name)]] for name in names)
         return min((float(rate) for rate in rates), default=0.0)
+
+    def add_condition(self, tree: Condition) -> Programme:
+        """Appended to `conditions` and `registers`, where those of the view begin anew."""
+        operands = Operands(
+            self._universe,
+            self._holdings,
+            exposure=self._exposure,
+            conversion=self._conversion,
+            read=self.read,
+        )
+        programme = compile_condition(tree, operands.resolve)
+        self.conditions += programme.rows
+        self.registers += [(0.0,)] * programme.registers
+        return programme
 
     def _mark(self, row: int) -> None:
         self.marks[int(self._universe.terms.price_row[row])] = None

@@ -1,0 +1,116 @@
+"""What the metrics of a view's conditions are read from: which figure, of which of its rows."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from app.domain.identifiers import Asset, InstrumentId
+from app.domain.metrics import Level, MetricName, MetricRef
+from app.domain.portfolios import Portfolio
+from app.engine.conditions import Opcode, Operand
+from app.engine.universe import NO_COLUMN, Universe
+
+_UNKNOWN = (Operand(Opcode.UNKNOWN),)
+_NOTHING = (Operand(Opcode.CONSTANT, constant=0.0),)
+
+_PORTFOLIO = {
+    MetricName.EQUITY: Opcode.PORTFOLIO_EQUITY,
+    MetricName.INITIAL_MARGIN: Opcode.PORTFOLIO_INITIAL_MARGIN,
+    MetricName.MAINTENANCE_MARGIN: Opcode.PORTFOLIO_MAINTENANCE_MARGIN,
+    MetricName.MARGIN_RATIO: Opcode.PORTFOLIO_MARGIN_RATIO,
+    MetricName.HEALTH_FACTOR: Opcode.PORTFOLIO_HEALTH_FACTOR,
+    MetricName.LEVERAGE: Opcode.PORTFOLIO_LEVERAGE,
+    MetricName.GROSS_DELTA_NOTIONAL: Opcode.PORTFOLIO_GROSS_NOTIONAL,
+}
+_ACCOUNT = {
+    MetricName.EQUITY: Opcode.ACCOUNT_EQUITY,
+    MetricName.INITIAL_MARGIN: Opcode.ACCOUNT_INITIAL_MARGIN,
+    MetricName.MAINTENANCE_MARGIN: Opcode.ACCOUNT_MAINTENANCE_MARGIN,
+    MetricName.MARGIN_RATIO: Opcode.ACCOUNT_MARGIN_RATIO,
+    MetricName.HEALTH_FACTOR: Opcode.ACCOUNT_HEALTH_FACTOR,
+}
+_UNDERLYING = {
+    MetricName.NET_DELTA: (Opcode.NET_DELTA, 1.0),
+    MetricName.DELTA_NOTIONAL: (Opcode.DELTA_NOTIONAL, 1.0),
+    MetricName.GROSS_DELTA_NOTIONAL: (Opcode.GROSS_NOTIONAL, 1.0),
+    MetricName.GAMMA: (Opcode.GAMMA, 1.0),
+    MetricName.DOLLAR_GAMMA: (Opcode.DOLLAR_GAMMA, 1.0),
+    MetricName.VEGA: (Opcode.VEGA, 1.0),
+    MetricName.DOLLAR_VEGA: (Opcode.VEGA, 1.0 / 100.0),
+    MetricName.THETA: (Opcode.THETA, 1.0),
+    MetricName.THETA_PER_DAY: (Opcode.THETA, 1.0 / 365.0),
+}
+
+
+class Operands:
+    """`exposure` and `conversion` number an underlying and an asset; `read` collects rows of the market."""
+
+    def __init__(
+        self,
+        universe: Universe,
+        holdings: Portfolio,
+        *,
+        exposure: Callable[[Asset], int],
+        conversion: Callable[[Asset], int],
+        read: dict[int, None],
+    ) -> None:
+        self._universe = universe
+        self._holdings = holdings
+        self._exposure = exposure
+        self._conversion = conversion
+        self._read = read
+
+    def resolve(self, metric: MetricRef) -> tuple[Operand, ...]:
+        """Unknown where it names what is not there, now or ever."""
+        match metric.level:
+            case Level.PORTFOLIO:
+                return self._of_portfolio(metric.name)
+            case Level.ACCOUNT:
+                return self._of_account(metric)
+            case Level.UNDERLYING:
+                return self._of_underlying(metric)
+            case Level.INSTRUMENT:
+                return self._of_instrument(metric)
+            case Level.INDEX:
+                return _UNKNOWN
+            case _:
+                assert_never(metric.level)
+
+    def _of_portfolio(self, name: MetricName) -> tuple[Operand, ...]:
+        if name is MetricName.RESERVE_AVAILABLE:
+            worth = tuple(
+                Operand(Opcode.CONVERSION, self._conversion(reserve.asset), float(reserve.available))
+                for reserve in self._holdings.reserves
+                if reserve.available  # nothing is worth nothing, whether or not its price is known
+            )
+            return worth or _NOTHING
+        opcode = _PORTFOLIO.get(name)
+        return _UNKNOWN if opcode is None else (Operand(opcode),)
+
+    def _of_account(self, metric: MetricRef) -> tuple[Operand, ...]:
+        opcode = _ACCOUNT.get(metric.name)
+        names = [account.name for account in self._holdings.accounts]
+        if opcode is None or metric.subject not in names:
+            return _UNKNOWN
+        return (Operand(opcode, names.index(metric.subject)),)
+
+    def _of_underlying(self, metric: MetricRef) -> tuple[Operand, ...]:
+        asset = Asset(metric.subject)
+        if asset not in self._universe.exposures:
+            return _UNKNOWN
+        opcode, scale = _UNDERLYING[metric.name]
+        return (Operand(opcode, self._exposure(asset), scale),)
+
+    def _of_instrument(self, metric: MetricRef) -> tuple[Operand, ...]:
+        universe = self._universe
+        row = universe.index.get(InstrumentId(metric.subject))
+        if row is None:
+            return _UNKNOWN
+        columns = {
+            MetricName.PRICE: row,
+            MetricName.IMPLIED_VOLATILITY: int(universe.volatility_columns[row]),
+        }
+        column = columns.get(metric.name, NO_COLUMN)
+        if column == NO_COLUMN:
+            return _UNKNOWN
+        self._read[row] = None
+        return (Operand(Opcode.MARKET_COLUMN, column),)
