@@ -15,6 +15,7 @@ from app.domain.families.delta_neutral import DeltaNeutral
 from app.domain.families.gamma_band import GammaBand
 from app.domain.families.leverage_band import LeverageBand
 from app.domain.families.liquidation_guard import Cure, LiquidationGuard
+from app.domain.families.rule import Rule
 from app.domain.families.stress_response import StressResponse
 from app.domain.families.terms import Guards, Mode, OnPoorPrice, PolicyCommon
 from app.domain.families.volatility_target import VolatilityTarget
@@ -33,6 +34,7 @@ __all__ = [
     "OnPoorPrice",
     "Policy",
     "PolicyCommon",
+    "Rule",
     "StoredPolicy",
     "StressResponse",
     "VolatilityTarget",
@@ -44,6 +46,7 @@ AnyPolicy = (
     | LeverageBand
     | VolatilityTarget
     | GammaBand
+    | Rule
     | CapitalEfficiency
     | StressResponse
 )

@@ -24,16 +24,31 @@ from app.domain.adjustments import (
     TransferLeg,
 )
 from app.domain.events import EventType
+from app.domain.families.rule import Notify, SetState
 from app.domain.identifiers import AdjustmentId, Asset, DecisionId, PolicyId, derived_id
 from app.domain.market import Frame
-from app.domain.policies import DeltaNeutral, LiquidationGuard, Mode, StoredPolicy
+from app.domain.policies import (
+    DeltaNeutral,
+    LiquidationGuard,
+    Mode,
+    Rule,
+    StoredPolicy,
+    StressResponse,
+)
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
 from app.engine.book import Book, View
 from app.engine.explanations import conditions_of
 from app.engine.goals import Row, Scene
-from app.engine.guards import Prices, before_planning, cooldown_until_ns, is_emergency, is_within_cost_caps
+from app.engine.guards import (
+    Prices,
+    before_planning,
+    cooldown_until_ns,
+    dwell_seconds,
+    is_emergency,
+    is_within_cost_caps,
+)
 from app.engine.levers import Market
 from app.engine.market_view import FrameBlock
 from app.engine.memory import DAY_NS, PolicyMemory, Traded
@@ -43,8 +58,9 @@ from app.engine.permitted import Permission
 from app.engine.plan import Plan, Priced, Wish, arrange
 from app.engine.rounding import amount_up, price
 from app.engine.state import State, vector
+from app.engine.stress import state_wanted, tiered
 from app.engine.trigger_rows import TriggerKind
-from app.engine.verdicts import Verdict, adjustment_event, metric_texts, reduces_risk
+from app.engine.verdicts import Verdict, adjustment_event, metric_texts, notified_event, reduces_risk
 
 _MODES = (Mode.AUTO, Mode.CONFIRM, Mode.RECOMMEND)
 Group = dict[int, Permission]
@@ -77,6 +93,8 @@ class Turn(Protocol):
     def wake_at(self, time_ns: int) -> None: ...
 
     def adopt(self, portfolio: Portfolio, *, figures_change: bool) -> None: ...
+
+    def change_state(self, state: PortfolioState, frame: Frame) -> None: ...
 
 
 class Arbitration:
@@ -124,7 +142,7 @@ class Arbitration:
             return None
         if not memory.fired_since_ns:
             memory = replace(memory, fired_since_ns=self._frame.time_ns)
-            if stored.policy.guards.dwell_seconds:
+            if dwell_seconds(stored.policy, rows):
                 self._turn.remember(stored.id, memory)
         verdict = before_planning(
             stored,
@@ -168,21 +186,69 @@ class Arbitration:
                 group = {n: (group | pushed)[n] for n in self._ranked() if n in group or n in pushed}
                 continue
             concluded |= {self._policies[number].id for number in group}
-            if plan.legs:
-                return self._act(group, rows, plan)
-            for number, permission in group.items():
-                self._suppress(number, self._why_nothing(number, permission))
-            return False
+            return self._done(group, rows, plan)
         return False
+
+    def _done(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
+        """Acts, and says why those do nothing that have nothing to do."""
+        idle = [] if plan.legs else [number for number in group if not self._says_something(number)]
+        for number in idle:
+            self._suppress(number, self._why_nothing(number, group[number]))
+        acting = {number: permission for number, permission in group.items() if number not in idle}
+        if not acting:
+            return False
+        changed = self._act(acting, rows, plan) if plan.legs else self._note(acting, rows)
+        for number in acting:
+            changed = self._announce(number) or changed
+        return changed
+
+    def _says_something(self, number: int) -> bool:
+        """Whether it does anything besides trading: a message, another state, a tier that changes."""
+        policy = self._policies[number].policy
+        if isinstance(policy, StressResponse):
+            return True
+        return isinstance(policy, Rule) and any(isinstance(a, (Notify, SetState)) for a in policy.actions)
+
+    def _note(self, group: Group, rows: dict[int, list[Row]]) -> bool:
+        """Records of what acted without an adjustment."""
+        inputs = self._inputs(self._price_rows())
+        for number in group:
+            decision = self._decision(number, Reason.NOTIFIED, rows[number], inputs)
+            self._turn.verdict.decisions.append(replace(decision, outcome=Outcome.ACTED))
+            self._remember_acting(number, rows[number], (), open_adjustment=False)
+        return False
+
+    def _announce(self, number: int) -> bool:
+        """Messages, and the state that the portfolio is put into by what acts by itself."""
+        stored, turn = self._policies[number], self._turn
+        policy, changed = stored.policy, False
+        if isinstance(policy, Rule):
+            for action in policy.actions:
+                if isinstance(action, Notify):
+                    turn.verdict.events.append(
+                        notified_event(stored, action.message, turn.portfolio, self._frame)
+                    )
+        wanted = state_wanted(policy, self._turn.memory(stored.id))
+        if wanted not in (None, turn.portfolio.state) and policy.mode is Mode.AUTO:
+            turn.change_state(wanted, self._frame)
+            changed = True
+        return changed
 
     def _planned(self, group: Group, rows: dict[int, list[Row]]) -> Plan:
         sighting = self._sighting
         state = State(sighting.figures, sighting.pair)
-        scene = Scene(state, state.values, sighting.view.holdings, sighting.view.underlyings)
+        scene = Scene(state, self._market, sighting.view.holdings, sighting.view.underlyings)
         wishes = [
-            Wish(number, self._policies[number], rows[number], group.get(number)) for number in self._ranked()
+            Wish(
+                number,
+                self._policies[number],
+                rows[number],
+                self._turn.memory(self._policies[number].id),
+                group.get(number),
+            )
+            for number in self._ranked()
         ]
-        return arrange(wishes, scene=scene, market=self._market, priced=self._priced)
+        return arrange(wishes, scene=scene, priced=self._priced)
 
     def _too_dear(self, group: Group, plan: Plan) -> int | None:
         """The least urgent policy whose own cap the plan passes."""
@@ -258,7 +324,7 @@ class Arbitration:
         kind = EventType.ADJUSTMENT_QUEUED if automatic else EventType.ADJUSTMENT_RECOMMENDED
         turn.verdict.events.append(adjustment_event(kind, adjustment, turn.portfolio, frame.time_ns))
         for number in group:
-            self._remember_acting(number, plan, automatic=automatic)
+            self._remember_acting(number, rows[number], plan.legs, open_adjustment=not automatic)
         if not automatic:
             turn.wake_at(adjustment.expires_at_ns)
         work = InFlight(
@@ -302,17 +368,22 @@ class Arbitration:
             misses=plan.misses,
         )
 
-    def _remember_acting(self, number: int, plan: Plan, *, automatic: bool) -> None:
+    def _remember_acting(
+        self, number: int, rows: Sequence[Row], legs: Sequence[Leg], *, open_adjustment: bool
+    ) -> None:
         stored, time_ns = self._policies[number], self._frame.time_ns
         memory, guards = self._turn.memory(stored.id), stored.policy.guards
-        traded = self._traded(plan.legs)
+        if isinstance(stored.policy, StressResponse):
+            memory = tiered(stored, rows, memory, self._sighting.view.holdings)
+            self._turn.book.recall(stored.id, memory.registers)
+        traded = self._traded(legs)
         until_ns = time_ns + guards.cooldown_seconds * NS_PER_SECOND
         self._turn.remember(
             stored.id,
             replace(
                 memory,
                 cooldown_until_ns=until_ns,
-                suppressed=None if automatic else Reason.OPEN_ADJUSTMENT,
+                suppressed=Reason.OPEN_ADJUSTMENT if open_adjustment else None,
                 suppressed_since=self._frame.sequence,
                 acted_ns=time_ns,
                 fired_since_ns=0,
@@ -346,7 +417,7 @@ class Arbitration:
             emergency = is_emergency(policy, rows)
             self._turn.wake_at(cooldown_until_ns(policy, memory, emergency=emergency))
         if reason is Reason.NOT_YET:
-            self._turn.wake_at(memory.fired_since_ns + policy.guards.dwell_seconds * NS_PER_SECOND)
+            self._turn.wake_at(memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND)
         decision = self._decision(number, reason, rows, self._inputs(self._price_rows()))
         self._turn.verdict.decisions.append(decision)
         since = self._frame.sequence

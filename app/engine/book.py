@@ -15,11 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.domain.adjustments import AWAITING_STATES, IN_FLIGHT_STATES
-from app.domain.identifiers import Asset, PortfolioId
+from app.domain.identifiers import Asset, PolicyId, PortfolioId
 from app.domain.portfolios import Portfolio
 from app.engine.columns import Columns
 from app.engine.conditions import ConditionColumns, RegisterColumns
 from app.engine.fills import apply_legs_as_if_done
+from app.engine.registers import Registers
 from app.engine.trigger_rows import ParameterColumns, TriggerColumns
 from app.engine.universe import Universe
 from app.engine.view_rows import (
@@ -27,6 +28,7 @@ from app.engine.view_rows import (
     BalanceColumns,
     ExposureColumns,
     PositionColumns,
+    Remembering,
     ViewRows,
 )
 from app.quant.arrays import BoolArray, IntArray
@@ -88,6 +90,7 @@ class View(Struct, frozen=True):
     conversions: tuple[int, ...]
     marks: tuple[int, ...]
     read: tuple[int, ...]
+    remembering: tuple[Remembering, ...]
     decides: bool
 
 
@@ -97,6 +100,7 @@ class Book:
         self._slots: dict[PortfolioId, int] = {}
         self.slots = Columns(SlotColumns)
         self._ids: list[PortfolioId] = []
+        self._registers: dict[PolicyId, Registers] = {}
         self._frames_seen = 0
         self._clear()
 
@@ -158,6 +162,19 @@ class Book:
         slots.standing[slot] = (
             self._append(slot, portfolio, portfolio, decides=False, stands=True) if pending else NOBODY
         )
+
+    def recall(self, policy_id: PolicyId, registers: Registers) -> None:
+        """What its condition remembers, before its portfolio is put."""
+        if registers:
+            self._registers[policy_id] = registers
+        else:
+            self._registers.pop(policy_id, None)
+
+    def set_registers(self, number: int, remembering: Remembering, registers: Registers) -> None:
+        """What a condition of a view remembers from now on."""
+        first = int(self.columns.arrays.register[number]) + remembering.register
+        self.registers.arrays.value[first : first + len(registers)] = registers
+        self._registers[self.view(number).portfolio.policies[remembering.policy].id] = registers
 
     def amend(self, portfolio: Portfolio) -> None:
         """Replaces what is known of a portfolio whose figures stay as they are."""
@@ -256,7 +273,7 @@ class Book:
     ) -> int:
         rows = ViewRows(self.universe, holdings, liquidates=stands)
         if decides:
-            rows.add_triggers(self.parameters.length)
+            rows.add_triggers(self.parameters.length, self._registers)
             self.parameters.append(rows.parameters)
         bounds = (
             *self.accounts.append(rows.accounts),
@@ -276,6 +293,7 @@ class Book:
                 conversions=tuple(rows.conversions),
                 marks=tuple(rows.marks),
                 read=tuple(rows.read),
+                remembering=tuple(rows.remembering),
                 decides=decides,
             )
         )

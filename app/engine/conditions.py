@@ -145,6 +145,13 @@ def compile_condition(tree: Condition, resolve: Resolve) -> Programme:
     return Programme(tuple(compiler.rows), tuple(compiler.paths), compiler.registers)
 
 
+def compile_metric(metric: MetricRef, resolve: Resolve) -> Programme:
+    """A programme that comes to a figure instead of a truth."""
+    compiler = _Compiler(resolve)
+    compiler.metric(metric, "")
+    return Programme(tuple(compiler.rows), tuple(compiler.paths), compiler.registers)
+
+
 class _Compiler:
     """Every method adds rows and answers the number of the last one, whose result is what was asked for."""
 
@@ -166,18 +173,18 @@ class _Compiler:
                 part = self.condition(node.condition, path + "/condition")
                 return self._add(path, Opcode.NOT, part, part)
             case Comparison():
-                metric = self._metric(node.metric, path + "/metric")
+                metric = self.metric(node.metric, path + "/metric")
                 if node.other is not None:
-                    return self._compared(node.op, metric, self._metric(node.other, path + "/other"), path)
+                    return self._compared(node.op, metric, self.metric(node.other, path + "/other"), path)
                 return self._compared(node.op, metric, self._value(node.value, path), path)
             case Crosses():
                 above = node.direction is Direction.ABOVE
                 opcode = Opcode.CROSSES_ABOVE if above else Opcode.CROSSES_BELOW
-                metric = self._metric(node.metric, path + "/metric")
+                metric = self.metric(node.metric, path + "/metric")
                 return self._remembering(path, opcode, metric, 1, float(node.value))
             case RateOfChange():
                 opcode = Opcode.RELATIVE_CHANGE if node.relative else Opcode.CHANGE
-                metric = self._metric(node.metric, path + "/metric")
+                metric = self.metric(node.metric, path + "/metric")
                 window_us = float(node.window_seconds * US_PER_SECOND)
                 change = self._remembering(path + "/change", opcode, metric, 2 * SAMPLES, window_us)
                 return self._compared(node.op, change, self._value(node.value, path), path)
@@ -187,7 +194,7 @@ class _Compiler:
             case _:
                 assert_never(node)
 
-    def _metric(self, metric: MetricRef, path: str) -> int:
+    def metric(self, metric: MetricRef, path: str) -> int:
         first, *others = [
             self._add(path, operand.opcode, _NONE, _NONE, operand.subject, operand.constant)
             for operand in self._resolve(metric)

@@ -93,7 +93,8 @@ def _pass(
     pairs, slots = _views(book, todo)
     figures = observe(book, block, pairs)
     watched = book.slots.arrays.watched[slots]
-    up = figures.findings.fired | figures.findings.broken | watched
+    findings = figures.findings
+    up = findings.fired | findings.broken | findings.due | watched
     again: dict[int, set[int]] = {}
     for pair in np.flatnonzero(up).tolist():
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
@@ -106,7 +107,8 @@ def _pass(
         changed = turn.take(Sighting(number, view, k, block.frames[k], pair, figures))
         watches = book.watch(view.portfolio.id, suppressed=turn.is_suppressed())
         wakes = turn.frames_to_wake(k)
-        if changed or wakes or (watches and not watched[pair]):
+        went_on, turn.went_on = turn.went_on, False
+        if changed or wakes or went_on or (watches and not watched[pair]):
             planned = todo.frames[todo.slots == slot]
             again[slot] = wakes.union(planned[planned >= (k if changed else k + 1)].tolist())
     return _ordered((slot, k) for slot, frames in again.items() for k in frames)

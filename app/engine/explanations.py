@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.domain.metrics import MetricName
-from app.domain.policies import AnyPolicy, DeltaNeutral, LiquidationGuard
+from app.domain.policies import AnyPolicy, DeltaNeutral, LiquidationGuard, StressResponse
 from app.domain.values import decimal_text
 from app.engine.goals import Row
 from app.engine.rounding import metric_text
@@ -43,6 +43,12 @@ def figure_of(policy: AnyPolicy, row: Row, *, accounts: Sequence[str]) -> tuple[
             return f"{MetricName.HEALTH_FACTOR}{where}", row.value
         case TriggerKind.DOLLAR_GAMMA:
             return f"{MetricName.DOLLAR_GAMMA}.{_underlying(policy)}", row.value
+        case TriggerKind.METRIC if isinstance(policy, StressResponse):
+            return policy.metric, row.value
+        case TriggerKind.RULE:
+            return "condition", row.value
+        case TriggerKind.VOLATILITY:
+            return f"share_of_target.{_underlying(policy)}{where}", row.value
         case TriggerKind.DOLLAR_VEGA:
             return f"{MetricName.DOLLAR_VEGA}.{_underlying(policy)}", row.value
         case _:

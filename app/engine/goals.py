@@ -14,7 +14,16 @@ import numpy as np
 from msgspec import Struct
 
 from app.domain.families.delta_neutral import HedgeTo
-from app.domain.identifiers import Asset
+from app.domain.families.rule import (
+    Close,
+    Hedge,
+    MoveCollateral,
+    Notify,
+    Scale,
+    SetLeverage,
+    SetState,
+)
+from app.domain.identifiers import Asset, InstrumentId
 from app.domain.metrics import MetricName
 from app.domain.policies import (
     AnyPolicy,
@@ -23,12 +32,15 @@ from app.domain.policies import (
     GammaBand,
     LeverageBand,
     LiquidationGuard,
+    Rule,
     StressResponse,
     VolatilityTarget,
 )
-from app.domain.portfolios import Portfolio
+from app.domain.portfolios import Portfolio, Position
+from app.engine.levers import Market, moved_at, place_of, size_of
+from app.engine.memory import PolicyMemory
 from app.engine.state import In, Of, State
-from app.engine.trigger_rows import NONE, TriggerKind
+from app.engine.trigger_rows import NONE, TriggerKind, in_scope
 from app.quant.arrays import FloatArray
 
 _ROUNDING = 1e-6
@@ -78,7 +90,7 @@ class Scene(Struct, frozen=True):
     """What goals are made from."""
 
     state: State
-    figures: FloatArray
+    market: Market
     holdings: Portfolio
     underlyings: tuple[Asset, ...]
 
@@ -86,10 +98,28 @@ class Scene(Struct, frozen=True):
         return self.holdings.accounts[ordinal].name
 
     def at(self, index: int) -> float:
-        return float(self.figures[index])
+        return self.state.value(index)
+
+    def worth_of(self, name: InstrumentId) -> float:
+        """A contract's delta in value, its premium where that is more; NaN where a price is not known."""
+        instrument = self.market.instrument(name)
+        unit = self.market.unit(instrument)
+        underlying = self.market.value_of(Asset(instrument.underlying))
+        return max(
+            abs(unit.delta) * underlying, unit.notional * self.market.value_of(instrument.settlement_asset)
+        )
+
+    def lot_of(self, name: InstrumentId) -> float:
+        return float(self.market.instrument(name).lot_size)
+
+    def delta_lot_of(self, name: str) -> float:
+        instrument = self.market.instrument(name)
+        return abs(self.market.unit(instrument).delta) * float(instrument.lot_size)
 
 
-def goals_of(number: int, policy: AnyPolicy, rows: Sequence[Row], scene: Scene, *, acts: bool) -> list[Goal]:
+def goals_of(
+    number: int, policy: AnyPolicy, rows: Sequence[Row], memory: PolicyMemory, scene: Scene, *, acts: bool
+) -> list[Goal]:
     """Of one policy. `acts`: it fired and may act; else what its rows rest in has to be kept."""
     known = [row for row in rows if not isnan(row.value)]
     match policy:
@@ -105,8 +135,12 @@ def goals_of(number: int, policy: AnyPolicy, rows: Sequence[Row], scene: Scene, 
             return [goal for row in known for goal in _greek(number, policy, row, scene, acts=acts)]
         case CapitalEfficiency():
             return [g for row in known for g in _health(number, policy, row, scene, acts=acts and row.fired)]
-        case VolatilityTarget() | StressResponse():
-            return []
+        case VolatilityTarget():
+            return [g for row in known for g in _exposed(number, row, scene, acts=acts and row.fired)]
+        case StressResponse():
+            return list(_shrunk(number, policy, known, memory, scene, acts=acts))
+        case Rule():
+            return list(_ruled(number, policy, scene)) if acts else []
         case _:
             assert_never(policy)
 
@@ -281,3 +315,153 @@ def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, a
             (-inf, max(kept - target * required, 0.0)),
             (-inf, max(kept, float(pocket.maximum_health) * required) - target * required),
         )
+
+
+def _exposed(number: int, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
+    """|delta| x price - leverage allowed x equity = 0; the sign of the delta stays."""
+    state, delta = scene.state, scene.state.of(Of.DELTA, row.exposure)
+    price, held = float(state.prices[row.exposure]), scene.at(delta)
+    scope = range(state.accounts) if row.account == NONE else [row.account]
+    equity = [state.within(In.EQUITY, account) for account in scope]
+    worth = sum(scene.at(at) for at in equity)
+    if not (worth > 0.0 and row.value < inf):
+        return
+    allowed = abs(held) * price / (row.value * worth)
+    name = f"{MetricName.DELTA_NOTIONAL}.{scene.underlyings[row.exposure]}"
+    for share, below in ((row.high, True), (row.low, False)):
+        level = allowed if acts else allowed * (max if below else min)(share, row.value)
+        terms = ((delta, price if held > 0.0 else -price), *((at, -level) for at in equity))
+        slack = worth * allowed * (abs(share - 1.0) if acts else _ROUNDING)
+        aim, accepted = ((-inf, 0.0), (-inf, slack)) if below else ((0.0, inf), (-slack, inf))
+        yield Goal(number, 0, name, terms, aim, accepted)
+
+
+def tier_of(memory: PolicyMemory) -> int:
+    """0 is calm."""
+    return int(memory.registers[0]) if memory.registers else 0
+
+
+def tier_after(policy: StressResponse, rows: Sequence[Row], tier: int) -> int:
+    """Up to the highest tier that the metric has passed; down by one at a time."""
+    for row in rows:
+        if row.fired and row.value > row.high:
+            return max(at for at, each in enumerate(policy.tiers, start=1) if row.value >= float(each.above))
+        if row.fired and row.value < row.low:
+            return tier - 1
+    return tier
+
+
+def _shrunk(
+    number: int,
+    policy: StressResponse,
+    rows: Sequence[Row],
+    memory: PolicyMemory,
+    scene: Scene,
+    *,
+    acts: bool,
+) -> Iterator[Goal]:
+    """Positions at a share of what they were before the stress; none above it meanwhile."""
+    tier = tier_of(memory)
+    after = tier_after(policy, rows, tier) if acts else tier
+    rises = acts and after < tier
+    if (not acts and tier == 0) or (rises and not policy.re_risk):
+        return
+    share = float(policy.tiers[after - 1].exposure_multiplier) if after else 1.0
+    bases = {(account, name): size for account, name, size in memory.bases}
+    for ordinal, position, size, unit in sized_positions(scene, policy.account):
+        account = str(scene.holdings.accounts[ordinal].id)
+        base = bases.get((account, position.instrument), abs(float(position.quantity)))
+        wanted = base * share
+        now = scene.at(size)
+        high = wanted if acts else max(wanted, now)
+        aim = (wanted if rises else -inf, high)
+        slack = max(_ROUNDING * base, scene.lot_of(position.instrument))
+        figure = f"position.{position.instrument}@{scene.account_name(ordinal)}"
+        yield sized_goal(number, 0, figure, size, unit, aim, slack)
+
+
+def sized_positions(scene: Scene, account: str | None) -> Iterator[tuple[int, Position, int, float]]:
+    """Positions in scope: the account's ordinal, the position, where its size stands, a contract's value."""
+    for ordinal in in_scope(scene.holdings.accounts, account):
+        for position in scene.holdings.accounts[ordinal].positions:
+            unit = scene.worth_of(position.instrument)
+            if unit > 0.0:
+                size = size_of(scene.state, scene.holdings, ordinal, position.instrument)
+                yield ordinal, position, size, unit
+
+
+def sized_goal(
+    number: int, step: int, figure: str, size: int, unit: float, aim: Interval, slack: float
+) -> Goal:
+    return Goal(
+        number,
+        step,
+        figure,
+        ((size, unit),),
+        (aim[0] * unit, aim[1] * unit),
+        ((aim[0] - slack) * unit, (aim[1] + slack) * unit),
+        unit,
+    )
+
+
+def _ruled(number: int, policy: Rule, scene: Scene) -> Iterator[Goal]:
+    """What its actions ask for, one after the other."""
+    for action in policy.actions:
+        match action:
+            case Scale(factor=factor):
+                yield from _scaled(number, action, float(factor), scene)
+            case Close():
+                yield from _scaled(number, action, 0.0, scene)
+            case Hedge():
+                yield from _hedged(number, action, scene)
+            case SetLeverage():
+                yield from _levered(number, action, scene)
+            case MoveCollateral():
+                yield from _moved(number, action, scene)
+            case Notify() | SetState():
+                continue
+            case _:
+                assert_never(action)
+
+
+def _scaled(number: int, action: Scale | Close, factor: float, scene: Scene) -> Iterator[Goal]:
+    for ordinal, position, size, unit in sized_positions(scene, action.account):
+        if action.underlying not in (None, scene.market.instrument(position.instrument).underlying):
+            continue
+        wanted = abs(float(position.quantity)) * factor
+        figure = f"position.{position.instrument}@{scene.account_name(ordinal)}"
+        slack = scene.lot_of(position.instrument)
+        yield sized_goal(number, 0, figure, size, unit, (wanted, wanted), slack)
+
+
+def _hedged(number: int, action: Hedge, scene: Scene) -> Iterator[Goal]:
+    underlying = Asset(action.underlying)
+    if underlying not in scene.underlyings:
+        return
+    exposure = scene.underlyings.index(underlying)
+    price, target = float(scene.state.prices[exposure]), float(action.target_delta)
+    slack = max(scene.delta_lot_of(name) for name in action.hedge_instruments)
+    figure = f"{MetricName.NET_DELTA}.{underlying}"
+    at = scene.state.of(Of.DELTA, exposure)
+    yield sized_goal(number, 0, figure, at, price, (target, target), slack)
+
+
+def _levered(number: int, action: SetLeverage, scene: Scene) -> Iterator[Goal]:
+    state, level = scene.state, float(action.leverage)
+    scope = in_scope(scene.holdings.accounts, action.account)
+    gross, equity = ([state.within(figure, account) for account in scope] for figure in (In.GROSS, In.EQUITY))
+    worth = abs(sum(scene.at(at) for at in equity))
+    terms = (*((at, 1.0) for at in gross), *((at, -level) for at in equity))
+    slack = worth * _LEVERAGE_ACCURACY
+    name = MetricName.LEVERAGE if action.account is None else f"{MetricName.LEVERAGE}@{action.account}"
+    yield Goal(number, 0, str(name), terms, (0.0, 0.0), (-slack, slack))
+
+
+def _moved(number: int, action: MoveCollateral, scene: Scene) -> Iterator[Goal]:
+    places = [place_of(scene.holdings, name) for name in (action.source, action.destination)]
+    value, amount = scene.market.value_of(Asset(action.asset)), float(action.amount)
+    if not value > 0.0 or places[0] == places[1]:
+        return
+    at = moved_at(scene.state, places[0], places[1], Asset(action.asset))
+    figure = f"moved.{action.asset}"
+    yield sized_goal(number, 0, figure, at, value, (amount, amount), _ROUNDING * amount)

@@ -1,5 +1,6 @@
 """What may keep a fired policy from acting, and what is left of it: a reason code, or a permission."""
 
+from collections.abc import Sequence
 from math import inf
 
 from msgspec import Struct
@@ -8,7 +9,14 @@ from app.domain.adjustments import Reason
 from app.domain.families.liquidation_guard import Emergency
 from app.domain.market import Quality
 from app.domain.metrics import MetricName
-from app.domain.policies import AnyPolicy, DeltaNeutral, LiquidationGuard, OnPoorPrice, StoredPolicy
+from app.domain.policies import (
+    AnyPolicy,
+    DeltaNeutral,
+    LiquidationGuard,
+    OnPoorPrice,
+    StoredPolicy,
+    StressResponse,
+)
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
 from app.engine.goals import Row
@@ -37,7 +45,7 @@ def before_planning(
     prices: Prices,
 ) -> Reason | Permission:
     """`rows`: those that fired. An emergency rests less, and the caps on cost and activity do not hold."""
-    policy, guards = stored.policy, stored.policy.guards
+    policy = stored.policy
     emergency = is_emergency(policy, rows)
     if portfolio.state is PortfolioState.HALTED and not (
         isinstance(policy, LiquidationGuard) and policy.act_when_halted
@@ -45,9 +53,10 @@ def before_planning(
         return Reason.PORTFOLIO_HALTED
     if any(work.serves(stored.id) for work in portfolio.in_flight):
         return Reason.OPEN_ADJUSTMENT
-    if time_ns < memory.fired_since_ns + guards.dwell_seconds * NS_PER_SECOND:
+    if time_ns < memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND:
         return Reason.NOT_YET
-    if time_ns < cooldown_until_ns(policy, memory, emergency=emergency):
+    escalates = isinstance(policy, StressResponse) and any(row.value > row.high for row in rows)
+    if not escalates and time_ns < cooldown_until_ns(policy, memory, emergency=emergency):
         return Reason.COOLDOWN
     busy = None if emergency else _too_busy(policy, memory, time_ns)
     if busy is not None:
@@ -62,6 +71,13 @@ def before_planning(
         reduces_only=poor or portfolio.state is PortfolioState.REDUCE_ONLY,
         lifts_cost_caps=emergency and not _obeys_cost_caps(policy),
     )
+
+
+def dwell_seconds(policy: AnyPolicy, rows: Sequence[Row]) -> int:
+    """How long the trigger must have held; the way back from stress has a time of its own."""
+    if isinstance(policy, StressResponse) and any(row.fired and row.value < row.low for row in rows):
+        return policy.recovery_dwell_seconds
+    return policy.guards.dwell_seconds
 
 
 def is_emergency(policy: AnyPolicy, rows: list[Row]) -> bool:
@@ -79,6 +95,7 @@ def is_emergency(policy: AnyPolicy, rows: list[Row]) -> bool:
 
 
 def cooldown_until_ns(policy: AnyPolicy, memory: PolicyMemory, *, emergency: bool) -> int:
+    """An emergency rests less."""
     ripcord = _emergency_of(policy)
     if not emergency or ripcord is None or not memory.acted_ns:
         return memory.cooldown_until_ns

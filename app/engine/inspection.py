@@ -55,8 +55,7 @@ def standing_of(
     portfolio: Portfolio, policy_id: PolicyId, memories: Memories, market: MarketView
 ) -> Standing:
     """A disabled one is looked at as if it were enabled: `portfolio.policies` has to hold it."""
-    book = Book(market.universe)
-    book.put(portfolio)
+    book = _book(portfolio, memories, market)
     return _standing(book, portfolio, policy_id, memories, market)
 
 
@@ -64,8 +63,7 @@ def preview(portfolio: Portfolio, stored: StoredPolicy, memories: Memories, mark
     """`stored` beside the portfolio's own policies, in place of one of the same id."""
     others = tuple(each for each in portfolio.policies if each.id != stored.id)
     with_it = replace(portfolio, policies=(*others, stored))
-    book, block = Book(market.universe), market.block()
-    book.put(with_it)
+    book, block = _book(with_it, memories, market), market.block()
     standing = _standing(book, with_it, stored.id, memories, market)
     verdict = decide(book, memories, block, whole_block(book, block, [portfolio.id])).get(portfolio.id)
     if verdict is None:
@@ -73,6 +71,14 @@ def preview(portfolio: Portfolio, stored: StoredPolicy, memories: Memories, mark
     decision = next((d for d in verdict.decisions if d.policy_id == stored.id), None)
     adjustment = next((a for a in verdict.adjustments if stored.id in a.policies), None)
     return Preview(standing, decision, adjustment)
+
+
+def _book(portfolio: Portfolio, memories: Memories, market: MarketView) -> Book:
+    book = Book(market.universe)
+    for stored in portfolio.policies:
+        book.recall(stored.id, memories.get(stored.id, NOTHING).registers_for(stored.version))
+    book.put(portfolio)
+    return book
 
 
 def _standing(

@@ -12,6 +12,7 @@ from math import inf, isfinite, isnan
 from msgspec import Struct
 
 from app.domain.adjustments import Leg, MissReason, TradeLeg, TransferLeg
+from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import Account, Portfolio
@@ -104,6 +105,24 @@ class Market(Struct, frozen=True):
         return total
 
 
+def size_of(state: State, holdings: Portfolio, account: int, instrument: InstrumentId) -> int:
+    """Where the size of a position stands, in contracts of the side that is held."""
+    held = holdings.accounts[account].position(instrument).quantity
+    return state.resource(("position", account, instrument), abs(float(held)))
+
+
+def place_of(holdings: Portfolio, name: str) -> int | None:
+    """The ordinal of an account, None for the reserve."""
+    if name == RESERVE:
+        return None
+    return next(at for at, account in enumerate(holdings.accounts) if account.name == name)
+
+
+def moved_at(state: State, source: int | None, destination: int | None, asset: Asset) -> int:
+    """Where the amount that is moved from one place to another stands."""
+    return state.resource(("moved", source, destination, asset), 0.0)
+
+
 class Levers:
     """Collected policy by policy; asked for twice, a lever is there once, with the wider limit."""
 
@@ -144,7 +163,7 @@ class Levers:
         if held == 0.0 or sign not in (None, against) or instrument.kind is InstrumentKind.SPOT:
             return
         effects, cost, notional = self._trade_effects(account, instrument, against, opens=-1)
-        effects[self._state.resource(("position", account, instrument.id), abs(held))] = -1.0
+        effects[self._size(account, instrument)] = -1.0
         size, lot = abs(held), 0.0
         upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT))
         move = Trade(account, instrument.instrument_id, float(against), closes=True)
@@ -167,6 +186,9 @@ class Levers:
             self._trade_spot(account, instrument, sign, most)
             return
         effects, cost, notional = self._trade_effects(account, instrument, sign, opens=1)
+        held = self._holdings.accounts[account].position(instrument.instrument_id).quantity
+        if held * sign > 0:
+            effects[self._size(account, instrument)] = 1.0
         move = Trade(account, instrument.instrument_id, float(sign), closes=False)
         self._add(
             ("open", account, instrument.id, sign),
@@ -197,6 +219,7 @@ class Levers:
             if end is not None:
                 self._credit(effects, end, asset, sign * share, value)
         effects[state.resource(("free", source, asset), held)] = -1.0
+        effects[moved_at(state, source, destination, asset)] = 1.0
         ids = [None if end is None else self._holdings.accounts[end].id for end in (source, destination)]
         self._add(
             ("transfer", source, destination, asset),
@@ -221,8 +244,7 @@ class Levers:
                 continue
             side = sign if held > 0.0 else -sign
             found, unit_cost, notional = self._trade_effects(account, instrument, side, opens=sign)
-            if sign < 0:
-                found[self._state.resource(("position", account, instrument.id), abs(held))] = -1.0
+            found[self._size(account, instrument)] = float(sign)
             for at, effect in found.items():
                 effects[at] = effects.get(at, 0.0) + effect * abs(held)
             cost += unit_cost * abs(held)
@@ -318,6 +340,9 @@ class Levers:
                 changes[state.of(Of.GROSS, exposure)] = gross
         for at, change in changes.items():
             effects[at] = effects.get(at, 0.0) + change
+
+    def _size(self, account: int, instrument: Instrument) -> int:
+        return size_of(self._state, self._holdings, account, instrument.instrument_id)
 
     def _free(self, place: int | None, asset: Asset) -> float:
         """What the reserve (None) or an account has to give."""

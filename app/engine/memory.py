@@ -24,8 +24,10 @@ class Traded(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
     """`suppressed` is the reason of the last record while it still holds, since frame `suppressed_since`.
 
-    `traded` goes back a day, `fired_since_ns` is 0 where the trigger does not fire, `acted_price` is that of
-    the underlying when it last acted. `registers` belong to the policy's own trigger.
+    `traded` goes back a day, `fired_since_ns` is 0 where the trigger does not fire, `acted_price` is that
+    of the underlying when it last acted. `registers` belong to version `registers_of` of the policy's own
+    trigger; `bases` are the sizes of positions, by account and instrument, that exposure is measured by.
+    `wake_ns` is when time alone may change what is decided; 0 is never.
     """
 
     cooldown_until_ns: int = 0
@@ -36,6 +38,13 @@ class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
     acted_price: float = 0.0
     traded: tuple[Traded, ...] = ()
     registers: tuple[float, ...] = ()
+    registers_of: int = 0
+    bases: tuple[tuple[str, str, float], ...] = ()
+    wake_ns: int = 0
+
+    def registers_for(self, version: int) -> tuple[float, ...]:
+        """Another version of the policy begins anew."""
+        return self.registers if version == self.registers_of else ()
 
     def packed(self) -> bytes:
         return _encoder.encode(self)

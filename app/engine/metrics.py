@@ -26,6 +26,7 @@ from app.quant.arrays import FloatArray, IntArray
 from app.quant.black_scholes import black_76
 from app.quant.margin import coin_option_requirements
 
+_NS_PER_US = 1_000
 _ONE_PERCENT = 0.01  # a move of the price; a volatility point is as much
 _NOTHING: FloatArray = np.zeros(0)
 _NO_OPTIONS = OptionFigures(*(_NOTHING,) * len(OptionFigures._fields))
@@ -72,7 +73,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
             np.empty(triggers), np.empty(triggers), np.empty(triggers), np.empty(triggers, dtype=bool)
         ),
         conditions=ConditionFigures(np.empty(conditions)),
-        findings=Findings(*np.zeros((2, count), dtype=bool)),
+        findings=Findings(*np.zeros((3, count), dtype=bool)),
     )
     observe_pairs(
         pairs,
@@ -172,6 +173,7 @@ def _market(block: FrameBlock) -> Market:
         terms=universe.terms,
         conversions=universe.conversions.arrays,
         paths=universe.paths.arrays,
+        time_us=(block.times_ns // _NS_PER_US).astype(np.float64),
     )
 
 

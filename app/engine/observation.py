@@ -17,6 +17,7 @@ from app.engine.conditions import (
     ConditionColumns,
     Opcode,
     RegisterColumns,
+    evaluate,
 )
 from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
 from app.engine.market_view import RecordNumbers
@@ -32,6 +33,7 @@ _LEVERAGE = int(TriggerKind.LEVERAGE)
 _DOLLAR_GAMMA = int(TriggerKind.DOLLAR_GAMMA)
 _DOLLAR_VEGA = int(TriggerKind.DOLLAR_VEGA)
 _HEALTH = int(TriggerKind.HEALTH)
+_METRIC, _VOLATILITY = int(TriggerKind.METRIC), int(TriggerKind.VOLATILITY)
 _ONE_PERCENT = 0.01
 _VOLATILITY_POINT = 0.01
 
@@ -65,6 +67,7 @@ class Market(NamedTuple):
     terms: Terms
     conversions: ConversionColumns
     paths: PathColumns
+    time_us: FloatArray
 
 
 class OptionFigures(NamedTuple):
@@ -99,10 +102,13 @@ class ConditionFigures(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance."""
+    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance; what a condition
+    remembers would change.
+    """
 
     fired: BoolArray
     broken: BoolArray
+    due: BoolArray
 
 
 @compiled
@@ -185,7 +191,11 @@ def observe_pairs(
                 )
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
-            value, low, high = _judged(row, tables, view, account, exposure, accounts, exposures)
+            value, low, high, due = _observed(
+                row, j, view, tables, market.time_us[k], starts, accounts, exposures, conditions
+            )
+            if due:
+                findings.due[j] = True
             fires = value < low or value > high
             triggers.value[at], triggers.low[at], triggers.high[at] = value, low, high
             triggers.fired[at] = fires
@@ -309,6 +319,39 @@ def _margin_ratio(equity: float, maintenance: float) -> float:
 
 
 @inlined
+def _observed(
+    row: int,
+    j: int,
+    view: int,
+    tables: Tables,
+    time_us: float,
+    starts: IntArray,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+    conditions: ConditionFigures,
+) -> tuple[float, float, float, bool]:
+    """A trigger's value, the interval in which it rests, and whether what it remembers would change."""
+    triggers, views = tables.triggers, tables.views
+    account, exposure = starts[0, j], starts[1, j]
+    if triggers.kind[row] < _METRIC:
+        value, low, high = _judged(row, tables, view, account, exposure, accounts, exposures)
+        return value, low, high, False
+    value, due = evaluate(
+        views.condition[view] + triggers.condition[row],
+        views.condition[view] + triggers.condition_stop[row],
+        starts[3, j] + triggers.condition[row],
+        tables.conditions,
+        conditions.result,
+        tables.registers.value,
+        views.register[view] + triggers.register[row],
+        time_us,
+    )
+    if triggers.kind[row] == _VOLATILITY:
+        value = _share_of_allowed(row, tables, view, value, account, exposure, accounts, exposures)
+    return value, triggers.low[row], triggers.high[row], due
+
+
+@inlined
 def _judged(
     row: int,
     tables: Tables,
@@ -349,6 +392,34 @@ def _judged(
         elif kind == _HEALTH and accounts.maintenance_margin[account] > 0.0:
             value = max(accounts.equity[account], 0.0) / accounts.maintenance_margin[account]
     return value, low, high
+
+
+@inlined
+def _share_of_allowed(
+    row: int,
+    tables: Tables,
+    view: int,
+    volatility: float,
+    first_account: int,
+    first_exposure: int,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+) -> float:
+    """Leverage in an underlying over target / volatility, within limits. Nothing to scale is no share."""
+    triggers, limits = tables.triggers, tables.parameters.value
+    first, count = first_account, tables.views.account_stop[view] - tables.views.account[view]
+    if triggers.account[row] != NONE:
+        first, count = first_account + triggers.account[row], 1
+    equity = 0.0
+    for at in range(first, first + count):
+        equity += accounts.equity[at]
+    exposure = first_exposure + triggers.exposure[row]
+    held = abs(exposures.delta[exposure]) * exposures.underlying_price[exposure]
+    if not (volatility > 0.0 and held > 0.0):
+        return np.nan
+    at = triggers.parameters[row]
+    allowed = min(max(triggers.target[row] / volatility, limits[at]), limits[at + 1])
+    return held / (allowed * equity) if equity > 0.0 else np.inf
 
 
 @inlined

@@ -1,11 +1,21 @@
 """Which levers a policy lets the plan move."""
 
+from collections.abc import Iterable
 from math import inf
 from typing import assert_never
 
 from msgspec import Struct
 
 from app.domain.families.capital_efficiency import RESERVE
+from app.domain.families.rule import (
+    Close,
+    Hedge,
+    MoveCollateral,
+    Notify,
+    Scale,
+    SetLeverage,
+    SetState,
+)
 from app.domain.identifiers import Asset
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.policies import (
@@ -16,13 +26,14 @@ from app.domain.policies import (
     GammaBand,
     LeverageBand,
     LiquidationGuard,
+    Rule,
     StressResponse,
     VolatilityTarget,
 )
 from app.domain.portfolios import Portfolio
 from app.domain.times import NS_PER_SECOND
 from app.engine.goals import Row
-from app.engine.levers import Levers, Market
+from app.engine.levers import Levers, Market, place_of
 from app.engine.trigger_rows import in_scope
 
 _BASIS_POINT = 1e-4
@@ -49,23 +60,23 @@ def permit(
     allowed = _Allowed(policy, levers, market, holdings, permission)
     match policy:
         case DeltaNeutral():
-            for name in policy.hedge_instruments:
-                allowed.trade(name, policy.hedge_account)
+            allowed.trade_all(policy.hedge_instruments, policy.hedge_account)
         case LiquidationGuard():
-            for row in rows:
-                _cure(policy, row.account, allowed)
+            _cure(policy, rows, allowed)
         case LeverageBand():
-            for row in rows:
-                _recentre(policy, row, allowed)
+            _recentre(policy, rows, allowed)
+        case VolatilityTarget():
+            _resize(policy, allowed)
         case GammaBand():
-            for name in (*policy.options, *policy.hedge_instruments):
-                allowed.trade(name, policy.account)
+            allowed.trade_all((*policy.options, *policy.hedge_instruments), policy.account)
             if policy.scale_options:
                 allowed.close_options(policy)
+        case StressResponse():
+            allowed.size_all(policy.account)
+        case Rule():
+            _obey(policy, allowed)
         case CapitalEfficiency():
             _move_collateral(policy, allowed)
-        case VolatilityTarget() | StressResponse():
-            return
         case _:
             assert_never(policy)
 
@@ -95,6 +106,15 @@ class _Allowed:
         most = self.policy.guards.maximum_slippage_bps
         return not self.permission.lifts_cost_caps and most is not None and instrument.slippage_bps > most
 
+    def trade_all(self, names: Iterable[str], account_name: str | None) -> None:
+        for name in names:
+            self.trade(name, account_name)
+
+    def size_all(self, account_name: str | None, underlying: str | None = None) -> None:
+        for account, instrument in self.positions(account_name):
+            if underlying in (None, instrument.underlying):
+                self.size(account, instrument)
+
     def trade(self, name: str, account_name: str | None) -> None:
         instrument = self.market.instrument(name)
         account = trading_account(self.holdings, instrument, account_name)
@@ -114,13 +134,31 @@ class _Allowed:
             if not self.is_dear(instrument := self.market.instrument(position.instrument))
         ]
 
+    def size(self, account: int, instrument: Instrument) -> None:
+        """A position may shrink, and grow on its side."""
+        self.levers.reduce(account, instrument, most=self.permission.most, rounds_up=False)
+        held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
+        if held and not self.permission.reduces_only:
+            self.levers.increase(account, instrument, 1 if held > 0 else -1, most=self.permission.most)
+
+    def scale(self, positions: list[tuple[int, Instrument]]) -> None:
+        """All alike, down and up."""
+        self.levers.scale(positions, -1, most=self.permission.most)
+        if not self.permission.reduces_only:
+            self.levers.scale(positions, 1, most=self.permission.most)
+
     def close_options(self, policy: GammaBand) -> None:
         for account, instrument in self.positions(policy.account):
             if instrument.kind is InstrumentKind.OPTION and instrument.underlying == policy.underlying:
                 self.levers.reduce(account, instrument, most=self.permission.most)
 
 
-def _cure(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
+def _cure(policy: LiquidationGuard, rows: list[Row], allowed: _Allowed) -> None:
+    for row in rows:
+        _cure_account(policy, row.account, allowed)
+
+
+def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
     levers, most = allowed.levers, allowed.permission.most
     if Cure.TOP_UP in policy.cures:
         _top_up(policy, account, allowed)
@@ -154,7 +192,12 @@ def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
         allowed.levers.transfer(None, account, Asset(reserve.asset), keep=max(more, 0.0))
 
 
-def _recentre(policy: LeverageBand, row: Row, allowed: _Allowed) -> None:
+def _recentre(policy: LeverageBand, rows: list[Row], allowed: _Allowed) -> None:
+    for row in rows:
+        _recentre_row(policy, row, allowed)
+
+
+def _recentre_row(policy: LeverageBand, row: Row, allowed: _Allowed) -> None:
     levers, permission = allowed.levers, allowed.permission
     sign = 1 if row.value < row.low else -1
     if not (policy.boost if sign > 0 else policy.repay) or (sign > 0 and permission.reduces_only):
@@ -190,6 +233,34 @@ def _price_is_fine(policy: LeverageBand, place: tuple[int, Instrument], sign: in
         return True
     price = allowed.market.value_of(Asset(instrument.underlying))
     return price <= float(limit) if buys else price >= float(limit)
+
+
+def _resize(policy: VolatilityTarget, allowed: _Allowed) -> None:
+    if policy.trade_instruments:
+        allowed.trade_all(policy.trade_instruments, policy.account)
+        return
+    on_it = [each for each in allowed.positions(policy.account) if each[1].underlying == policy.underlying]
+    allowed.scale(on_it)
+
+
+def _obey(policy: Rule, allowed: _Allowed) -> None:
+    for action in policy.actions:
+        match action:
+            case Scale() | Close():
+                allowed.size_all(action.account, action.underlying)
+            case Hedge():
+                allowed.trade_all(action.hedge_instruments, action.hedge_account)
+            case SetLeverage(trade_instruments=()):
+                allowed.scale(allowed.positions(action.account))
+            case SetLeverage():
+                allowed.trade_all(action.trade_instruments, action.account)
+            case MoveCollateral():
+                places = [place_of(allowed.holdings, name) for name in (action.source, action.destination)]
+                allowed.levers.transfer(places[0], places[1], Asset(action.asset))
+            case Notify() | SetState():
+                continue
+            case _:
+                assert_never(action)
 
 
 def _move_collateral(policy: CapitalEfficiency, allowed: _Allowed) -> None:

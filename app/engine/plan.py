@@ -22,6 +22,7 @@ from app.engine.closed_form import closed_form, in_turn
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.goals import Goal, Row, Scene, goals_of
 from app.engine.levers import Lever, Levers, Market, legs_of
+from app.engine.memory import PolicyMemory
 from app.engine.permitted import Permission, permit
 from app.engine.programme import Programme, Solver
 from app.engine.rounding import metric_text
@@ -39,6 +40,7 @@ class Wish(Struct, frozen=True):
     number: int
     stored: StoredPolicy
     rows: list[Row]
+    memory: PolicyMemory
     permission: Permission | None = None
 
 
@@ -62,10 +64,10 @@ def arrange(
     wishes: Sequence[Wish],
     *,
     scene: Scene,
-    market: Market,
     priced: Callable[[Portfolio], Priced],
 ) -> Plan:
     """`wishes` in the order of their rank."""
+    market = scene.market
     levers = Levers(scene.state, market, scene.holdings, scene.underlyings)
     for wish in wishes:
         if wish.permission is not None:
@@ -75,7 +77,12 @@ def arrange(
         goal
         for wish in wishes
         for goal in goals_of(
-            wish.number, wish.stored.policy, wish.rows, scene, acts=wish.permission is not None
+            wish.number,
+            wish.stored.policy,
+            wish.rows,
+            wish.memory,
+            scene,
+            acts=wish.permission is not None,
         )
     ]
     order = {wish.number: rank for rank, wish in enumerate(wishes)}

@@ -16,8 +16,8 @@ _CROSSINGS = (Opcode.CROSSES_ABOVE, Opcode.CROSSES_BELOW)
 
 
 def fitting(programme: Programme, registers: Registers) -> Registers:
-    """Of a policy that remembers nothing yet, nothing is known."""
-    return registers or (0.0,) * programme.registers
+    """Of a policy that remembers nothing yet, or of another condition, nothing is known."""
+    return registers if len(registers) == programme.registers else (0.0,) * programme.registers
 
 
 def advanced(programme: Programme, registers: Registers, results: Sequence[float], time_ns: int) -> Registers:

@@ -60,6 +60,10 @@ class State:
             self._amounts.append(amount)
         return self._resources[key]
 
+    def value(self, index: int) -> float:
+        first = self._figures.size
+        return float(self._figures[index]) if index < first else self._amounts[index - first]
+
     @property
     def resources(self) -> range:
         return range(self._figures.size, self._figures.size + len(self._amounts))
@@ -67,10 +71,6 @@ class State:
     @property
     def values(self) -> FloatArray:
         return np.concatenate((self._figures, self._amounts))
-
-    def moved(self, figures: Figures, pair: int, resources: FloatArray) -> FloatArray:
-        """The vector of another view of the same accounts and exposures."""
-        return np.concatenate((vector(figures, pair), resources))
 
 
 def vector(figures: Figures, pair: int) -> FloatArray:

@@ -10,15 +10,22 @@ from enum import IntEnum
 from math import inf, nextafter
 from typing import NamedTuple, assert_never
 
+from app.domain.conditions import Condition
 from app.domain.families.delta_neutral import CostAwareBand, DeltaNeutral, FixedBand, FractionOfGrossBand
 from app.domain.families.liquidation_guard import LiquidationGuard
+from app.domain.families.volatility_target import (
+    ForecastVolatility,
+    ImpliedVolatility,
+    RealizedVolatility,
+)
 from app.domain.identifiers import Asset
-from app.domain.metrics import MetricName
+from app.domain.metrics import Level, MetricName, MetricRef
 from app.domain.policies import (
     AnyPolicy,
     CapitalEfficiency,
     GammaBand,
     LeverageBand,
+    Rule,
     StressResponse,
     VolatilityTarget,
 )
@@ -28,6 +35,7 @@ from app.quant.arrays import FloatArray, IntArray
 NONE = -1
 _DAYS_PER_YEAR = 365.0
 _BASIS_POINT = 1e-4
+_TRUE = 0.5  # a truth is 1.0 or 0.0
 
 
 class TriggerKind(IntEnum):
@@ -41,12 +49,16 @@ class TriggerKind(IntEnum):
     DOLLAR_GAMMA = 7
     DOLLAR_VEGA = 8
     HEALTH = 9
+    METRIC = 10
+    RULE = 11
+    VOLATILITY = 12
 
 
 class TriggerColumns(NamedTuple):
     """`policy` counts the portfolio's policies; `exposure` or `account` is what is compared.
 
-    `low` and `high` of a delta are its distances from `target`. `parameters` is where further ones begin.
+    `low` and `high` of a delta are its distances from `target`. `parameters` is where further ones begin. A
+    programme of conditions, with its registers, is counted from where those of the view begin.
     """
 
     policy: IntArray
@@ -57,6 +69,9 @@ class TriggerColumns(NamedTuple):
     low: FloatArray
     high: FloatArray
     parameters: IntArray
+    condition: IntArray
+    condition_stop: IntArray
+    register: IntArray
 
 
 class ParameterColumns(NamedTuple):
@@ -71,10 +86,13 @@ class TriggerRow(NamedTuple):
     low: float = -inf
     high: float = inf
     parameters: Sequence[float] = ()
+    condition: Condition | MetricRef | None = None
 
 
-def trigger_rows(policy: AnyPolicy, accounts: Sequence[Account], cost_rate: float) -> Iterator[TriggerRow]:
-    """`cost_rate`: of the cheapest hedge, for a band that does not state one."""
+def trigger_rows(
+    policy: AnyPolicy, accounts: Sequence[Account], *, cost_rate: float, tier: int
+) -> Iterator[TriggerRow]:
+    """`cost_rate`: of the cheapest hedge, for a band without its own. `tier`: that of a stress response."""
     match policy:
         case DeltaNeutral():
             yield _delta_row(policy, cost_rate)
@@ -88,8 +106,12 @@ def trigger_rows(policy: AnyPolicy, accounts: Sequence[Account], cost_rate: floa
             yield from _greek_rows(policy)
         case CapitalEfficiency():
             yield from _pocket_rows(policy, accounts)
-        case VolatilityTarget() | StressResponse():
-            return
+        case Rule():
+            yield TriggerRow(TriggerKind.RULE, high=_TRUE, condition=policy.condition)
+        case StressResponse():
+            yield _stress_row(policy, tier)
+        case VolatilityTarget():
+            yield from _volatility_rows(policy, accounts)
         case _:
             assert_never(policy)
 
@@ -97,6 +119,45 @@ def trigger_rows(policy: AnyPolicy, accounts: Sequence[Account], cost_rate: floa
 def in_scope(accounts: Sequence[Account], name: str | None) -> list[int]:
     """Ordinals of the accounts of that name, or of all."""
     return [ordinal for ordinal, account in enumerate(accounts) if name in (None, account.name)]
+
+
+def _stress_row(policy: StressResponse, tier: int) -> TriggerRow:
+    """Between where the present tier (0: none) is left again, and where the next one begins."""
+    low = float(policy.tiers[tier - 1].recover_below) if tier > 0 else -inf
+    high = float(policy.tiers[tier].above) if tier < len(policy.tiers) else inf
+    return TriggerRow(
+        TriggerKind.METRIC, low=low, high=nextafter(high, -inf), condition=MetricRef.parse(policy.metric)
+    )
+
+
+def _volatility_rows(policy: VolatilityTarget, accounts: Sequence[Account]) -> Iterator[TriggerRow]:
+    """The leverage in the underlying, as a share of what its volatility allows."""
+    scope = [NONE] if policy.account is None else in_scope(accounts, policy.account)
+    band, limits = float(policy.band), (policy.minimum_leverage, policy.maximum_leverage)
+    for ordinal in scope:
+        yield TriggerRow(
+            TriggerKind.VOLATILITY,
+            Asset(policy.underlying),
+            account=ordinal,
+            target=float(policy.target_volatility_annual),
+            low=1.0 - band,
+            high=1.0 + band,
+            parameters=tuple(float(limit) for limit in limits),
+            condition=volatility_metric(policy),
+        )
+
+
+def volatility_metric(policy: VolatilityTarget) -> MetricRef:
+    source = policy.volatility
+    match source:
+        case ImpliedVolatility():
+            return MetricRef(MetricName.IMPLIED_VOLATILITY, Level.INSTRUMENT, source.instrument)
+        case ForecastVolatility():
+            return MetricRef(MetricName.FORECAST_VOLATILITY, Level.INSTRUMENT, source.instrument)
+        case RealizedVolatility():
+            return MetricRef(MetricName.REALIZED_VOLATILITY, Level.INSTRUMENT, source.instrument)
+        case _:
+            assert_never(source)
 
 
 def _greek_rows(policy: GammaBand) -> Iterator[TriggerRow]:

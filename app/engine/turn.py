@@ -9,13 +9,15 @@ from msgspec.structs import replace
 from app.domain.adjustments import AWAITING_STATES
 from app.domain.identifiers import PolicyId
 from app.domain.market import Frame
-from app.domain.portfolios import Portfolio
+from app.domain.portfolio_events import state_event
+from app.domain.portfolios import Portfolio, PortfolioState
 from app.engine.arbitration import Arbitration, Sighting
 from app.engine.book import Book
 from app.engine.fills import UNSTORABLE, liquidate
 from app.engine.market_view import FrameBlock
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import mark_prices
+from app.engine.registers import advanced, fitting, wakes_ns
 from app.engine.rounding import price
 from app.engine.verdicts import Verdict, expired_event, liquidated_event
 
@@ -43,6 +45,7 @@ class Turn:
         self._memories = memories
         self._concluded = Concluded(-1, set())
         self._wakes_ns: list[int] = []
+        self.went_on = False
 
     def take(self, sighting: Sighting) -> bool:
         """Deals with one frame. True when figures changed, so that this frame must be looked at again."""
@@ -53,7 +56,33 @@ class Turn:
         self._expire(sighting.frame)
         if self._concluded.k != sighting.k:
             self._concluded = Concluded(sighting.k, set())
-        return Arbitration(self, sighting).conclude(self._concluded.policies)
+        if Arbitration(self, sighting).conclude(self._concluded.policies):
+            return True
+        self._advance(sighting)
+        return False
+
+    def _advance(self, sighting: Sighting) -> None:
+        """What conditions remember goes on, once the frame has been dealt with."""
+        if not sighting.figures.findings.due[sighting.pair]:
+            return
+        results = sighting.figures.conditions.result[sighting.figures.condition_slice(sighting.pair)]
+        time_ns = sighting.frame.time_ns
+        for each in sighting.view.remembering:
+            stored = self.portfolio.policies[each.policy]
+            memory = self.memory(stored.id)
+            rows = results[each.condition : each.condition + len(each.programme.rows)].tolist()
+            before = memory.registers_for(stored.version)
+            after = advanced(each.programme, before, rows, time_ns)
+            if after != fitting(each.programme, before):
+                wakes = wakes_ns(each.programme, after, time_ns)
+                self._wakes_ns += wakes
+                wake_ns = min(wakes, default=0)
+                self.remember(
+                    stored.id,
+                    replace(memory, registers=after, registers_of=stored.version, wake_ns=wake_ns),
+                )
+                self.book.set_registers(sighting.number, each, after)
+                self.went_on = True
 
     def is_suppressed(self) -> bool:
         return any(self.memory(stored.id).suppressed is not None for stored in self.portfolio.policies)
@@ -84,6 +113,13 @@ class Turn:
             self.book.put(portfolio)
         else:
             self.book.amend(portfolio)
+
+    def change_state(self, state: PortfolioState, frame: Frame) -> None:
+        """By a policy: the next revision, and its owner is told."""
+        self.verdict.events.append(state_event(self.portfolio, state, frame.time_ns))
+        revision = self.portfolio.revision + 1
+        self.adopt(replace(self.portfolio, state=state, revision=revision), figures_change=True)
+        self.verdict.after = self.portfolio
 
     def _expire(self, frame: Frame) -> None:
         overdue = [

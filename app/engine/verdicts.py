@@ -18,6 +18,7 @@ from app.domain.events import EventType, NewEvent
 from app.domain.identifiers import Asset, PolicyId
 from app.domain.market import Frame
 from app.domain.metrics import MetricName
+from app.domain.policies import StoredPolicy
 from app.domain.portfolios import Account, Portfolio
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
@@ -94,6 +95,18 @@ def expired_event(work: InFlight, portfolio: Portfolio, frame: Frame) -> NewEven
         "expires_at": rfc3339(work.expires_at_ns),
     }
     return NewEvent(EventType.ADJUSTMENT_EXPIRED, portfolio.tenant_id, portfolio.id, frame.time_ns, data)
+
+
+def notified_event(stored: StoredPolicy, message: str, portfolio: Portfolio, frame: Frame) -> NewEvent:
+    data = {
+        "portfolio_id": str(portfolio.id),
+        "policy_id": str(stored.id),
+        "policy_version": stored.version,
+        "policy": stored.policy.name,
+        "message": message,
+        "market_position": frame.position.entry_id,
+    }
+    return NewEvent(EventType.POLICY_NOTIFIED, portfolio.tenant_id, portfolio.id, frame.time_ns, data)
 
 
 def liquidated_event(

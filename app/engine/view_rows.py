@@ -1,14 +1,17 @@
 """The rows of one view, in stored order. Accounts and exposures are numbered within the view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from app.domain.conditions import Condition
-from app.domain.identifiers import Asset, InstrumentId
+from app.domain.identifiers import Asset, InstrumentId, PolicyId
+from app.domain.metrics import MetricRef
+from app.domain.policies import StressResponse
 from app.domain.portfolios import Account, Portfolio
-from app.engine.conditions import Programme, Row, compile_condition
+from app.engine.conditions import Programme, Row, compile_condition, compile_metric
 from app.engine.operands import Operands
-from app.engine.trigger_rows import NONE, trigger_rows
+from app.engine.registers import Registers, fitting
+from app.engine.trigger_rows import NONE, TriggerRow, trigger_rows
 from app.engine.universe import Universe
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
@@ -45,6 +48,15 @@ class ExposureColumns(NamedTuple):
     underlying_value: IntArray
 
 
+class Remembering(NamedTuple):
+    """A policy whose condition remembers, and where its rows and registers begin within the view's."""
+
+    policy: int
+    programme: Programme
+    condition: int
+    register: int
+
+
 class ViewRows:
     def __init__(self, universe: Universe, holdings: Portfolio, *, liquidates: bool) -> None:
         self._universe = universe
@@ -61,6 +73,7 @@ class ViewRows:
         self.conditions: list[Row] = []
         self.registers: list[tuple[float]] = []
         self.read: dict[int, None] = {}
+        self.remembering: list[Remembering] = []
         for ordinal, account in enumerate(holdings.accounts):
             self.accounts.append((liquidates and account.venue == PAPER_VENUE,))
             self._add_positions(ordinal, account)
@@ -99,39 +112,61 @@ class ViewRows:
                 )
             )
 
-    def add_triggers(self, first_parameter: int) -> None:
+    def add_triggers(self, first_parameter: int, registers: Mapping[PolicyId, Registers]) -> None:
         """`first_parameter`: where the first of `parameters` will stand."""
         for number, stored in enumerate(self._holdings.policies):
             for name in stored.policy.instruments:
                 self._mark(self._universe.index[InstrumentId(name)])
+            known = registers.get(stored.id, ())
             for row in trigger_rows(
-                stored.policy, self._holdings.accounts, self._cheapest(stored.policy.instruments)
+                stored.policy,
+                self._holdings.accounts,
+                cost_rate=self._cheapest(stored.policy.instruments),
+                tier=int(known[0]) if known and isinstance(stored.policy, StressResponse) else 0,
             ):
                 exposure = NONE if row.underlying is None else self._exposure(row.underlying)
                 at = first_parameter + len(self.parameters)
                 self.parameters += [(value,) for value in row.parameters]
+                programme = self._programme(number, row, known)
                 self.triggers.append(
-                    (number, row.kind, exposure, row.account, row.target, row.low, row.high, at)
+                    (number, row.kind, exposure, row.account, row.target, row.low, row.high, at, *programme)
                 )
+
+    def _programme(self, number: int, row: TriggerRow, known: Registers) -> tuple[int, int, int]:
+        """Where the programme of a trigger begins and ends, and its registers begin."""
+        begins, register = len(self.conditions), len(self.registers)
+        if isinstance(row.condition, MetricRef):
+            self.add_metric(row.condition)
+        elif row.condition is not None:
+            programme = self.add_condition(row.condition, known)
+            if programme.registers:
+                self.remembering.append(Remembering(number, programme, begins, register))
+        return begins, len(self.conditions), register
 
     def _cheapest(self, names: Sequence[str]) -> float:
         universe = self._universe
         rates = (universe.cost_rates[universe.index[InstrumentId(name)]] for name in names)
         return min((float(rate) for rate in rates), default=0.0)
 
-    def add_condition(self, tree: Condition) -> Programme:
+    def add_condition(self, tree: Condition, known: Registers = ()) -> Programme:
         """Appended to `conditions` and `registers`, where those of the view begin anew."""
-        operands = Operands(
+        programme = compile_condition(tree, self._operands().resolve)
+        self.conditions += programme.rows
+        self.registers += [(value,) for value in fitting(programme, known)]
+        return programme
+
+    def add_metric(self, metric: MetricRef) -> None:
+        """As a programme that comes to its value."""
+        self.conditions += compile_metric(metric, self._operands().resolve).rows
+
+    def _operands(self) -> Operands:
+        return Operands(
             self._universe,
             self._holdings,
             exposure=self._exposure,
             conversion=self._conversion,
             read=self.read,
         )
-        programme = compile_condition(tree, operands.resolve)
-        self.conditions += programme.rows
-        self.registers += [(0.0,)] * programme.registers
-        return programme
 
     def _mark(self, row: int) -> None:
         self.marks[int(self._universe.terms.price_row[row])] = None

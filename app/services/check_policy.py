@@ -6,6 +6,7 @@ from typing import assert_never
 
 from app.domain.errors import InvalidInput
 from app.domain.families.capital_efficiency import RESERVE, CapitalEfficiency
+from app.domain.families.rule import Hedge, SetLeverage
 from app.domain.families.volatility_target import ImpliedVolatility
 from app.domain.identifiers import InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
@@ -15,6 +16,7 @@ from app.domain.policies import (
     GammaBand,
     LeverageBand,
     LiquidationGuard,
+    Rule,
     StressResponse,
     VolatilityTarget,
 )
@@ -59,6 +61,8 @@ def _accounts(policy: AnyPolicy) -> Iterator[tuple[str, str]]:
         case DeltaNeutral():
             if policy.hedge_account is not None:
                 yield "/hedge_account", policy.hedge_account
+        case Rule():
+            yield from _rule_accounts(policy)
         case CapitalEfficiency():
             for number, pocket in enumerate(policy.pockets):
                 yield f"/pockets/{number}/account", pocket.account
@@ -95,6 +99,8 @@ def _uses(policy: AnyPolicy) -> Iterator[_Use]:
             on, account_name = policy.underlying, policy.account
             yield from _named("options", policy.options, _OPTIONS, on, account_name)
             yield from _named("hedge_instruments", policy.hedge_instruments, _HEDGES, on, account_name)
+        case Rule():
+            yield from _rule_uses(policy)
         case CapitalEfficiency() | StressResponse():
             return
         case _:
@@ -111,6 +117,26 @@ def _named(
 ) -> Iterator[_Use]:
     for number, name in enumerate(names):
         yield _Use(f"/{field}/{number}", name, kinds, underlying, account, account_path)
+
+
+def _rule_accounts(policy: Rule) -> Iterator[tuple[str, str]]:
+    for number, action in enumerate(policy.actions):
+        for field in ("account", "hedge_account", "source", "destination"):
+            name = getattr(action, field, None)
+            if name not in (None, RESERVE):
+                yield f"/actions/{number}/{field}", name
+
+
+def _rule_uses(policy: Rule) -> Iterator[_Use]:
+    for number, action in enumerate(policy.actions):
+        field = f"actions/{number}"
+        if isinstance(action, Hedge):
+            account = (action.hedge_account, f"/{field}/hedge_account")
+            names = action.hedge_instruments
+            yield from _named(f"{field}/hedge_instruments", names, _HEDGES, action.underlying, *account)
+        if isinstance(action, SetLeverage):
+            account = (action.account, f"/{field}/account")
+            yield from _named(f"{field}/trade_instruments", action.trade_instruments, _TRADED, None, *account)
 
 
 def _check_use(use: _Use, instrument: Instrument | None, portfolio: Portfolio) -> None:

@@ -290,6 +290,9 @@ class Lane:
         for policy_id, packed in loaded.memories.items():
             self._memories.setdefault(policy_id, unpacked(packed))
         for portfolio in loaded.portfolios:
+            for stored in portfolio.policies:
+                memory = self._memories.get(stored.id, NOTHING)
+                self._book.recall(stored.id, memory.registers_for(stored.version))
             self._book.put(portfolio)
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
             self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from app.domain.adjustments import AdjustmentState
 from app.domain.errors import Conflict, InvalidInput
-from app.domain.events import EventType, NewEvent
 from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId, derived_id
 from app.domain.instruments import InstrumentKind
+from app.domain.portfolio_events import state_event
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.ports.management import UnitOfWork
 from app.services.documents import (
@@ -59,8 +59,7 @@ async def change_portfolio_state(
         return portfolio
     await unit.portfolios.set_state(portfolio_id, state)
     revision = await unit.portfolios.touch(portfolio_id)
-    data = {"portfolio_id": str(portfolio_id), "previous_state": portfolio.state.value, "state": state.value}
-    await unit.append([NewEvent(EventType.PORTFOLIO_STATE_CHANGED, tenant_id, portfolio_id, time_ns, data)])
+    await unit.append([state_event(portfolio, state, time_ns)])
     return replace(portfolio, state=state, revision=revision)
 
 

@@ -22,6 +22,8 @@ class WakeTimes:
             memory = memories.get(stored.id, NOTHING)
             if memory.suppressed is Reason.COOLDOWN or memory.cooldown_until_ns > time_ns:
                 times.append(memory.cooldown_until_ns)
+            if memory.wake_ns > time_ns:
+                times.append(memory.wake_ns)
         for due_ns in times:
             heapq.heappush(self._times, (due_ns, portfolio.id))
 

@@ -68,6 +68,15 @@ class LiquidatedData(Shown):
     fills: list[LiquidationFillData]
 
 
+class NotifiedData(Shown):
+    portfolio_id: Id
+    policy_id: Id
+    policy_version: int = Field(examples=[3])
+    policy: str = Field(description="Its name.", examples=["BTC falls fast"])
+    message: str = Field(examples=["BTC fell by 3 % within five minutes"])
+    market_position: str = Field(examples=["1-48210"])
+
+
 class StateChangedData(Shown):
     portfolio_id: Id
     previous_state: PortfolioState
@@ -83,6 +92,7 @@ _DATA: dict[EventType, type[Shown]] = {
     EventType.ADJUSTMENT_EXPIRED: ExpiredData,
     EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
     EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,
+    EventType.POLICY_NOTIFIED: NotifiedData,
 }
 
 

@@ -7,11 +7,14 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from app.domain.conditions import AllOf, AnyOf, Comparison
+from app.domain.families.rule import Notify
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Frame, Quality, TickKind
 from app.domain.metrics import METRICS, MetricRef
+from app.domain.policies import Rule, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.domain.times import to_ns
 from app.engine.book import Book
@@ -90,17 +93,15 @@ def reading(texts):
 
 
 class Reader:
-    """A book whose views have a condition beside their triggers."""
+    """A book whose last portfolio has a rule that reads these metrics."""
 
-    def __init__(self, monkeypatch, texts, portfolio=PORTFOLIO):
-        programmes = []
-        monkeypatch.setattr(
-            ViewRows, "add_triggers", lambda rows, _: programmes.append(rows.add_condition(reading(texts)))
-        )
+    def __init__(self, texts, portfolio=PORTFOLIO):
+        tree = reading(texts)
+        rule = Rule(name="reads", condition=tree, actions=[Notify(message="read")])
         self.book = Book(UNIVERSE)
-        for stored in (PORTFOLIO, portfolio):
-            self.book.put(stored)
-        self._paths = programmes[-1].paths
+        self.book.put(PORTFOLIO)
+        self.book.put(replace(portfolio, policies=(StoredPolicy(uuid4(), 1, rule),)))
+        self._paths = ViewRows(UNIVERSE, portfolio, liquidates=False).add_condition(tree).paths
         self._texts = texts
 
     def values(self, block):
@@ -120,7 +121,7 @@ def replaced(**changes):
     return Portfolio(**{**fields, "id": uuid4(), **changes})
 
 
-def test_conditions_read_what_the_risk_of_the_portfolio_shows(monkeypatch):
+def test_conditions_read_what_the_risk_of_the_portfolio_shows():
     market, block = market_at()
     risk = portfolio_risk(PORTFOLIO, market)
     expected = {
@@ -144,15 +145,15 @@ def test_conditions_read_what_the_risk_of_the_portfolio_shows(monkeypatch):
         expected[f"delta_notional.{u.underlying}"] = u.net_delta * u.price
         expected[f"dollar_vega.{u.underlying}"] = u.vega * (1.0 / 100.0)
         expected[f"theta_per_day.{u.underlying}"] = u.theta * (1.0 / 365.0)
-    assert Reader(monkeypatch, list(expected)).values(block) == expected
+    assert Reader(list(expected)).values(block) == expected
 
 
-def test_dollar_gamma_is_what_the_delta_notional_gains_in_a_move_of_one_percent(monkeypatch):
+def test_dollar_gamma_is_what_the_delta_notional_gains_in_a_move_of_one_percent():
     def deltas(factor):
         moved = {name: p * factor if name.startswith("BTC") else p for name, p in PRICES.items()}
         return reader.values(market_at(moved)[1])["net_delta.BTC"]
 
-    reader = Reader(monkeypatch, ["dollar_gamma.BTC", "net_delta.BTC", "dollar_gamma.ETH"])
+    reader = Reader(["dollar_gamma.BTC", "net_delta.BTC", "dollar_gamma.ETH"])
     step = 1e-4
     gained = (deltas(1 + step) - deltas(1 - step)) / (200 * step) * PRICES["BTC-USDT"]
     values = reader.values(market_at()[1])
@@ -167,21 +168,21 @@ def test_dollar_gamma_is_what_the_delta_notional_gains_in_a_move_of_one_percent(
         "stress.MARKET",
     ],
 )  # fmt: skip
-def test_what_names_nothing_is_unknown(monkeypatch, text):
-    assert isnan(Reader(monkeypatch, [text]).values(market_at()[1])[text])
+def test_what_names_nothing_is_unknown(text):
+    assert isnan(Reader([text]).values(market_at()[1])[text])
 
 
-def test_what_has_no_price_makes_unknown_what_needs_it_and_nothing_else(monkeypatch):
+def test_what_has_no_price_makes_unknown_what_needs_it_and_nothing_else():
     texts = ["equity@perps", "equity@idle", "equity", "margin_ratio", "margin_ratio@options", "leverage",
              "reserve_available", "net_delta.BTC", "net_delta.ETH", "price.ETH-USDT"]  # fmt: skip
     without = {name: price for name, price in PRICES.items() if name != "ETH-USDT"}
-    values = Reader(monkeypatch, texts).values(market_at(without)[1])
+    values = Reader(texts).values(market_at(without)[1])
     unknown = {text for text, value in values.items() if isnan(value)}
     assert unknown == {"equity@perps", "equity", "margin_ratio", "leverage", "reserve_available",
                        "net_delta.ETH", "price.ETH-USDT"}  # fmt: skip
 
 
-def test_a_portfolio_of_nothing_has_no_risk_and_nothing_in_reserve(monkeypatch):
+def test_a_portfolio_of_nothing_has_no_risk_and_nothing_in_reserve():
     texts = [
         "equity",
         "margin_ratio",
@@ -191,18 +192,18 @@ def test_a_portfolio_of_nothing_has_no_risk_and_nothing_in_reserve(monkeypatch):
         "reserve_available",
     ]
     empty = replaced(accounts=(account("main", [], []),), reserves=())
-    values = Reader(monkeypatch, texts, empty).values(market_at()[1])
+    values = Reader(texts, empty).values(market_at()[1])
     assert list(values.values()) == [0.0, 0.0, inf, inf, 0.0, 0.0]
 
 
-def test_news_of_what_a_condition_reads_wake_its_portfolio(monkeypatch):
+def test_news_of_what_a_condition_reads_wake_its_portfolio():
     holdings = replaced(accounts=(account("main", [], [("USDT", "1", "0")]),), reserves=())
     for text, kind, name in (
         ("price.BTC-PERP", TickKind.PRICE, "BTC-PERP"),
         ("implied_volatility.BTC-C", TickKind.IMPLIED_VOL, "BTC-C"),
         ("net_delta.ETH", TickKind.PRICE, "ETH-USDT"),
     ):
-        reader = Reader(monkeypatch, [text], holdings)
+        reader = Reader([text], holdings)
         reader.book.remove(PORTFOLIO.id)
         market, _ = market_at()
         for changed in (name, "USDC-USDT"):
@@ -211,11 +212,11 @@ def test_news_of_what_a_condition_reads_wake_its_portfolio(monkeypatch):
             assert bool(affected(reader.book, block)) is (changed == name)
 
 
-def test_every_metric_of_a_portfolio_is_read_or_known_to_be_missing(monkeypatch):
+def test_every_metric_of_a_portfolio_is_read_or_known_to_be_missing():
     """A metric that joins the registry must join what conditions read."""
     texts = [metric.examples[0].replace("@main", "@perps") for metric in METRICS.values()]
     texts = [text.replace("BTC-USDT-PERP", "BTC-C") for text in texts]
-    values = Reader(monkeypatch, texts).values(market_at(PRICES | {"BTC-C": 0.04})[1])
+    values = Reader(texts).values(market_at(PRICES | {"BTC-C": 0.04})[1])
     assert {text for text, value in values.items() if isnan(value)} == {
         "liquidation_distance@perps", "realized_volatility.BTC-C", "forecast_volatility.BTC-C",
         "funding_rate.BTC-C", "stress.MARKET",
