@@ -237,6 +237,7 @@ def _position_rows(account: Account) -> list[dict[str, object]]:
             "ordinal": ordinal,
             "quantity": p.quantity,
             "entry_price": p.entry_price,
+            "accrued_ns": p.accrued_ns,
         }
         for ordinal, p in enumerate(account.positions)
     ]

@@ -200,9 +200,11 @@ class Decision(Struct, frozen=True):
 
 
 class Fill(Struct, frozen=True, gc=False):
-    """What a venue did for one leg (or for a liquidation, which has no adjustment).
+    """What a venue did: for one leg, or of itself, which has no adjustment.
 
-    `quantity` and `price` for trades; transfers have quantity = amount and price 0. `fee` in `fee_asset`.
+    `quantity` and `price` for trades; transfers have quantity = amount and price 0. `fee` in `asset`. Of
+    itself a venue liquidates, settles what expired (at `price`, without a fee) and lets funding be paid: on
+    `quantity` contracts at the mark `price`, the `fee` being what was paid, negative where it was received.
     """
 
     id: FillId
@@ -216,4 +218,4 @@ class Fill(Struct, frozen=True, gc=False):
     price: Decimal
     fee: Decimal
     time_ns: int
-    kind: Literal["trade", "transfer", "liquidation", "expiry"] = "trade"
+    kind: Literal["trade", "transfer", "liquidation", "expiry", "funding"] = "trade"

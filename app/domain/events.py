@@ -24,6 +24,8 @@ class EventType(StrEnum):
     ADJUSTMENT_EXPIRED = "adjustment.expired"
     ADJUSTMENT_SUPERSEDED = "adjustment.superseded"
     ACCOUNT_LIQUIDATED = "account.liquidated"
+    FUNDING_ACCRUED = "funding.accrued"
+    POSITION_SETTLED = "position.settled"
     PORTFOLIO_STATE_CHANGED = "portfolio.state_changed"
     POLICY_NOTIFIED = "policy.notified"
 
@@ -68,6 +70,8 @@ EVENTS: dict[EventType, EventSpec] = {
         _spec(_T.ACCOUNT_LIQUIDATED, "A paper account fell below maintenance.", _E.EVALUATOR),
         _spec(_T.PORTFOLIO_STATE_CHANGED, "active, reduce_only or halted.", _E.EVALUATOR, _E.API),
         _spec(_T.POLICY_NOTIFIED, "A rule had something to say.", _E.EVALUATOR),
+        _spec(_T.FUNDING_ACCRUED, "A paper account paid or received funding.", _E.EVALUATOR),
+        _spec(_T.POSITION_SETTLED, "A paper account's futures or options expired.", _E.EVALUATOR),
     )
 }
 

@@ -10,11 +10,15 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.domain.identifiers import Asset, InstrumentId
+from app.domain.times import NS_PER_HOUR
 
 InstrumentName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$", examples=["BTC-USDT-PERP"])
 ]
 AssetCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$", examples=["USDT"])]
+
+FUNDING_INTERVAL_HOURS = 8
+"""Of a perpetual that names none: what most exchanges have."""
 
 
 class InstrumentKind(StrEnum):
@@ -84,6 +88,9 @@ class Instrument(BaseModel):
     slippage_bps: Decimal = Field(
         default=Decimal(2), ge=0, le=1000, description="Expected cost of crossing, in basis points."
     )
+    funding_interval_hours: int | None = Field(
+        default=None, ge=1, le=168, description="Of a perpetual; 8 when absent.", examples=[8]
+    )
     strike: Decimal | None = Field(default=None, gt=0)
     expiry: AwareDatetime | None = None
     option_type: OptionType | None = None
@@ -102,6 +109,8 @@ class Instrument(BaseModel):
             raise ValueError("a future needs an expiry; without one it is a perpetual")
         if self.kind in (InstrumentKind.SPOT, InstrumentKind.PERPETUAL) and self.expiry is not None:
             raise ValueError(f"a {self.kind} has no expiry")
+        if self.kind is not InstrumentKind.PERPETUAL and self.funding_interval_hours is not None:
+            raise ValueError(f"funding belongs to perpetuals, this is a {self.kind}")
         if self.kind is InstrumentKind.SPOT and self.settlement is Settlement.INVERSE:
             raise ValueError("spot is linear")
         if self.underlying == self.quote:
@@ -116,6 +125,13 @@ class Instrument(BaseModel):
     def price_source(self) -> InstrumentId:
         """Whose price marks it."""
         return InstrumentId(self.marked_by or self.id)
+
+    @property
+    def funding_interval_ns(self) -> int:
+        """Funding is paid at whole multiples of it since 1970, UTC; 0 where there is no funding."""
+        if self.kind is not InstrumentKind.PERPETUAL:
+            return 0
+        return (self.funding_interval_hours or FUNDING_INTERVAL_HOURS) * NS_PER_HOUR
 
     @property
     def settlement_asset(self) -> Asset:

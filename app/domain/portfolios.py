@@ -28,11 +28,16 @@ class MarginMode(StrEnum):
 
 
 class Position(Struct, frozen=True, gc=False):
-    """`quantity` in contracts, negative when short; `entry_price` in the instrument's quote."""
+    """`quantity` in contracts, negative when short; `entry_price` in the instrument's quote.
+
+    `accrued_ns` is the market time up to which its funding was paid: at first, when it was opened; 0 where
+    that is not known.
+    """
 
     instrument: InstrumentId
     quantity: Decimal
     entry_price: Decimal
+    accrued_ns: int = 0
 
 
 class Balance(Struct, frozen=True, gc=False):
@@ -66,6 +71,9 @@ class Account(Struct, frozen=True):
     def position(self, instrument: InstrumentId) -> Position:
         flat = Position(instrument, Decimal(0), Decimal(0))
         return next((p for p in self.positions if p.instrument == instrument), flat)
+
+    def amount_of(self, asset: Asset) -> Decimal:
+        return next((b.amount for b in self.balances if b.asset == asset), Decimal(0))
 
     def with_position(self, position: Position) -> "Account":
         """Replaces in place, so that stored order (and with it every sum) stays; a flat one is dropped."""

@@ -38,7 +38,7 @@ NOBODY = -1
 
 
 class ViewColumns(NamedTuple):
-    """Whose a view is, and where its rows begin and end in every table."""
+    """Whose a view is, where its rows begin and end in every table, and when the clock may change them."""
 
     slot: IntArray
     account: IntArray
@@ -55,6 +55,7 @@ class ViewColumns(NamedTuple):
     condition_stop: IntArray
     register: IntArray
     register_stop: IntArray
+    due_ns: IntArray
     live: BoolArray
 
 
@@ -284,7 +285,7 @@ class Book:
             *self.conditions.append(rows.conditions),
             *self.registers.append(rows.registers),
         )
-        number, _ = self.columns.append([(slot, *bounds, True)])
+        number, _ = self.columns.append([(slot, *bounds, rows.due_ns, True)])
         self.views.append(
             View(
                 portfolio=portfolio,

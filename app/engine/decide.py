@@ -2,8 +2,8 @@
 
 Portfolios are independent of each other, so a whole block of frames is looked at in one pass, and only where
 something is up is a portfolio taken through its frames one by one. When what it did changes its own figures
-(work in flight, a liquidation), its remaining frames are looked at again. The outcome is that of deciding
-frame by frame.
+(work in flight, funding, an expiry, a liquidation), its remaining frames are looked at again. The outcome is
+that of deciding frame by frame.
 """
 
 from collections.abc import Iterable, Mapping
@@ -94,7 +94,7 @@ def _pass(
     figures = observe(book, block, pairs)
     watched = book.slots.arrays.watched[slots]
     findings = figures.findings
-    up = findings.fired | findings.broken | findings.due | watched
+    up = findings.fired | findings.broken | findings.due | findings.advances | watched
     again: dict[int, set[int]] = {}
     for pair in np.flatnonzero(up).tolist():
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])

@@ -9,7 +9,7 @@ Settlement follows the instrument (``q`` signed contracts, ``m`` multiplier, ``P
   Prices of coin-settled options, entries included, are in coin.
 
 Reducing realises and keeps the entry; going through zero closes at the fill and opens the rest there. Fees
-are paid in the settlement asset, an option's on its premium.
+are paid in the settlement asset, an option's on its premium, and so is funding.
 
 Rounding: every amount that results is a multiple of 1e-18 below 1e20, which is what NUMERIC(38,18) stores, so
 that a portfolio read back is the one that was written. Amounts round half to even, fees up.
@@ -58,8 +58,12 @@ def apply_trade(
     quantity: Decimal,
     price: Decimal,
     fee: Decimal,
+    time_ns: int = 0,
 ) -> Portfolio:
-    """The portfolio after `quantity` contracts were bought (sold, when negative) at `price`."""
+    """The portfolio after `quantity` contracts were bought (sold, when negative) at `price`.
+
+    `time_ns` is the market time from which funding counts if that opened a position; 0: not known.
+    """
     _check_price(instrument, price)
     with localcontext(_ROOM):
         account = portfolio.account(account_id)
@@ -69,8 +73,27 @@ def apply_trade(
         else:
             held = account.position(instrument.instrument_id)
             cash = _cash_flow(held, instrument, quantity, price)
-            account = account.with_position(_traded(held, instrument, quantity, price))
+            account = account.with_position(_traded(held, instrument, quantity, price, time_ns))
         return portfolio.with_account(_credited(account, instrument.settlement_asset, cash, fee))
+
+
+def funding_payment(instrument: Instrument, *, quantity: Decimal, price: Decimal, rate: Decimal) -> Decimal:
+    """What `quantity` contracts of a perpetual pay (receive, when negative) in the settlement asset."""
+    with localcontext(_ROOM):
+        return _stored(notional(instrument, quantity=quantity, price=price) * rate.copy_sign(quantity * rate))
+
+
+def in_coin(amount: Decimal, price: Decimal) -> Decimal:
+    """So much of the quote currency at a price, as it is stored."""
+    with localcontext(_ROOM):
+        return _stored(amount / price)
+
+
+def apply_payment(portfolio: Portfolio, *, account_id: AccountId, asset: Asset, amount: Decimal) -> Portfolio:
+    """The portfolio after the account paid so much (received it, when negative)."""
+    with localcontext(_ROOM):
+        account = portfolio.account(account_id)
+        return portfolio.with_account(_credited(account, asset, -amount))
 
 
 def apply_transfer(
@@ -262,19 +285,21 @@ def _cash_flow(held: Position, instrument: Instrument, quantity: Decimal, price:
     return gain / (held.entry_price * price) if instrument.settlement is Settlement.INVERSE else gain
 
 
-def _traded(held: Position, instrument: Instrument, quantity: Decimal, price: Decimal) -> Position:
+def _traded(
+    held: Position, instrument: Instrument, quantity: Decimal, price: Decimal, time_ns: int
+) -> Position:
     total = _stored(held.quantity + quantity)
     if total == 0:
         return Position(held.instrument, _ZERO, _ZERO)
     if held.quantity == 0 or held.quantity * total < 0:
-        entry = price
-    elif held.quantity * quantity <= 0:
+        return Position(held.instrument, total, _stored(price), time_ns)
+    if held.quantity * quantity <= 0:
         entry = held.entry_price
     elif _is_inverse_future(instrument):
         entry = total / (held.quantity / held.entry_price + quantity / price)
     else:
         entry = (held.quantity * held.entry_price + quantity * price) / total
-    return Position(held.instrument, total, _stored(entry))
+    return replace(held, quantity=total, entry_price=_stored(entry))
 
 
 def _spot_markets(

@@ -1,13 +1,17 @@
 """The market as the decision core sees it: records of what became known, and which one stands where.
 
-A *column* of the market is an instrument's price or an option's implied volatility (see `universe`). Each
-change appends a record; the market is the number of the record that stands in every column. A block of
-consecutive frames holds that row of numbers after each of its frames, so that many frames are looked at in
-one pass. What is decided is the same as frame by frame: nothing is merged or skipped.
+A *column* of the market is an instrument's price, an option's implied volatility or a perpetual's funding
+rate (see `universe`). Each change appends a record; the market is the number of the record that stands in
+every column. A block of consecutive frames holds that row of numbers after each of its frames, so that many
+frames are looked at in one pass. What is decided is the same as frame by frame: nothing is merged or skipped.
+
+Time is news as well: where the market clock comes to a funding boundary or an expiry, the instruments that
+have it changed on that frame.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isnan, nan
 from typing import NamedTuple
 
@@ -83,15 +87,18 @@ class MarketView:
         news = _News()
         counts = [self._take(frame.changes, frame.sequence, news) for frame in frames]
         changed_frames = np.repeat(np.arange(len(frames)), counts)
+        clock_ns = np.array([self.time_ns, *(frame.time_ns for frame in frames)], dtype=np.int64)
         sequences = np.array([frame.sequence for frame in frames], dtype=np.int64)[changed_frames]
         states = self._states(news, changed_frames, sequences, frames=len(frames))
         self.standing = states[-1].copy()
         self.position, self.time_ns = frames[-1].position, frames[-1].time_ns
+        changed = _with_time(self.universe, clock_ns, changed_frames, np.array(news.rows, dtype=np.int64))
         return FrameBlock(
             universe=self.universe,
             frames=frames,
-            changed_frames=changed_frames,
-            changed_rows=np.array(news.rows, dtype=np.int64),
+            clock_ns=clock_ns,
+            changed_frames=changed[0],
+            changed_rows=changed[1],
             standing=states,
             records=self.records.arrays,
         )
@@ -103,6 +110,7 @@ class MarketView:
         return FrameBlock(
             universe=self.universe,
             frames=[Frame(generation, sequence, self.time_ns, "", 0)],
+            clock_ns=np.full(2, self.time_ns),
             changed_frames=nothing,
             changed_rows=nothing,
             standing=self.standing[None].copy(),
@@ -131,6 +139,8 @@ class MarketView:
                 column = row
             elif kind is TickKind.IMPLIED_VOL:
                 column = self.universe.volatility_columns[row]
+            elif kind is TickKind.FUNDING_RATE:
+                column = self.universe.funding_columns[row]
             else:
                 column = NO_COLUMN
             news.rows.append(row)
@@ -185,11 +195,13 @@ class _News:
 class FrameBlock:
     """States after each of `frames`: row k of `standing` belongs to `frames[k]`.
 
-    Instrument `changed_rows[i]` had news in frame `changed_frames[i]`.
+    Instrument `changed_rows[i]` had news in frame `changed_frames[i]`. `clock_ns` is the market time before
+    the block and after each of its frames.
     """
 
     universe: Universe
     frames: Sequence[Frame]
+    clock_ns: IntArray
     changed_frames: IntArray
     changed_rows: IntArray
     standing: RecordNumbers
@@ -197,7 +209,7 @@ class FrameBlock:
 
     @property
     def times_ns(self) -> IntArray:
-        return np.array([frame.time_ns for frame in self.frames], dtype=np.int64)
+        return self.clock_ns[1:]
 
     def on(self, universe: Universe) -> "FrameBlock":
         """The same frames with other listings; what was not listed is not known in them."""
@@ -209,15 +221,24 @@ class FrameBlock:
         kept = [(row, row_of[name]) for name, row in old.index.items() if name in row_of]
         before, after = np.array(kept, dtype=np.int64).reshape(-1, 2).T
         standing[:, after] = self.standing[:, before]
-        options = universe.terms.option[after] & old.terms.option[before]
-        columns = universe.volatility_columns[after[options]]
-        standing[:, columns] = self.standing[:, old.volatility_columns[before[options]]]
+        for now, then in (
+            (universe.volatility_columns[after], old.volatility_columns[before]),
+            (universe.funding_columns[after], old.funding_columns[before]),
+        ):
+            both = (now != NO_COLUMN) & (then != NO_COLUMN)
+            standing[:, now[both]] = self.standing[:, then[both]]
         row_now = np.full(old.size, NO_COLUMN, dtype=np.int64)
         row_now[before] = after
         rows = row_now[self.changed_rows]
         listed = rows != NO_COLUMN
         return FrameBlock(
-            universe, self.frames, self.changed_frames[listed], rows[listed], standing, self.records
+            universe,
+            self.frames,
+            self.clock_ns,
+            self.changed_frames[listed],
+            rows[listed],
+            standing,
+            self.records,
         )
 
     def values(self, k: int, columns: IntArray) -> FloatArray:
@@ -226,6 +247,10 @@ class FrameBlock:
 
     def price(self, k: int, row: int) -> float:
         return float(self.records.value[self.standing[k, row]])
+
+    def funding_rate(self, k: int, row: int) -> float:
+        """Of a perpetual, for its interval; NaN where that is not known."""
+        return self.price(k, self.universe.funding_columns[row])
 
     def path(self, k: int, conversion: int) -> Path | None:
         """The one that counts on a frame; None where the value is not known."""
@@ -264,6 +289,23 @@ class FrameBlock:
         times = [int(self.records.time_ns[self.standing[k, row]]) for row in rows]
         known = [time_ns for time_ns in times if time_ns > 0]
         return self.frames[k].time_ns - min(known) if known else 0
+
+
+def _with_time(
+    universe: Universe, clock_ns: IntArray, changed_frames: IntArray, changed_rows: IntArray
+) -> tuple[IntArray, IntArray]:
+    """What changed in which frame, in the order of the frames, with what the clock came to."""
+    frames, rows = [changed_frames], [changed_rows]
+    for k, (before_ns, now_ns) in enumerate(pairwise(clock_ns.tolist())):
+        due = universe.due_by_the_clock(before_ns, now_ns)
+        if due.size:
+            frames.append(np.full(due.size, k))
+            rows.append(due)
+    if len(frames) == 1:
+        return changed_frames, changed_rows
+    every_frame = np.concatenate(frames)
+    order = np.argsort(every_frame, kind="stable")
+    return every_frame[order], np.concatenate(rows)[order]
 
 
 @compiled

@@ -26,7 +26,6 @@ from app.quant.arrays import FloatArray, IntArray
 from app.quant.black_scholes import black_76
 from app.quant.margin import coin_option_requirements
 
-_NS_PER_US = 1_000
 _ONE_PERCENT = 0.01  # a move of the price; a volatility point is as much
 _NOTHING: FloatArray = np.zeros(0)
 _NO_OPTIONS = OptionFigures(*(_NOTHING,) * len(OptionFigures._fields))
@@ -73,7 +72,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
             np.empty(triggers), np.empty(triggers), np.empty(triggers), np.empty(triggers, dtype=bool)
         ),
         conditions=ConditionFigures(np.empty(conditions)),
-        findings=Findings(*np.zeros((3, count), dtype=bool)),
+        findings=Findings(*np.zeros((len(Findings._fields), count), dtype=bool)),
     )
     observe_pairs(
         pairs,
@@ -168,12 +167,12 @@ def _tables(book: Book) -> Tables:
 def _market(block: FrameBlock) -> Market:
     universe = block.universe
     return Market(
+        clock_ns=block.clock_ns,
         standing=block.standing,
         value=block.records.value,
         terms=universe.terms,
         conversions=universe.conversions.arrays,
         paths=universe.paths.arrays,
-        time_us=(block.times_ns // _NS_PER_US).astype(np.float64),
     )
 
 
@@ -212,7 +211,7 @@ def _priced(block: FrameBlock, frames: IntArray, instruments: IntArray) -> _Pric
     standing, known_values = block.standing, block.records.value
     forwards = known_values[standing[frames, universe.terms.price_row[instruments]]]
     volatilities = known_values[standing[frames, universe.volatility_columns[instruments]]]
-    left_ns = np.maximum(universe.expiries_ns[instruments] - block.times_ns[frames], 0)
+    left_ns = np.maximum(universe.terms.expiry_ns[instruments] - block.times_ns[frames], 0)
     known = np.isfinite(forwards) & np.isfinite(volatilities)
     priced = black_76(
         forwards=np.where(known, forwards, 1.0),

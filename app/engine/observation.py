@@ -22,7 +22,7 @@ from app.engine.conditions import (
 from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
 from app.engine.market_view import RecordNumbers
 from app.engine.trigger_rows import NONE, ParameterColumns, TriggerColumns, TriggerKind
-from app.engine.universe import ConversionColumns, PathColumns, Terms
+from app.engine.universe import NEVER_NS, ConversionColumns, PathColumns, Terms
 from app.engine.view_rows import AccountColumns, BalanceColumns, ExposureColumns, PositionColumns
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled, inlined
@@ -35,6 +35,7 @@ _DOLLAR_VEGA = int(TriggerKind.DOLLAR_VEGA)
 _HEALTH = int(TriggerKind.HEALTH)
 _METRIC, _VOLATILITY = int(TriggerKind.METRIC), int(TriggerKind.VOLATILITY)
 _ONE_PERCENT = 0.01
+_NS_PER_US = 1_000
 _VOLATILITY_POINT = 0.01
 
 
@@ -60,14 +61,17 @@ class Tables(NamedTuple):
 
 
 class Market(NamedTuple):
-    """A block of frames, and what its instruments and conversions are."""
+    """A block of frames, and what its instruments and conversions are.
 
+    `clock_ns` is the time before the block and after each of its frames.
+    """
+
+    clock_ns: IntArray
     standing: RecordNumbers
     value: FloatArray
     terms: Terms
     conversions: ConversionColumns
     paths: PathColumns
-    time_us: FloatArray
 
 
 class OptionFigures(NamedTuple):
@@ -102,13 +106,14 @@ class ConditionFigures(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance; what a condition
-    remembers would change.
+    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance; the clock came to
+    a holding that Ballast keeps; what a condition remembers would change.
     """
 
     fired: BoolArray
     broken: BoolArray
     due: BoolArray
+    advances: BoolArray
 
 
 @compiled
@@ -158,6 +163,10 @@ def observe_pairs(
     option_at = 0
     for j in range(pairs.number.size):
         view, k = pairs.number[j], pairs.frame[j]
+        if views.due_ns[view] <= market.clock_ns[k + 1]:
+            for row in range(views.position[view], views.position_stop[view]):
+                if _is_due(row, k, tables.positions, market):
+                    findings.due[j] = True
         account, exposure, trigger = starts[0, j], starts[1, j], starts[2, j]
         for row in range(views.exposure[view], views.exposure_stop[view]):
             at = exposure + row - views.exposure[view]
@@ -174,28 +183,14 @@ def observe_pairs(
             accounts.margin_ratio[at] = ratio
             if tables.accounts.liquidates[row] and ratio >= 1.0:
                 findings.broken[j] = True
-        for row in range(views.condition[view], views.condition_stop[view]):
-            if tables.conditions.opcode[row] < FIRST_OPERATION:
-                at = starts[3, j] + row - views.condition[view]
-                conditions.result[at] = _operand(
-                    row,
-                    k,
-                    tables.conditions,
-                    market,
-                    starts[0, j],
-                    starts[0, j + 1],
-                    starts[1, j],
-                    starts[1, j + 1],
-                    accounts,
-                    exposures,
-                )
+        _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
-            value, low, high, due = _observed(
-                row, j, view, tables, market.time_us[k], starts, accounts, exposures, conditions
+            value, low, high, advances = _observed(
+                row, j, view, tables, market.clock_ns[k + 1], starts, accounts, exposures, conditions
             )
-            if due:
-                findings.due[j] = True
+            if advances:
+                findings.advances[j] = True
             fires = value < low or value > high
             triggers.value[at], triggers.low[at], triggers.high[at] = value, low, high
             triggers.fired[at] = fires
@@ -223,6 +218,25 @@ def _value(market: Market, k: int, conversion: int) -> float:
                 second = 1.0 / second
             return first * second
     return np.nan
+
+
+@inlined
+def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> bool:
+    """Whether its funding is to be paid or it expired, and what that takes is known."""
+    terms, accrued_ns = market.terms, positions.accrued_ns[row]
+    instrument = positions.instrument[row]
+    before_ns, now_ns = market.clock_ns[k], market.clock_ns[k + 1]
+    if accrued_ns == NEVER_NS or np.isnan(_price(market, k, terms.price_row[instrument])):
+        return False
+    interval_ns = terms.funding_interval_ns[instrument]
+    if interval_ns == 0:
+        is_due: bool = terms.expiry_ns[instrument] <= now_ns
+        return is_due
+    if np.isnan(_price(market, k, terms.funding_column[instrument])):
+        return False
+    since_ns = accrued_ns if accrued_ns > 0 else before_ns
+    has_passed: bool = 0 < since_ns < now_ns - now_ns % interval_ns
+    return has_passed
 
 
 @inlined
@@ -324,7 +338,7 @@ def _observed(
     j: int,
     view: int,
     tables: Tables,
-    time_us: float,
+    time_ns: int,
     starts: IntArray,
     accounts: AccountFigures,
     exposures: ExposureFigures,
@@ -336,7 +350,7 @@ def _observed(
     if triggers.kind[row] < _METRIC:
         value, low, high = _judged(row, tables, view, account, exposure, accounts, exposures)
         return value, low, high, False
-    value, due = evaluate(
+    value, advances = evaluate(
         views.condition[view] + triggers.condition[row],
         views.condition[view] + triggers.condition_stop[row],
         starts[3, j] + triggers.condition[row],
@@ -344,11 +358,11 @@ def _observed(
         conditions.result,
         tables.registers.value,
         views.register[view] + triggers.register[row],
-        time_us,
+        float(time_ns // _NS_PER_US),
     )
     if triggers.kind[row] == _VOLATILITY:
         value = _share_of_allowed(row, tables, view, value, account, exposure, accounts, exposures)
-    return value, triggers.low[row], triggers.high[row], due
+    return value, triggers.low[row], triggers.high[row], advances
 
 
 @inlined
@@ -435,6 +449,36 @@ def _leverage(row: int, tables: Tables, view: int, first_account: int, accounts:
     if np.isnan(equity) or np.isnan(gross):
         return np.nan
     return gross / equity if equity > 0.0 else np.inf
+
+
+@inlined
+def _read_operands(
+    j: int,
+    view: int,
+    k: int,
+    tables: Tables,
+    market: Market,
+    starts: IntArray,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+    conditions: ConditionFigures,
+) -> None:
+    """What the conditions of a pair are made of."""
+    views = tables.views
+    for row in range(views.condition[view], views.condition_stop[view]):
+        if tables.conditions.opcode[row] < FIRST_OPERATION:
+            conditions.result[starts[3, j] + row - views.condition[view]] = _operand(
+                row,
+                k,
+                tables.conditions,
+                market,
+                starts[0, j],
+                starts[0, j + 1],
+                starts[1, j],
+                starts[1, j + 1],
+                accounts,
+                exposures,
+            )
 
 
 @inlined

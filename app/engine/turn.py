@@ -11,6 +11,7 @@ from app.domain.identifiers import PolicyId
 from app.domain.market import Frame
 from app.domain.portfolio_events import state_event
 from app.domain.portfolios import Portfolio, PortfolioState
+from app.engine.accrual import pass_time
 from app.engine.arbitration import Arbitration, Sighting
 from app.engine.book import Book
 from app.engine.fills import UNSTORABLE, liquidate
@@ -49,6 +50,8 @@ class Turn:
 
     def take(self, sighting: Sighting) -> bool:
         """Deals with one frame. True when figures changed, so that this frame must be looked at again."""
+        if sighting.figures.findings.due[sighting.pair] and self._pass_time(sighting):
+            return True
         if sighting.figures.findings.broken[sighting.pair] and self._liquidate(sighting):
             return True
         if not sighting.view.decides:
@@ -63,7 +66,7 @@ class Turn:
 
     def _advance(self, sighting: Sighting) -> None:
         """What conditions remember goes on, once the frame has been dealt with."""
-        if not sighting.figures.findings.due[sighting.pair]:
+        if not sighting.figures.findings.advances[sighting.pair]:
             return
         results = sighting.figures.conditions.result[sighting.figures.condition_slice(sighting.pair)]
         time_ns = sighting.frame.time_ns
@@ -133,6 +136,17 @@ class Turn:
         if overdue:
             kept = tuple(work for work in self.portfolio.in_flight if work not in overdue)
             self.adopt(replace(self.portfolio, in_flight=kept), figures_change=False)
+
+    def _pass_time(self, sighting: Sighting) -> bool:
+        """What the market clock does, before anything else looks at the frame. False when it does nothing."""
+        passed = pass_time(self.portfolio, self.block, sighting.k)
+        if not passed.fills:
+            return False
+        self.verdict.fills += passed.fills
+        self.verdict.events += passed.events
+        self.adopt(replace(passed.portfolio, revision=self.portfolio.revision + 1), figures_change=True)
+        self.verdict.after = self.portfolio
+        return True
 
     def _liquidate(self, sighting: Sighting) -> bool:
         """What an exchange would do, before policies are looked at. False when it can do nothing."""

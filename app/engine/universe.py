@@ -4,9 +4,10 @@ A path leads over at most two quoted pairs. Spot comes before perpetuals and one
 frame the first path whose prices are known counts, so a listed market that nobody quotes makes nothing
 unknown that another one prices. Price columns have two rows more than instruments: one that is never known,
 and one that is the constant 1.0, so that "no step" is a row like any other. Behind them stand the implied
-volatilities of the options.
+volatilities of the options and the funding rates of the perpetuals.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -19,9 +20,11 @@ from app.domain.times import to_ns
 from app.engine.columns import Columns
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
-NEVER_NS = np.iinfo(np.int64).max
+NEVER_NS = int(np.iinfo(np.int64).max)
 NO_COLUMN = -1
-"""Where the market would have something that is not kept: the volatility of what is no option."""
+"""Where the market would have something that is not kept: the volatility of what is no option, say."""
+
+_NO_ROWS: IntArray = np.zeros(0, dtype=np.int64)
 
 
 class Path(NamedTuple):
@@ -48,7 +51,7 @@ class ConversionColumns(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Of every instrument, by its row."""
+    """Of every instrument, by its row. `funding_interval_ns` is 0 for what has no funding."""
 
     price_row: IntArray
     inverse: BoolArray
@@ -56,6 +59,9 @@ class Terms(NamedTuple):
     multiplier: FloatArray
     initial_rate: FloatArray
     maintenance_rate: FloatArray
+    funding_interval_ns: IntArray
+    funding_column: IntArray
+    expiry_ns: IntArray
 
 
 class _Edge(NamedTuple):
@@ -78,6 +84,12 @@ class Universe:
         self.size = len(listed)
         self.unknown_row, self.one_row = self.size, self.size + 1
         option = np.array([i.kind is InstrumentKind.OPTION for i in listed], dtype=bool)
+        intervals_ns = np.array([i.funding_interval_ns for i in listed], dtype=np.int64)
+        perpetual = intervals_ns > 0
+        self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), NO_COLUMN)
+        behind = self.size + 2 + int(option.sum())
+        self.funding_columns = np.where(perpetual, behind - 1 + np.cumsum(perpetual), NO_COLUMN)
+        self.width = behind + int(perpetual.sum())
         self.terms = Terms(
             price_row=np.array(
                 [self.index.get(i.price_source, self.unknown_row) for i in listed], dtype=np.int64
@@ -87,14 +99,16 @@ class Universe:
             multiplier=np.array([float(i.multiplier) for i in listed]),
             initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
             maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),
+            funding_interval_ns=intervals_ns,
+            funding_column=self.funding_columns,
+            expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
         )
         self.call = np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool)
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
         self.strikes = np.array([float(i.strike or 0) for i in listed])
-        self.expiries_ns = np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed])
-        self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), NO_COLUMN)
         self.lists_options = bool(option.any())
-        self.width = self.size + 2 + int(option.sum())
+        self._funding_intervals_ns = sorted(set(intervals_ns[perpetual].tolist()))
+        self._expiries_ns = sorted(self.terms.expiry_ns.tolist())
         self._edges = self._quoted_pairs(listed)
         self._conversions: dict[tuple[Asset, Asset], int] = {}
         self.paths_of: list[list[Path]] = []
@@ -114,6 +128,25 @@ class Universe:
             self._conversions[key], _ = self.conversions.append([self.paths.append(paths)])
             self.paths_of.append(paths)
         return self._conversions[key]
+
+    def due_by_the_clock(self, after_ns: int, until_ns: int) -> IntArray:
+        """Rows of the instruments with a funding boundary or their expiry after one time, by the other.
+
+        Before the first frame there is no time.
+        """
+        if not after_ns or not self._clock_reaches_something(after_ns, until_ns):
+            return _NO_ROWS
+        terms = self.terms
+        interval_ns = np.maximum(terms.funding_interval_ns, 1)
+        funds = (terms.funding_interval_ns > 0) & (until_ns // interval_ns > after_ns // interval_ns)
+        return np.flatnonzero(funds | ((terms.expiry_ns > after_ns) & (terms.expiry_ns <= until_ns)))
+
+    def _clock_reaches_something(self, after_ns: int, until_ns: int) -> bool:
+        """Asked for every frame, so without arrays."""
+        for interval_ns in self._funding_intervals_ns:
+            if until_ns // interval_ns != after_ns // interval_ns:
+                return True
+        return bisect_right(self._expiries_ns, after_ns) != bisect_right(self._expiries_ns, until_ns)
 
     def _quoted_pairs(self, listed: Iterable[Instrument]) -> dict[Asset, list[_Edge]]:
         edges: dict[Asset, list[_Edge]] = defaultdict(list)

@@ -33,8 +33,8 @@ Memories = dict[PolicyId, PolicyMemory]
 class Verdict:
     """Everything one portfolio's frames led to, to be committed together or not at all.
 
-    `before` is what was decided on: its revision is what the commit checks. `after` has other holdings when
-    an account was liquidated, and then the next revision.
+    `before` is what was decided on: its revision is what the commit checks. `after` has other holdings
+    when an account was liquidated or the clock did something, and then another revision.
     """
 
     before: Portfolio

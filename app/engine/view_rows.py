@@ -5,14 +5,16 @@ from typing import Any, NamedTuple
 
 from app.domain.conditions import Condition
 from app.domain.identifiers import Asset, InstrumentId, PolicyId
+from app.domain.instruments import Instrument
 from app.domain.metrics import MetricRef
 from app.domain.policies import StressResponse
-from app.domain.portfolios import Account, Portfolio
+from app.domain.portfolios import Account, Portfolio, Position
+from app.domain.times import to_ns
 from app.engine.conditions import Programme, Row, compile_condition, compile_metric
 from app.engine.operands import Operands
 from app.engine.registers import Registers, fitting
 from app.engine.trigger_rows import NONE, TriggerRow, trigger_rows
-from app.engine.universe import Universe
+from app.engine.universe import NEVER_NS, Universe
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 PAPER_VENUE = "paper"
@@ -25,6 +27,8 @@ class AccountColumns(NamedTuple):
 
 
 class PositionColumns(NamedTuple):
+    """`accrued_ns` is `NEVER_NS` where the clock is not Ballast's business: elsewhere the venue does it."""
+
     instrument: IntArray
     account: IntArray
     exposure: IntArray
@@ -32,6 +36,7 @@ class PositionColumns(NamedTuple):
     settlement_value: IntArray
     quantity: FloatArray
     entry_price: FloatArray
+    accrued_ns: IntArray
 
 
 class BalanceColumns(NamedTuple):
@@ -74,18 +79,22 @@ class ViewRows:
         self.registers: list[tuple[float]] = []
         self.read: dict[int, None] = {}
         self.remembering: list[Remembering] = []
+        self.due_ns = NEVER_NS
         for ordinal, account in enumerate(holdings.accounts):
-            self.accounts.append((liquidates and account.venue == PAPER_VENUE,))
-            self._add_positions(ordinal, account)
+            on_paper = liquidates and account.venue == PAPER_VENUE
+            self.accounts.append((on_paper,))
+            self._add_positions(ordinal, account, on_paper=on_paper)
             self._add_balances(ordinal, account)
 
-    def _add_positions(self, ordinal: int, account: Account) -> None:
+    def _add_positions(self, ordinal: int, account: Account, *, on_paper: bool) -> None:
         universe = self._universe
         for position in account.positions:
             instrument = universe.instruments[position.instrument]
             row = universe.index[position.instrument]
             underlying = Asset(instrument.underlying)
             self._mark(row)
+            if on_paper:
+                self.due_ns = min(self.due_ns, _due_ns(position, instrument))
             self.positions.append(
                 (
                     row,
@@ -95,6 +104,7 @@ class ViewRows:
                     self._conversion(instrument.settlement_asset),
                     float(position.quantity),
                     float(position.entry_price),
+                    position.accrued_ns if on_paper else NEVER_NS,
                 )
             )
 
@@ -181,3 +191,11 @@ class ViewRows:
         found = self._universe.conversion(asset, self._holdings.valuation_currency)
         self.conversions[found] = None
         return found
+
+
+def _due_ns(position: Position, instrument: Instrument) -> int:
+    """When the clock may next change it: its expiry, or the boundary after those that were paid."""
+    interval_ns = instrument.funding_interval_ns
+    if interval_ns:
+        return (position.accrued_ns // interval_ns + 1) * interval_ns
+    return to_ns(instrument.expiry) if instrument.expiry else NEVER_NS

@@ -262,7 +262,7 @@ def _book(
     progress: _Progress, work: Claimed, order: Order, filled: Filled, *, number: int, planned: Leg
 ) -> None:
     """Adds a fill to what was done; what it lacks of the planned leg remains."""
-    progress.after = _filled(progress.after, order, filled)
+    progress.after = _filled(progress.after, order, filled, time_ns=work.time_ns)
     progress.fills.append(
         Fill(
             id=order.client_order_id,
@@ -285,7 +285,7 @@ def _book(
         progress.reasons.append(f"leg {number}: filled {filled.quantity:f}, which is not all")
 
 
-def _filled(portfolio: Portfolio, order: Order, filled: Filled) -> Portfolio:
+def _filled(portfolio: Portfolio, order: Order, filled: Filled, *, time_ns: int) -> Portfolio:
     if isinstance(order, TransferOrder):
         leg = order.leg
         return apply_transfer(portfolio, account_id=leg.account_id, asset=leg.asset, amount=filled.quantity)
@@ -296,6 +296,7 @@ def _filled(portfolio: Portfolio, order: Order, filled: Filled) -> Portfolio:
         quantity=filled.quantity,
         price=filled.price,
         fee=filled.fee,
+        time_ns=time_ns,
     )
 
 

@@ -83,7 +83,7 @@ async def load_scenario(
         loaded[portfolio.name] = portfolio_id
         if not await unit.portfolios.exists(portfolio_id):
             placed = place(portfolio, market, f"/portfolios/{index}")
-            await create_portfolio(unit, tenant_id, portfolio_id, placed)
+            await create_portfolio(unit, tenant_id, portfolio_id, placed, time_ns=0)
             for number, policy in enumerate(portfolio.policies):
                 policy_id = PolicyId(derived_id("scenario", tenant_name, portfolio.name, number, policy.name))
                 await create_policy(unit, tenant_id, portfolio_id, policy_id, policy)

@@ -24,8 +24,14 @@ _COMPUTED = frozenset({MarginMode.CROSS, MarginMode.ISOLATED})
 
 
 async def create_portfolio(
-    unit: UnitOfWork, tenant_id: TenantId, portfolio_id: PortfolioId, document: PortfolioDocument
+    unit: UnitOfWork,
+    tenant_id: TenantId,
+    portfolio_id: PortfolioId,
+    document: PortfolioDocument,
+    *,
+    time_ns: int,
 ) -> Portfolio:
+    """`time_ns` is the market clock, from which funding counts; 0 where that is not known."""
     _distinct([account.name for account in document.accounts], "/accounts", "name")
     for index, account in enumerate(document.accounts):
         path = f"/accounts/{index}"
@@ -44,7 +50,7 @@ async def create_portfolio(
         valuation_currency=Asset(document.valuation_currency),
         state=document.state,
         revision=1,
-        accounts=tuple(_account(portfolio_id, account) for account in document.accounts),
+        accounts=tuple(_account(portfolio_id, account, time_ns) for account in document.accounts),
         reserves=reserves_of(document.reserves),
     )
     await unit.portfolios.create(portfolio)
@@ -107,8 +113,10 @@ def check_balances(documents: Sequence[BalanceDocument | ReserveDocument], path:
     _distinct([document.asset for document in documents], path, "asset")
 
 
-def positions_of(documents: Sequence[PositionDocument]) -> tuple[Position, ...]:
-    return tuple(Position(InstrumentId(d.instrument), d.quantity, d.entry_price) for d in documents)
+def positions_of(documents: Sequence[PositionDocument], *, opened_ns: int) -> tuple[Position, ...]:
+    return tuple(
+        Position(InstrumentId(d.instrument), d.quantity, d.entry_price, opened_ns) for d in documents
+    )
 
 
 def balances_of(documents: Sequence[BalanceDocument]) -> tuple[Balance, ...]:
@@ -119,13 +127,13 @@ def reserves_of(documents: Sequence[ReserveDocument]) -> tuple[Reserve, ...]:
     return tuple(Reserve(Asset(d.asset), d.amount, d.keep) for d in documents)
 
 
-def _account(portfolio_id: PortfolioId, document: AccountDocument) -> Account:
+def _account(portfolio_id: PortfolioId, document: AccountDocument, opened_ns: int) -> Account:
     return Account(
         id=AccountId(derived_id("account", portfolio_id, document.name)),
         name=document.name,
         venue=document.venue,
         margin_mode=document.margin_mode,
-        positions=positions_of(document.positions),
+        positions=positions_of(document.positions, opened_ns=opened_ns),
         balances=balances_of(document.balances),
     )
 

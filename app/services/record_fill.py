@@ -57,6 +57,7 @@ async def record_fill(
         quantity=document.quantity,
         price=document.price,
         fee=document.fee,
+        time_ns=time_ns,
     )
     await unit.portfolios.write_holdings(portfolio, after)
     if record is not None:

@@ -38,7 +38,11 @@ async def replace_positions(
         raise Conflict(
             f"as_of {rfc3339(as_of_ns)} is older than what is known of {account.name!r}: {rfc3339(newest_ns)}"
         )
-    after = portfolio.with_account(replace(account, positions=positions_of(document.positions)))
+    stated = tuple(
+        replace(position, accrued_ns=account.position(position.instrument).accrued_ns or position.accrued_ns)
+        for position in positions_of(document.positions, opened_ns=time_ns)
+    )
+    after = portfolio.with_account(replace(account, positions=stated))
     await unit.portfolios.write_holdings(portfolio, after)
     await unit.portfolios.set_positions_as_of(account.id, as_of_ns)
     await supersede_adjustments(

@@ -13,6 +13,7 @@ from app.bootstrap import stack
 from app.domain.adjustments import TransferLeg
 from app.domain.events import EVENTS, Emitter
 from app.domain.identifiers import Asset
+from app.domain.instruments import Instrument
 from app.domain.market import Tick, TickKind
 from app.domain.policies import Guards, LiquidationGuard, Mode
 from app.settings import Settings
@@ -23,6 +24,15 @@ from tests.waiting import eventually
 
 BEGIN_NS = 1_709_251_200_000_000_000
 SECOND_NS = 1_000_000_000
+FUTURE = Instrument.model_validate(
+    {
+        "id": "BTC-USDT-1MAR24",
+        "kind": "future",
+        "underlying": "BTC",
+        "quote": "USDT",
+        "expiry": "2024-03-01T08:00:00Z",
+    }
+)
 
 
 def registered(emitter):
@@ -50,6 +60,13 @@ async def test_the_evaluator_emits_what_the_registry_says(
     await factories.create_portfolio(
         engine, tenant, positions={"BTC-USDT-PERP": ("1", "60000")}, balances={"USDT": "15000"}
     )
+    await factories.create_instruments(engine, [FUTURE])
+    await factories.create_portfolio(
+        engine,
+        tenant,
+        positions={"BTC-USDT-PERP": ("1", "44000"), FUTURE.id: ("1", "44000")},
+        balances={"USDT": "90000"},
+    )
     settings = Settings(database_url=database_url, redis_url=redis_url, clock="replay", instance="test")
     stop = asyncio.Event()
     async with AsyncExitStack() as resources:
@@ -58,15 +75,18 @@ async def test_the_evaluator_emits_what_the_registry_says(
         lane = (await connected.lanes())(await (await connected.shard_leases()).claim([]))
         ticks = await connected.ticks()
         tasks = [asyncio.create_task(oracle.run(stop)), asyncio.create_task(lane.run(stop))]
-        for second, price in enumerate((60_000.0, 44_000.0, 44_000.0, 44_000.0)):
+        rate = Tick(TickKind.FUNDING_RATE, "test", "BTC-USDT-PERP", 1, BEGIN_NS, 0.0001)
+        await ticks.publish([rate])
+        seconds = (0, 1, 2, 3, 8 * 3_600)  # in the end funding is due, and the future expires
+        for sequence, (second, price) in enumerate(zip(seconds, (60_000.0, *[44_000.0] * 4), strict=True), 1):
             time_ns = BEGIN_NS + second * SECOND_NS
             await ticks.publish(
                 [
-                    Tick(TickKind.PRICE, "test", name, second + 1, time_ns, price, 1.0)
-                    for name in ("BTC-USDT-PERP", "BTC-USDT")
+                    Tick(TickKind.PRICE, "test", name, sequence, time_ns, price, 1.0)
+                    for name in ("BTC-USDT-PERP", "BTC-USDT", FUTURE.id)
                 ]
             )
-        caught_up = "SELECT bool_and(sequence >= 4) FROM shards"
+        caught_up = "SELECT bool_and(sequence >= 6) FROM shards"
         await eventually(lambda: asyncpg_pool.fetchval(caught_up))
         stop.set()
         await asyncio.gather(*tasks)

@@ -2,8 +2,8 @@
 
 It locks the shards and checks their epochs, locks the deciding portfolios in id order and checks their
 revisions, numbers the events, and writes decisions, adjustments, events, memory and checkpoint. Portfolios
-that moved are left out; shards that were lost take their portfolios with them. Only a liquidation, which
-also writes holdings, takes a transaction of several statements.
+that moved are left out; shards that were lost take their portfolios with them. Only what writes holdings too,
+a liquidation or what the clock does, takes a transaction of several statements.
 """
 
 from collections.abc import Iterable, Sequence
@@ -152,10 +152,9 @@ class PostgresEvaluationStore:
                 return _committed(commit, await connection.fetch(_COMMIT, *arguments))
             async with connection.transaction():
                 committed = _committed(commit, await connection.fetch(_COMMIT, *arguments))
-                for verdict in commit.verdicts:
-                    if verdict.before.id in committed.portfolios:
-                        await write_holdings(connection, verdict.before, verdict.after)
-                        await connection.executemany(_FILLS, [_fill(f, verdict) for f in verdict.fills])
+                landed = [v for v in commit.verdicts if v.fills and v.before.id in committed.portfolios]
+                await write_holdings(connection, [(v.before, v.after) for v in landed])
+                await connection.executemany(_FILLS, [_fill(f, v) for v in landed for f in v.fills])
                 return committed
 
     async def report_lost_market(self, generation: int) -> None:

@@ -144,7 +144,7 @@ class PostgresExecutionStore:
                 raise Fenced(f"adjustment {claimed.adjustment.id} was taken over")
             if settlement.fills:
                 await _insert_fills(connection, tenant_id, settlement.fills)
-            await write_holdings(connection, before, settlement.after)
+            await write_holdings(connection, [(before, settlement.after)])
             return await append_events(connection, [_ending(tenant_id, settlement)])
 
     async def put_back(self, ids: Collection[AdjustmentId], *, after: timedelta) -> None:

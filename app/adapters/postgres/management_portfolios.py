@@ -63,7 +63,7 @@ class PortfolioRows:
         if rows:
             await self._connection.execute(insert(accounts), rows)
         bare = tuple(replace(account, positions=(), balances=()) for account in portfolio.accounts)
-        await write_holdings(self._raw, replace(portfolio, accounts=bare, reserves=()), portfolio)
+        await write_holdings(self._raw, [(replace(portfolio, accounts=bare, reserves=()), portfolio)])
 
     async def exists(self, portfolio_id: PortfolioId) -> bool:
         """Also when deleted: its id stays taken."""
@@ -122,7 +122,7 @@ class PortfolioRows:
             await self.touch(PortfolioId(portfolio_id))
 
     async def write_holdings(self, before: Portfolio, after: Portfolio) -> None:
-        await write_holdings(self._raw, before, after)
+        await write_holdings(self._raw, [(before, after)])
 
     async def positions_as_of_ns(self, account_id: AccountId) -> int:
         as_of = select(accounts.c.positions_as_of_ns).where(accounts.c.id == account_id)

@@ -1,8 +1,8 @@
 """Portfolios between rows and the domain, in bulk, on a raw asyncpg connection."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,7 @@ from app.domain.portfolios import (
 )
 
 T = TypeVar("T")
+_Row = tuple[object, ...]
 
 _PORTFOLIOS = """
 SELECT id, tenant_id, name, valuation_currency, state, revision
@@ -33,7 +34,7 @@ SELECT id, portfolio_id, name, venue, margin_mode
 FROM accounts WHERE portfolio_id = ANY($1::uuid[]) ORDER BY portfolio_id, ordinal
 """
 _POSITIONS = """
-SELECT p.account_id, p.instrument_id, p.quantity, p.entry_price
+SELECT p.account_id, p.instrument_id, p.quantity, p.entry_price, p.accrued_ns
 FROM positions p JOIN accounts a ON a.id = p.account_id
 WHERE a.portfolio_id = ANY($1::uuid[]) ORDER BY p.account_id, p.ordinal
 """
@@ -57,6 +58,37 @@ FROM adjustments
 WHERE portfolio_id = ANY($1::uuid[]) AND state IN ({", ".join(f"'{s}'" for s in sorted(OPEN_STATES))})
 ORDER BY portfolio_id, generation, sequence, id
 """  # noqa: S608 - the states are constants of the domain
+
+_PUT_POSITIONS = """
+INSERT INTO positions (account_id, instrument_id, ordinal, quantity, entry_price, accrued_ns)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::numeric[], $5::numeric[], $6::bigint[])
+ON CONFLICT (account_id, instrument_id) DO UPDATE SET ordinal = EXCLUDED.ordinal,
+    quantity = EXCLUDED.quantity, entry_price = EXCLUDED.entry_price, accrued_ns = EXCLUDED.accrued_ns
+"""
+_PUT_BALANCES = """
+INSERT INTO balances (account_id, asset, ordinal, amount, haircut)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::numeric[], $5::numeric[])
+ON CONFLICT (account_id, asset) DO UPDATE SET ordinal = EXCLUDED.ordinal,
+    amount = EXCLUDED.amount, haircut = EXCLUDED.haircut
+"""
+_PUT_RESERVES = """
+INSERT INTO reserves (portfolio_id, asset, ordinal, amount, keep)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::numeric[], $5::numeric[])
+ON CONFLICT (portfolio_id, asset) DO UPDATE SET ordinal = EXCLUDED.ordinal,
+    amount = EXCLUDED.amount, keep = EXCLUDED.keep
+"""
+_DROP_POSITIONS = """
+DELETE FROM positions p USING unnest($1::uuid[], $2::text[]) AS gone(account_id, instrument_id)
+WHERE p.account_id = gone.account_id AND p.instrument_id = gone.instrument_id
+"""
+_DROP_BALANCES = """
+DELETE FROM balances b USING unnest($1::uuid[], $2::text[]) AS gone(account_id, asset)
+WHERE b.account_id = gone.account_id AND b.asset = gone.asset
+"""
+_DROP_RESERVES = """
+DELETE FROM reserves r USING unnest($1::uuid[], $2::text[]) AS gone(portfolio_id, asset)
+WHERE r.portfolio_id = gone.portfolio_id AND r.asset = gone.asset
+"""
 
 
 async def load_portfolios(connection: Any, ids: Sequence[PortfolioId]) -> list[Portfolio]:
@@ -111,7 +143,7 @@ def _grouped(rows: Iterable[Any], key: str, build: Callable[[Any], T]) -> defaul
 
 
 def _position(row: Any) -> Position:
-    return Position(row["instrument_id"], row["quantity"], row["entry_price"])
+    return Position(row["instrument_id"], row["quantity"], row["entry_price"], row["accrued_ns"])
 
 
 def _balance(row: Any) -> Balance:
@@ -153,68 +185,40 @@ async def touch(connection: Any, portfolio_id: PortfolioId, expected_revision: i
     raise NotFound("portfolio", portfolio_id)
 
 
-async def write_holdings(connection: Any, before: Portfolio, after: Portfolio) -> None:
-    """Brings positions, balances and reserves of the rows from `before` to `after`; order is kept."""
-    old_accounts = {account.id: account for account in before.accounts}
-    for account in after.accounts:
-        old = old_accounts[account.id]
-        if account.positions != old.positions:
-            await _write_positions(connection, old, account)
-        if account.balances != old.balances:
-            await _write_balances(connection, account)
-    if after.reserves != before.reserves:
-        await connection.execute(
-            "INSERT INTO reserves (portfolio_id, asset, ordinal, amount, keep) "
-            "SELECT $1, * FROM unnest($2::text[], $3::int[], $4::numeric[], $5::numeric[]) "
-            "ON CONFLICT (portfolio_id, asset) DO UPDATE "
-            "SET amount = EXCLUDED.amount, keep = EXCLUDED.keep, ordinal = EXCLUDED.ordinal",
-            after.id,
-            [r.asset for r in after.reserves],
-            list(range(len(after.reserves))),
-            [r.amount for r in after.reserves],
-            [r.keep for r in after.reserves],
-        )
-        await connection.execute(
-            "DELETE FROM reserves WHERE portfolio_id = $1 AND asset <> ALL($2::text[])",
-            after.id,
-            [r.asset for r in after.reserves],
-        )
+async def write_holdings(connection: Any, changes: Collection[tuple[Portfolio, Portfolio]]) -> None:
+    """Brings positions, balances and reserves of the rows from before to after; order is kept."""
+    for put, drop, rows_of in _HOLDINGS:
+        old = [row for before, _ in changes for row in rows_of(before)]
+        new = [row for _, after in changes for row in rows_of(after)]
+        stored, held = set(old), {row[:2] for row in new}
+        changed = [row for row in new if row not in stored]
+        gone = [row[:2] for row in old if row[:2] not in held]
+        if changed:
+            await connection.execute(put, *zip(*changed, strict=True))
+        if gone:
+            await connection.execute(drop, *zip(*gone, strict=True))
 
 
-async def _write_positions(connection: Any, old: Account, new: Account) -> None:
-    await connection.execute(
-        "INSERT INTO positions (account_id, instrument_id, ordinal, quantity, entry_price) "
-        "SELECT $1, * FROM unnest($2::text[], $3::int[], $4::numeric[], $5::numeric[]) "
-        "ON CONFLICT (account_id, instrument_id) DO UPDATE SET quantity = EXCLUDED.quantity, "
-        "entry_price = EXCLUDED.entry_price, ordinal = EXCLUDED.ordinal",
-        new.id,
-        [p.instrument for p in new.positions],
-        list(range(len(new.positions))),
-        [p.quantity for p in new.positions],
-        [p.entry_price for p in new.positions],
-    )
-    gone = {p.instrument for p in old.positions} - {p.instrument for p in new.positions}
-    if gone:
-        await connection.execute(
-            "DELETE FROM positions WHERE account_id = $1 AND instrument_id = ANY($2::text[])",
-            new.id,
-            sorted(gone),
-        )
+def _position_rows(portfolio: Portfolio) -> Iterator[_Row]:
+    for account in portfolio.accounts:
+        for ordinal, held in enumerate(account.positions):
+            yield account.id, held.instrument, ordinal, held.quantity, held.entry_price, held.accrued_ns
 
 
-async def _write_balances(connection: Any, account: Account) -> None:
-    assets = [b.asset for b in account.balances]
-    await connection.execute(
-        "INSERT INTO balances (account_id, asset, ordinal, amount, haircut) "
-        "SELECT $1, * FROM unnest($2::text[], $3::int[], $4::numeric[], $5::numeric[]) "
-        "ON CONFLICT (account_id, asset) DO UPDATE SET amount = EXCLUDED.amount, "
-        "haircut = EXCLUDED.haircut, ordinal = EXCLUDED.ordinal",
-        account.id,
-        assets,
-        list(range(len(assets))),
-        [b.amount for b in account.balances],
-        [b.haircut for b in account.balances],
-    )
-    await connection.execute(
-        "DELETE FROM balances WHERE account_id = $1 AND asset <> ALL($2::text[])", account.id, assets
-    )
+def _balance_rows(portfolio: Portfolio) -> Iterator[_Row]:
+    for account in portfolio.accounts:
+        for ordinal, held in enumerate(account.balances):
+            yield account.id, held.asset, ordinal, held.amount, held.haircut
+
+
+def _reserve_rows(portfolio: Portfolio) -> Iterator[_Row]:
+    for ordinal, held in enumerate(portfolio.reserves):
+        yield portfolio.id, held.asset, ordinal, held.amount, held.keep
+
+
+_HOLDINGS: Final[tuple[tuple[str, str, Callable[[Portfolio], Iterator[_Row]]], ...]] = (
+    (_PUT_POSITIONS, _DROP_POSITIONS, _position_rows),
+    (_PUT_BALANCES, _DROP_BALANCES, _balance_rows),
+    (_PUT_RESERVES, _DROP_RESERVES, _reserve_rows),
+)
+"""How each kind is stored and taken away, and its rows: whose and what it is, then the rest."""

@@ -182,6 +182,13 @@ positions = Table(
     Column("ordinal", Integer, nullable=False),
     Column("quantity", MONEY, nullable=False),
     Column("entry_price", MONEY, nullable=False),
+    Column(
+        "accrued_ns",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="market time up to which its funding was paid; 0: not known",
+    ),
     Index(None, "instrument_id"),
 )
 

@@ -49,6 +49,15 @@ class SettledData(EndedData):
     )
 
 
+class AccountData(Shown):
+    """What happened to a paper account on one frame."""
+
+    portfolio_id: Id
+    account_id: Id
+    account: str = Field(examples=["main"])
+    market_position: str = Field(examples=["1-48210"])
+
+
 class LiquidationFillData(Shown):
     instrument: str | None = Field(examples=["BTC-USDT-PERP"])
     quantity: DecimalText
@@ -57,14 +66,10 @@ class LiquidationFillData(Shown):
     fee_asset: str = Field(examples=["USDT"])
 
 
-class LiquidatedData(Shown):
+class LiquidatedData(AccountData):
     """A paper account that fell below its maintenance margin, and how it was closed."""
 
-    portfolio_id: Id
-    account_id: Id
-    account: str = Field(examples=["main"])
     equity_before: str = Field(examples=["120.5"])
-    market_position: str = Field(examples=["1-48210"])
     fills: list[LiquidationFillData]
 
 
@@ -75,6 +80,37 @@ class NotifiedData(Shown):
     policy: str = Field(description="Its name.", examples=["BTC falls fast"])
     message: str = Field(examples=["BTC fell by 3 % within five minutes"])
     market_position: str = Field(examples=["1-48210"])
+
+
+class FundingPaymentData(Shown):
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    boundary: Moment
+    rate: str = Field(description="Of one interval.", examples=["0.0001"])
+    quantity: DecimalText
+    price: DecimalText = Field(description="The mark.")
+    paid: DecimalText = Field(description="Negative where it was received.")
+    asset: str = Field(examples=["USDT"])
+
+
+class FundingAccruedData(AccountData):
+    """Funding that a paper account paid and received on one frame."""
+
+    payments: list[FundingPaymentData]
+
+
+class SettlementData(Shown):
+    instrument: str = Field(examples=["BTC-USDT-CALL-60000"])
+    quantity: DecimalText = Field(description="What was held.")
+    mark: DecimalText = Field(description="Price of what marks the instrument.")
+    price: DecimalText = Field(description="What a unit was worth, in `asset` for an option.")
+    gained: DecimalText = Field(description="By the balance of `asset`.")
+    asset: str = Field(examples=["USDT"])
+
+
+class PositionSettledData(AccountData):
+    """Positions of a paper account that expired, settled in cash."""
+
+    settlements: list[SettlementData]
 
 
 class StateChangedData(Shown):
@@ -91,6 +127,8 @@ _DATA: dict[EventType, type[Shown]] = {
     EventType.ADJUSTMENT_SUPERSEDED: EndedData,
     EventType.ADJUSTMENT_EXPIRED: ExpiredData,
     EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
+    EventType.FUNDING_ACCRUED: FundingAccruedData,
+    EventType.POSITION_SETTLED: PositionSettledData,
     EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,
     EventType.POLICY_NOTIFIED: NotifiedData,
 }

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 from pydantic import ConfigDict
+from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from app.domain.identifiers import FillId, PortfolioId, derived_id
@@ -43,9 +44,14 @@ class StateDocument(Document):
 
 @router.post("", status_code=201, response_model=ShownPortfolio)
 async def create(document: PortfolioDocument, caller: Trader, deps: Deps, writes: WritingOnce) -> Response:
+    try:
+        time_ns = await deps.market.time_ns()
+    except RedisError:  # then funding counts from the first frame that sees what it holds
+        time_ns = 0
+
     async def work(unit: UnitOfWork) -> Answer:
         portfolio_id = PortfolioId(deps.new_id())
-        portfolio = await create_portfolio(unit, caller.tenant_id, portfolio_id, document)
+        portfolio = await create_portfolio(unit, caller.tenant_id, portfolio_id, document, time_ns=time_ns)
         return Answer(ShownPortfolio.of(portfolio), 201, {"Location": f"/v1/portfolios/{portfolio_id}"})
 
     return await writes.run(caller, work)
@@ -131,7 +137,7 @@ async def post_fill(
 async def list_fills(
     portfolio_id: Id, caller: Reader, deps: Deps, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[ShownFill]:
-    """Newest first; those of the executor and liquidations too."""
+    """Newest first; those of the executor, of liquidations, expiries and funding too."""
     async with deps.units() as unit:
         await unit.portfolios.get(caller.tenant_id, PortfolioId(portfolio_id))
         page = await unit.fills.page(

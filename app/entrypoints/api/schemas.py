@@ -278,12 +278,12 @@ class ShownFill(Shown):
     account_id: Id
     adjustment_id: Id | None = None
     leg: int = Field(examples=[0])
-    kind: str = Field(examples=["trade"], description="trade, transfer, liquidation or expiry")
+    kind: str = Field(examples=["trade"], description="trade, transfer, liquidation, expiry or funding")
     instrument: str | None = Field(examples=["BTC-USDT-PERP"])
     asset: str = Field(description="What the fee is in, or what was transferred.", examples=["USDT"])
     quantity: DecimalText
     price: DecimalText
-    fee: DecimalText
+    fee: DecimalText = Field(description="Of funding: what was paid; negative where it was received.")
     time: Moment
 
     @classmethod

@@ -30,7 +30,7 @@ ETH = Instrument(id="ETH-USDT", kind="spot", underlying="ETH", quote="USDT")
 CALL = Instrument.model_validate(
     {
         "id": "BTC-CALL", "kind": "option", "underlying": "BTC", "quote": "USDT", "strike": 90_000,
-        "expiry": "2026-01-01T00:00:00Z", "option_type": "call", "marked_by": PERP.id,
+        "expiry": "2026-01-01T00:10:00Z", "option_type": "call", "marked_by": PERP.id,
     }
 )  # fmt: skip
 UNIVERSE = Universe([PERP, INVERSE, SPOT, ETH, CALL])
