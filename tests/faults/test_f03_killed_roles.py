@@ -9,10 +9,10 @@ import json
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import asyncpg
@@ -22,6 +22,8 @@ import redis.asyncio
 from app.adapters.embedded import create_database, drop_database
 from app.adapters.postgres.exports import PostgresExports
 from app.bootstrap import migrate, stack
+from app.domain.market import Tick, TickKind
+from app.domain.times import NS_PER_HOUR, NS_PER_SECOND
 from app.entrypoints.cli import supervise
 from app.entrypoints.cli.local import environment
 from app.entrypoints.cli.supervise import Part, Supervisor
@@ -96,7 +98,7 @@ def kill_in(statement: str, name: str, *, holding: str, undone: bool = True) -> 
 
 # Portfolios' rows: the commit of quiet frames, which decides nothing, does not touch them.
 kill_in_commit = partial(kill_in, "%WITH held AS MATERIALIZED", "evaluator", holding="portfolios")
-kill_in_booking = partial(kill_in, "INSERT INTO balances", "executor", holding="balances")
+kill_in_booking = partial(kill_in, "%INSERT INTO balances", "executor", holding="balances")
 
 
 @asynccontextmanager
@@ -116,12 +118,21 @@ async def running_roles(settings: Settings, log_path: Path):
 
 @pytest.fixture
 def run_storm(postgres_server, redis_url, tmp_path, monkeypatch):
-    """Replays so many bars on a database of its own, disturbed by entry; gives the export and the kills."""
+    """Replays so many bars on a database of its own, disturbed by entry; gives the export and the kills.
+
+    Where something is to come `after` the first `until` entries, the rest is left out.
+    """
     # Killed on purpose, a role is started again at once however often it was killed.
     monkeypatch.setattr(supervise, "LONGEST_BACKOFF_SECONDS", supervise.FIRST_BACKOFF_SECONDS)
 
     async def run(
-        name: str, *, portfolios: int, bars: int, disturbances: Mapping[int, Disturbance]
+        name: str,
+        *,
+        portfolios: int,
+        bars: int,
+        disturbances: Mapping[int, Disturbance],
+        until: int | None = None,
+        after: Sequence[list[Tick]] = (),
     ) -> tuple[list[str], Counter[str]]:
         scenario = parse_scenario(scenario_text(portfolios=portfolios, restore="0.0995"))
         file = write_bars(tmp_path / "bars.csv", bars=bars)
@@ -135,7 +146,7 @@ def run_storm(postgres_server, redis_url, tmp_path, monkeypatch):
                 await load_scenario(unit, "storm", scenario)
             async with running_roles(settings, tmp_path / f"{name}.log") as roles:
                 lockstep = await connected.lockstep()
-                entries = list(read_ticks(file, instrument=INSTRUMENT))
+                entries = [*islice(read_ticks(file, instrument=INSTRUMENT), until), *after]
                 for begin, end in pairwise([0, *sorted(disturbances), len(entries)]):
                     disturbing: list[asyncio.Task[None]] = []
                     if begin in disturbances:
@@ -175,6 +186,27 @@ async def test_f03_killed_anywhere_it_ends_the_same(run_storm):
     disturbed, kills = await run_storm("killed", portfolios=4, bars=20, disturbances=disturbances)
     assert kills == {"evaluator": 2, "executor": 1, "oracle": 1}
     assert adjustments(undisturbed) > 10
+    assert disturbed == undisturbed
+
+
+BOUNDARY_NS = 1_709_280_000_000_000_000  # 2024-03-01T08:00:00Z
+TWO_BOUNDARIES = [
+    [Tick(TickKind.FUNDING_RATE, "file", INSTRUMENT, 1, BOUNDARY_NS - NS_PER_SECOND, 0.0001)],
+    [Tick(TickKind.HEARTBEAT, "clock", "", 1, BOUNDARY_NS, 0.0)],
+    [Tick(TickKind.HEARTBEAT, "clock", "", 2, BOUNDARY_NS + 8 * NS_PER_HOUR, 0.0)],
+]
+
+
+async def test_f03_killed_as_funding_is_committed_it_is_paid_once(run_storm):
+    """Where the commit was undone the successor pays; where it landed after all it does not pay again."""
+    storm = partial(run_storm, portfolios=4, bars=100, until=4, after=TWO_BOUNDARIES)
+    undisturbed, _ = await storm("still", disturbances={})
+    disturbed, kills = await storm(
+        "struck", disturbances={5: kill_in_commit(), 6: kill_in_commit(undone=False)}
+    )
+    assert kills == {"evaluator": 2}
+    fills = [record for record in map(json.loads, undisturbed) if record["record"] == "fill"]
+    assert sum(fill["kind"] == "funding" for fill in fills) == 4 * 2 * 2  # of books, accounts, boundaries
     assert disturbed == undisturbed
 
 

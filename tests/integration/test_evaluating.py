@@ -36,6 +36,7 @@ from tests.factories import BTC_INVERSE, BTC_PERP, BTC_SPOT
 from tests.waiting import eventually
 
 BEGIN_NS = 1_709_251_200_000_000_000
+BOUNDARY_NS = BEGIN_NS + 8 * 3_600 * 1_000_000_000
 CALM, CRASH = 60_000.0, 44_000.0
 GUARD = LiquidationGuard(name="stay alive", trigger=Decimal("0.05"), restore=Decimal("0.03"))
 COMMITS_THAT_WAIT = """
@@ -70,6 +71,14 @@ class Running:
             for name in names or (BTC_PERP.id, BTC_SPOT.id)
         ]
         await self._ticks.publish(ticks)
+
+    async def fund(self, rate: float) -> None:
+        await self._ticks.publish(
+            [Tick(TickKind.FUNDING_RATE, "test", BTC_PERP.id, 1, BEGIN_NS + 2_000_000_000, rate)]
+        )
+
+    async def heartbeat(self, time_ns: int) -> None:
+        await self._ticks.publish([Tick(TickKind.HEARTBEAT, "clock", "", time_ns, time_ns, 0.0)])
 
     async def hold(self, unit, quantity: str):
         """What the owner says the account holds now."""
@@ -136,6 +145,33 @@ async def test_f21_a_decision_on_holdings_that_changed_meanwhile_does_not_land(r
     assert decision["outcome"] == "acted"
     await running.come_to(2)
     assert len(await running.decisions()) == 1
+
+
+FUNDING = """
+SELECT f.time_ns, f.price, f.fee, f.quantity, p.accrued_ns, b.amount
+FROM fills f JOIN positions p USING (account_id, instrument_id) JOIN balances b USING (account_id, asset)
+WHERE f.kind = 'funding'
+"""
+
+
+async def test_f21_funding_is_paid_once_and_on_what_is_held_by_then(running):
+    """The commit that pays it finds the position changed: nothing is paid twice, and nothing forgotten."""
+    await running.price(CALM)
+    await running.fund(0.0001)
+    await running.come_to(2)
+    async with running.units() as unit:
+        await unit.portfolios.lock(running.tenant, running.portfolio.id)
+        await running.heartbeat(BOUNDARY_NS)
+        await eventually(lambda: running.pool.fetchval(COMMITS_THAT_WAIT), what="a commit that waits")
+        await running.hold(unit, "0.5")
+    await running.come_to(3)
+    await running.heartbeat(BOUNDARY_NS + 1)
+    await running.come_to(4)
+    (paid,) = await running.pool.fetch(FUNDING)
+    assert tuple(paid) == (BOUNDARY_NS, 60_000, 3, Decimal("0.5"), BOUNDARY_NS, 19_997)
+    assert await eventually(running.revision_evaluated) == 3
+    (event,) = await running.pool.fetch("SELECT type, time_ns FROM events")
+    assert tuple(event) == ("funding.accrued", BOUNDARY_NS)
 
 
 ETH_PERP = Instrument(id="ETH-USDT-PERP", kind="perpetual", underlying="ETH", quote="USDT")
