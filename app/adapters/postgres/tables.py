@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -214,6 +215,34 @@ reserves = Table(
     CheckConstraint("amount >= 0 AND keep >= 0", name="not_negative"),
 )
 
+operator_policies = Table(
+    "operator_policies",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("ordinal", Integer, Identity(always=True), nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("document", JSONB, nullable=False, comment="domain.policies.Policy, as JSON"),
+    Column("binds_all", Boolean, nullable=False, comment="every portfolio, those to come too"),
+    Column(
+        "binds_tenant",
+        ForeignKey("tenants.id", ondelete="CASCADE"),
+        comment="the same, of one tenant; neither: the portfolios whose policies it is among",
+    ),
+    Column("deleted_at", DateTime(timezone=True)),
+    _created(),
+    CheckConstraint("NOT binds_all OR binds_tenant IS NULL", name="binds_one_way"),
+    Index(None, "binds_tenant"),
+)
+
+operator_policy_versions = Table(
+    "operator_policy_versions",
+    metadata,
+    Column("operator_policy_id", ForeignKey("operator_policies.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("document", JSONB, nullable=False),
+    _created(),
+)
+
 policies = Table(
     "policies",
     metadata,
@@ -226,10 +255,16 @@ policies = Table(
     Column("enabled", Boolean, nullable=False),
     Column("instruments", ARRAY(Text), nullable=False, server_default="{}", comment="what it names"),
     Column("document", JSONB, nullable=False, comment="domain.policies.Policy, as JSON"),
+    Column(
+        "operator_policy_id",
+        ForeignKey("operator_policies.id", ondelete="CASCADE"),
+        comment="whose copy for this portfolio it is; the trader's own without one",
+    ),
     Column("deleted_at", DateTime(timezone=True)),
     _created(),
     Index(None, "tenant_id", "created_at", "id"),
     Index(None, "portfolio_id"),
+    UniqueConstraint("operator_policy_id", "portfolio_id"),
 )
 
 policy_versions = Table(
@@ -270,6 +305,10 @@ adjustments = Table(
     Column("metrics_before", JSONB, nullable=False),
     Column("metrics_after", JSONB, nullable=False),
     Column("reaches_target", Boolean, nullable=False),
+    Column(
+        "policies", ARRAY(UUID(as_uuid=True)), nullable=False, server_default="{}", comment="all it serves"
+    ),
+    Column("misses", JSONB, nullable=False, server_default="[]"),
     Column("generation", BigInteger, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("decided_at_ns", BigInteger, nullable=False),
