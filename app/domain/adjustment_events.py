@@ -7,7 +7,7 @@ expired tells only which: whoever lets it expire may not know the rest of it.
 from collections.abc import Sequence
 from typing import Any
 
-from app.domain.adjustment_json import adjustment_data
+from app.domain.adjustment_json import account_text, adjustment_data
 from app.domain.adjustments import OPEN_STATES, Adjustment, AdjustmentState, Fill
 from app.domain.events import EventType, NewEvent
 from app.domain.identifiers import TenantId
@@ -57,7 +57,8 @@ def _fill_data(fill: Fill) -> dict[str, Any]:
         "id": str(fill.id),
         "leg": fill.leg,
         "kind": fill.kind,
-        "account_id": str(fill.account_id),
+        "account_id": account_text(fill.account_id),
+        "source_account_id": account_text(fill.source),
         "instrument": fill.instrument,
         "asset": fill.asset,
         "quantity": decimal_text(fill.quantity),

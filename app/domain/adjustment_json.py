@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
-from app.domain.adjustments import Adjustment, Leg, TradeLeg, TransferLeg
+from app.domain.adjustments import Adjustment, Leg, LendingAction, LendingLeg, TradeLeg, TransferLeg
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
@@ -25,10 +25,23 @@ def leg_to_json(leg: Leg) -> dict[str, Any]:
         case TransferLeg():
             return {
                 "type": "transfer",
-                "account_id": str(leg.account_id),
+                "account_id": account_text(leg.account_id),
+                "source_account_id": account_text(leg.source),
                 "asset": leg.asset,
                 "amount": decimal_text(leg.amount),
+                "fee": decimal_text(leg.fee),
             }
+        case LendingLeg():
+            return {
+                "type": "lending",
+                "account_id": str(leg.account_id),
+                "instrument": leg.instrument,
+                "action": leg.action.value,
+                "amount": decimal_text(leg.amount),
+                "reduces": leg.reduces,
+            }
+        case _:
+            assert_never(leg)
 
 
 def legs_to_json(legs: Iterable[Leg]) -> list[dict[str, Any]]:
@@ -40,9 +53,24 @@ def legs_from_json(documents: Iterable[Mapping[str, Any]]) -> tuple[Leg, ...]:
 
 
 def _leg(document: Mapping[str, Any]) -> Leg:
-    account_id = AccountId(UUID(document["account_id"]))
+    """A transfer that was stored without source and fee came from the reserve, for nothing."""
     if document["type"] == "transfer":
-        return TransferLeg(account_id, Asset(document["asset"]), Decimal(document["amount"]))
+        return TransferLeg(
+            _account(document["account_id"]),
+            Asset(document["asset"]),
+            Decimal(document["amount"]),
+            _account(document.get("source_account_id")),
+            Decimal(document.get("fee", 0)),
+        )
+    account_id = AccountId(UUID(document["account_id"]))
+    if document["type"] == "lending":
+        return LendingLeg(
+            account_id,
+            InstrumentId(document["instrument"]),
+            LendingAction(document["action"]),
+            Decimal(document["amount"]),
+            document["reduces"],
+        )
     return TradeLeg(
         account_id,
         InstrumentId(document["instrument"]),
@@ -50,6 +78,14 @@ def _leg(document: Mapping[str, Any]) -> Leg:
         Decimal(document["reference_price"]),
         document["reduces"],
     )
+
+
+def _account(text: str | None) -> AccountId | None:
+    return None if text is None else AccountId(UUID(text))
+
+
+def account_text(account_id: AccountId | None) -> str | None:
+    return None if account_id is None else str(account_id)
 
 
 def adjustment_data(adjustment: Adjustment) -> dict[str, Any]:

@@ -70,15 +70,43 @@ class TradeLeg(Struct, frozen=True, gc=False):
 
 
 class TransferLeg(Struct, frozen=True, gc=False):
-    """Collateral from the portfolio's reserve into an account."""
+    """Collateral into `account_id`, from `source`: None is the portfolio's reserve, on either side.
 
-    account_id: AccountId
+    `amount` leaves the source, and less the `fee` it arrives: what venues keep of a withdrawal.
+    """
+
+    account_id: AccountId | None
     asset: Asset
     amount: Decimal
+    source: AccountId | None = None
+    fee: Decimal = Decimal(0)
     type: Literal["transfer"] = "transfer"
 
 
-Leg = TradeLeg | TransferLeg
+class LendingAction(StrEnum):
+    SUPPLY = "supply"
+    WITHDRAW = "withdraw"
+    BORROW = "borrow"
+    REPAY = "repay"
+
+    @property
+    def sign(self) -> int:
+        """Of the change of the position, which is collateral when positive and debt when negative."""
+        return 1 if self in (LendingAction.SUPPLY, LendingAction.REPAY) else -1
+
+
+class LendingLeg(Struct, frozen=True, gc=False):
+    """`amount` of the asset between the account's balances and its position in a lending pool."""
+
+    account_id: AccountId
+    instrument: InstrumentId
+    action: LendingAction
+    amount: Decimal
+    reduces: bool
+    type: Literal["lending"] = "lending"
+
+
+Leg = TradeLeg | TransferLeg | LendingLeg
 
 
 class MissReason(StrEnum):
@@ -202,14 +230,17 @@ class Decision(Struct, frozen=True):
 class Fill(Struct, frozen=True, gc=False):
     """What a venue did: for one leg, or of itself, which has no adjustment.
 
-    `quantity` and `price` for trades; transfers have quantity = amount and price 0. `fee` in `asset`. Of
-    itself a venue liquidates, settles what expired (at `price`, without a fee) and lets funding be paid: on
+    `quantity` and `price` for trades; transfers have quantity = amount and price 0. `account_id` is where a
+    transfer went and `source` where it came from; None is the reserve. Of lending, `quantity` is the change
+    of the position and the price is 0; a loan is liquidated at values in the portfolio's valuation currency.
+    Of itself a venue liquidates, settles what expired (at `price`, without a fee) and lets funding be paid: on
     `quantity` contracts at the mark `price`, the `fee` being what was paid, negative where it was received.
+    `fee` in `asset`.
     """
 
     id: FillId
     portfolio_id: PortfolioId
-    account_id: AccountId
+    account_id: AccountId | None
     adjustment_id: AdjustmentId | None
     leg: int
     instrument: InstrumentId | None
@@ -218,4 +249,5 @@ class Fill(Struct, frozen=True, gc=False):
     price: Decimal
     fee: Decimal
     time_ns: int
-    kind: Literal["trade", "transfer", "liquidation", "expiry", "funding"] = "trade"
+    kind: Literal["trade", "transfer", "lending", "liquidation", "expiry", "funding"] = "trade"
+    source: AccountId | None = None

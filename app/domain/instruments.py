@@ -1,7 +1,4 @@
-"""What can be held and traded. Static facts only: prices live in the market, positions in accounts.
-
-Lending markets (collateral / debt) are a further kind that the schema already leaves room for.
-"""
+"""What can be held and traded. Static facts only: prices live in the market, positions in accounts."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -19,6 +16,10 @@ AssetCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$", examples=["USD
 
 FUNDING_INTERVAL_HOURS = 8
 """Of a perpetual that names none: what most exchanges have."""
+LENDING_TERMS = (
+    "liquidation_threshold", "loan_to_value", "liquidation_bonus", "supply_rate_annual", "borrow_rate_annual",
+    "reserve_cap",
+)  # fmt: skip
 
 
 class InstrumentKind(StrEnum):
@@ -26,6 +27,7 @@ class InstrumentKind(StrEnum):
     PERPETUAL = "perpetual"
     FUTURE = "future"
     OPTION = "option"
+    LENDING = "lending"
 
 
 class Settlement(StrEnum):
@@ -47,6 +49,10 @@ class Instrument(BaseModel):
     per contract (a 100 USD contract has 100); options, units of underlying per contract.
     `marked_by` names the instrument whose price marks this one (itself when absent); of an option, the one
     whose price is its forward.
+
+    A `lending` instrument is one asset in a lending pool, counted in units of the asset. What it is worth
+    follows from the prices of the asset elsewhere, so it has no price of its own; lots, margin rates, fees
+    and slippage do not apply to it.
     """
 
     model_config = ConfigDict(
@@ -66,7 +72,20 @@ class Instrument(BaseModel):
                     "initial_margin_rate": "0.05",
                     "maintenance_margin_rate": "0.005",
                     "taker_fee_rate": "0.0005",
-                }
+                },
+                {
+                    "id": "AAVE-WETH",
+                    "kind": "lending",
+                    "underlying": "WETH",
+                    "quote": "USDC",
+                    "venue": "aave",
+                    "chain": "ethereum",
+                    "loan_to_value": "0.805",
+                    "liquidation_threshold": "0.83",
+                    "liquidation_bonus": "0.05",
+                    "supply_rate_annual": "0.018",
+                    "borrow_rate_annual": "0.025",
+                },
             ]
         },
     )
@@ -95,6 +114,23 @@ class Instrument(BaseModel):
     expiry: AwareDatetime | None = None
     option_type: OptionType | None = None
     marked_by: InstrumentName | None = None
+    liquidation_threshold: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1,
+        description="Of lending: what a unit of value supplied backs; 0: none.",
+    )
+    loan_to_value: Decimal = Field(
+        default=Decimal(0), ge=0, le=1, description="Of lending: what may be borrowed on a unit of value."
+    )
+    liquidation_bonus: Decimal = Field(
+        default=Decimal(0), ge=0, lt=1, description="Of lending: what a liquidator gets on top, a fraction."
+    )
+    supply_rate_annual: Decimal = Field(default=Decimal(0), ge=0, le=10, description="Of lending.")
+    borrow_rate_annual: Decimal = Field(default=Decimal(0), ge=0, le=10, description="Of lending.")
+    reserve_cap: Decimal | None = Field(
+        default=None, gt=0, description="Of lending: the most that one account may supply."
+    )
 
     @model_validator(mode="after")
     def _terms_fit_kind(self) -> Self:
@@ -107,14 +143,29 @@ class Instrument(BaseModel):
             raise ValueError(f"strike and option_type belong to options, this is a {self.kind}")
         if self.kind is InstrumentKind.FUTURE and self.expiry is None:
             raise ValueError("a future needs an expiry; without one it is a perpetual")
-        if self.kind in (InstrumentKind.SPOT, InstrumentKind.PERPETUAL) and self.expiry is not None:
-            raise ValueError(f"a {self.kind} has no expiry")
+        if self.kind not in (InstrumentKind.FUTURE, InstrumentKind.OPTION) and self.expiry is not None:
+            raise ValueError(f"{self.kind} has no expiry")
         if self.kind is not InstrumentKind.PERPETUAL and self.funding_interval_hours is not None:
             raise ValueError(f"funding belongs to perpetuals, this is a {self.kind}")
         if self.kind is InstrumentKind.SPOT and self.settlement is Settlement.INVERSE:
             raise ValueError("spot is linear")
-        if self.underlying == self.quote:
+        if self.underlying == self.quote and self.kind is not InstrumentKind.LENDING:
             raise ValueError("underlying and quote are the same asset")
+        return self
+
+    @model_validator(mode="after")
+    def _lending_terms_fit(self) -> Self:
+        if self.kind is not InstrumentKind.LENDING:
+            named = [term for term in LENDING_TERMS if getattr(self, term)]
+            if named:
+                raise ValueError(f"{named[0]} belongs to lending, this is a {self.kind}")
+            return self
+        if self.multiplier != 1 or self.settlement is Settlement.INVERSE:
+            raise ValueError("lending is linear and counted in units of the asset: its multiplier is 1")
+        if self.marked_by is not None:
+            raise ValueError("lending is valued by the prices of its asset: leave marked_by out")
+        if self.loan_to_value > self.liquidation_threshold:
+            raise ValueError("loan_to_value is at most the liquidation_threshold")
         return self
 
     @property

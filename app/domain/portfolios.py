@@ -1,6 +1,7 @@
 """Portfolios as they stand: accounts, positions, balances, reserves, and what is in flight.
 
-Spot holdings are balances. A position is of a perpetual, future or option. Margin never crosses accounts.
+Spot holdings are balances. A position is of a perpetual, future or option, or, in a `lending` account, of an
+asset in a lending pool. Margin never crosses accounts.
 """
 
 from decimal import Decimal
@@ -30,6 +31,7 @@ class MarginMode(StrEnum):
 class Position(Struct, frozen=True, gc=False):
     """`quantity` in contracts, negative when short; `entry_price` in the instrument's quote.
 
+    In a lending pool: units of the asset, supplied when positive and owed when negative; the entry is 0.
     `accrued_ns` is the market time up to which its funding was paid: at first, when it was opened; 0 where
     that is not known.
     """
@@ -68,11 +70,16 @@ class Account(Struct, frozen=True):
     positions: tuple[Position, ...] = ()
     balances: tuple[Balance, ...] = ()
 
+    @property
+    def balances_back_positions(self) -> bool:
+        """A loan is backed by what was supplied for it."""
+        return bool(self.positions) and self.margin_mode is not MarginMode.LENDING
+
     def position(self, instrument: InstrumentId) -> Position:
         flat = Position(instrument, Decimal(0), Decimal(0))
         return next((p for p in self.positions if p.instrument == instrument), flat)
 
-    def amount_of(self, asset: Asset) -> Decimal:
+    def balance(self, asset: Asset) -> Decimal:
         return next((b.amount for b in self.balances if b.asset == asset), Decimal(0))
 
     def with_position(self, position: Position) -> "Account":
@@ -120,10 +127,12 @@ class Portfolio(Struct, frozen=True):
     def with_account(self, account: Account) -> "Portfolio":
         return replace(self, accounts=tuple(account if a.id == account.id else a for a in self.accounts))
 
-    def reserve_debited(self, asset: Asset, amount: Decimal) -> "Portfolio":
-        return replace(
-            self,
-            reserves=tuple(
-                replace(r, amount=r.amount - amount) if r.asset == asset else r for r in self.reserves
-            ),
-        )
+    def reserve(self, asset: Asset) -> Reserve:
+        return next((r for r in self.reserves if r.asset == asset), Reserve(asset, Decimal(0)))
+
+    def reserve_credited(self, asset: Asset, amount: Decimal) -> "Portfolio":
+        """With `amount` more of `asset` in reserve (less, when negative)."""
+        if all(r.asset != asset for r in self.reserves):
+            return replace(self, reserves=(*self.reserves, Reserve(asset, amount)))
+        changed = (replace(r, amount=r.amount + amount) if r.asset == asset else r for r in self.reserves)
+        return replace(self, reserves=tuple(changed))

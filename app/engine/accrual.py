@@ -114,7 +114,7 @@ class _Clock:
             except UNSTORABLE:
                 continue
             asset = instrument.settlement_asset
-            gained = self.account.amount_of(asset) - before.amount_of(asset)
+            gained = self.account.balance(asset) - before.balance(asset)
             settlements.append(_settlement(held, instrument, mark, worth, gained))
         if settlements:
             self._tell(EventType.POSITION_SETTLED, {"settlements": settlements})

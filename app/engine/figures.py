@@ -10,7 +10,10 @@ from app.quant.compiled import inlined
 
 
 class AccountFigures(NamedTuple):
-    """Notionals are of deltas: their sum, and the sum of their magnitudes."""
+    """Notionals are of deltas: their sum, and the sum of their magnitudes.
+
+    `backing` is what margins are held against: the equity; of a loan, Σ collateral x liquidation threshold.
+    """
 
     equity: FloatArray
     initial_margin: FloatArray
@@ -18,6 +21,7 @@ class AccountFigures(NamedTuple):
     margin_ratio: FloatArray
     net_notional: FloatArray
     gross_notional: FloatArray
+    backing: FloatArray
 
 
 class ExposureFigures(NamedTuple):

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.identifiers import InstrumentId
+from app.domain.identifiers import Asset, InstrumentId
+from app.domain.portfolios import MarginMode, Portfolio
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.figures import AccountFigures, ExposureFigures
@@ -148,6 +149,18 @@ def unit_figures(block: FrameBlock, k: int, row: int) -> UnitFigures:
         maintenance_long=float(both.maintenance[0]),
         maintenance_short=float(both.maintenance[1]),
     )
+
+
+def loan_values(block: FrameBlock, k: int, portfolio: Portfolio) -> dict[InstrumentId, float]:
+    """What a unit of each asset that a portfolio has lent or borrowed is worth in its valuation currency."""
+    universe, currency = block.universe, portfolio.valuation_currency
+    held = {
+        position.instrument: Asset(universe.instruments[position.instrument].underlying)
+        for account in portfolio.accounts
+        if account.margin_mode is MarginMode.LENDING
+        for position in account.positions
+    }
+    return {name: block.value(k, universe.conversion(asset, currency)) for name, asset in held.items()}
 
 
 def _tables(book: Book) -> Tables:

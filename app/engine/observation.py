@@ -179,7 +179,9 @@ def observe_pairs(
             _add_balance(row, k, tables.balances, market, account, exposure, accounts, exposures)
         for row in range(views.account[view], views.account_stop[view]):
             at = account + row - views.account[view]
-            ratio = _margin_ratio(accounts.equity[at], accounts.maintenance_margin[at])
+            if not tables.accounts.lends[row]:
+                accounts.backing[at] = accounts.equity[at]
+            ratio = _margin_ratio(accounts.backing[at], accounts.maintenance_margin[at])
             accounts.margin_ratio[at] = ratio
             if tables.accounts.liquidates[row] and ratio >= 1.0:
                 findings.broken[j] = True
@@ -255,6 +257,9 @@ def _add_position(
     """Answers the number of the next option."""
     terms = market.terms
     instrument = positions.instrument[row]
+    if terms.lending[instrument]:
+        _add_loan(row, k, positions, market, first_account, first_exposure, accounts, exposures)
+        return option_at
     account = first_account + positions.account[row]
     exposure = first_exposure + positions.exposure[row]
     to_value = _value(market, k, positions.settlement_value[row])
@@ -298,6 +303,42 @@ def _add_position(
 
 
 @inlined
+def _add_loan(
+    row: int,
+    k: int,
+    positions: PositionColumns,
+    market: Market,
+    first_account: int,
+    first_exposure: int,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+) -> None:
+    """Collateral, or debt when negative.
+
+    The debt is the maintenance margin. The initial margin adds collateral x (threshold - loan-to-value): that
+    is within the backing as long as the pool would lend as much, debt <= Σ collateral x loan-to-value.
+    """
+    terms, instrument = market.terms, positions.instrument[row]
+    account = first_account + positions.account[row]
+    quantity = positions.quantity[row]
+    worth = quantity * _value(market, k, positions.underlying_value[row])
+    accounts.equity[account] += worth
+    if quantity > 0.0:
+        threshold = terms.liquidation_threshold[instrument]
+        accounts.backing[account] += worth * threshold
+        accounts.initial_margin[account] += worth * (threshold - terms.loan_to_value[instrument])
+    else:
+        accounts.initial_margin[account] -= worth
+        accounts.maintenance_margin[account] -= worth
+    if positions.exposure[row] >= 0:
+        exposure = first_exposure + positions.exposure[row]
+        exposures.delta[exposure] += quantity
+        exposures.gross_notional[exposure] += abs(worth)
+        accounts.net_notional[account] += worth
+        accounts.gross_notional[account] += abs(worth)
+
+
+@inlined
 def _add_balance(
     row: int,
     k: int,
@@ -324,12 +365,12 @@ def _add_balance(
 
 
 @inlined
-def _margin_ratio(equity: float, maintenance: float) -> float:
-    if np.isnan(equity) or np.isnan(maintenance):
+def _margin_ratio(backing: float, maintenance: float) -> float:
+    if np.isnan(backing) or np.isnan(maintenance):
         return np.nan
     if maintenance <= 0.0:
         return 0.0
-    return maintenance / equity if equity > 0.0 else np.inf
+    return maintenance / backing if backing > 0.0 else np.inf
 
 
 @inlined
@@ -401,10 +442,10 @@ def _judged(
         account = first_account + triggers.account[row]
         if kind == _MARGIN_RATIO:
             value = accounts.margin_ratio[account]
-        elif kind == _HEALTH and accounts.equity[account] > triggers.target[row]:
+        elif kind == _HEALTH and accounts.backing[account] > triggers.target[row]:
             value = 1.0 / accounts.margin_ratio[account]
         elif kind == _HEALTH and accounts.maintenance_margin[account] > 0.0:
-            value = max(accounts.equity[account], 0.0) / accounts.maintenance_margin[account]
+            value = max(accounts.backing[account], 0.0) / accounts.maintenance_margin[account]
     return value, low, high
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isnan, nan
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,7 +21,10 @@ from app.engine.verdicts import leverage_of, worst_ratio
 
 @dataclass(frozen=True, slots=True)
 class AccountRisk:
-    """In the valuation currency; NaN where a price is not known."""
+    """In the valuation currency; NaN where a price is not known.
+
+    `backing` is what margins are held against: the equity; of a loan, Σ collateral x liquidation threshold.
+    """
 
     id: AccountId
     name: str
@@ -29,6 +33,7 @@ class AccountRisk:
     maintenance_margin: float
     margin_ratio: float
     health_factor: float
+    backing: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
             maintenance_margin=float(of_accounts.maintenance_margin[i]),
             margin_ratio=float(of_accounts.margin_ratio[i]),
             health_factor=_inverse(float(of_accounts.margin_ratio[i])),
+            backing=float(of_accounts.backing[i]),
         )
         for i, account in enumerate(portfolio.accounts)
     )
@@ -115,6 +121,22 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
         accounts=accounts,
         underlyings=underlyings,
     )
+
+
+def free_collateral(portfolio: Portfolio, market: MarketView, account_id: AccountId, asset: Asset) -> float:
+    """How much of an asset an account can give: all, or what its initial margin leaves. NaN when unknown."""
+    account = portfolio.account(account_id)
+    held = max(float(account.balance(asset)), 0.0)
+    if not account.balances_back_positions:
+        return held
+    figures = next(a for a in portfolio_risk(portfolio, market).accounts if a.id == account_id)
+    excess = figures.equity - figures.initial_margin
+    haircut = next((float(b.haircut) for b in account.balances if b.asset == asset), 0.0)
+    conversion = market.universe.conversion(asset, portfolio.valuation_currency)
+    counted = market.block().value(0, conversion) * (1.0 - haircut)
+    if counted == 0.0 or isnan(excess + counted):
+        return held if counted == 0.0 else nan
+    return max(min(held, excess / counted), 0.0)
 
 
 def _inverse(ratio: float) -> float:

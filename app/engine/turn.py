@@ -14,10 +14,11 @@ from app.domain.portfolios import Portfolio, PortfolioState
 from app.engine.accrual import pass_time
 from app.engine.arbitration import Arbitration, Sighting
 from app.engine.book import Book
-from app.engine.fills import UNSTORABLE, liquidate
+from app.engine.fills import UNSTORABLE
+from app.engine.liquidation import liquidate
 from app.engine.market_view import FrameBlock
 from app.engine.memory import NOTHING, PolicyMemory
-from app.engine.metrics import mark_prices
+from app.engine.metrics import loan_values, mark_prices
 from app.engine.registers import advanced, fitting, wakes_ns
 from app.engine.rounding import price
 from app.engine.verdicts import Verdict, expired_event, liquidated_event
@@ -152,9 +153,8 @@ class Turn:
         """What an exchange would do, before policies are looked at. False when it can do nothing."""
         frame = sighting.frame
         universe, portfolio = self.block.universe, self.portfolio
-        marks = {
-            name: price(mark) for name, mark in mark_prices(self.block, sighting.k).items() if mark >= 0.0
-        }
+        known = mark_prices(self.block, sighting.k) | loan_values(self.block, sighting.k, portfolio)
+        marks = {name: price(mark) for name, mark in known.items() if mark >= 0.0}
         figures, first = sighting.figures.accounts, sighting.figures.account_slice(sighting.pair).start
         for ordinal in self._broken_accounts(sighting):
             account = portfolio.accounts[ordinal]
@@ -169,6 +169,8 @@ class Turn:
                 )
             except UNSTORABLE:
                 continue
+            if not fills:
+                continue  # to the last digit, the loan is sound after all
             self.verdict.fills += fills
             equity = float(figures.equity[first + ordinal])
             self.verdict.events.append(liquidated_event(account, fills, equity, portfolio, frame))

@@ -62,6 +62,9 @@ class Terms(NamedTuple):
     funding_interval_ns: IntArray
     funding_column: IntArray
     expiry_ns: IntArray
+    lending: BoolArray
+    liquidation_threshold: FloatArray
+    loan_to_value: FloatArray
 
 
 class _Edge(NamedTuple):
@@ -102,6 +105,9 @@ class Universe:
             funding_interval_ns=intervals_ns,
             funding_column=self.funding_columns,
             expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
+            lending=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
+            liquidation_threshold=np.array([float(i.liquidation_threshold) for i in listed]),
+            loan_to_value=np.array([float(i.loan_to_value) for i in listed]),
         )
         self.call = np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool)
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
@@ -115,9 +121,10 @@ class Universe:
         """By the number of the conversion; the columns below say the same."""
         self.paths = Columns(PathColumns)
         self.conversions = Columns(ConversionColumns)
-        derivatives = [i for i in listed if i.kind is not InstrumentKind.SPOT]
+        quoted = [i for i in listed if i.kind is not InstrumentKind.LENDING]
+        derivatives = [i for i in quoted if i.kind is not InstrumentKind.SPOT]
         cash = {i.quote for i in derivatives if i.settlement is Settlement.LINEAR}
-        self.exposures = frozenset(Asset(i.underlying) for i in listed if i.underlying not in cash)
+        self.exposures = frozenset(Asset(i.underlying) for i in quoted if i.underlying not in cash)
         """Assets whose price moves count as delta; what linear derivatives are quoted in is cash."""
 
     def conversion(self, asset: Asset, currency: Asset) -> int:

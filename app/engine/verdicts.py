@@ -12,6 +12,7 @@ from app.domain.adjustments import (
     Fill,
     InFlight,
     Leg,
+    LendingLeg,
     TradeLeg,
 )
 from app.domain.events import EventType, NewEvent
@@ -133,4 +134,4 @@ def liquidated_event(
 
 
 def reduces_risk(legs: Sequence[Leg]) -> bool:
-    return all(leg.reduces for leg in legs if isinstance(leg, TradeLeg))
+    return all(leg.reduces for leg in legs if isinstance(leg, TradeLeg | LendingLeg))

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from app.domain.conditions import Condition
 from app.domain.identifiers import Asset, InstrumentId, PolicyId
-from app.domain.instruments import Instrument
+from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.metrics import MetricRef
 from app.domain.policies import StressResponse
-from app.domain.portfolios import Account, Portfolio, Position
+from app.domain.portfolios import Account, MarginMode, Portfolio, Position
 from app.domain.times import to_ns
 from app.engine.conditions import Programme, Row, compile_condition, compile_metric
 from app.engine.operands import Operands
@@ -21,13 +21,19 @@ PAPER_VENUE = "paper"
 
 
 class AccountColumns(NamedTuple):
-    """Whether Ballast itself closes it below maintenance: a paper account that really stands so."""
+    """`liquidates`: Ballast itself closes it below maintenance, a paper account that really stands so.
+
+    `lends`: what backs it is its collateral in a pool, not its equity.
+    """
 
     liquidates: BoolArray
+    lends: BoolArray
 
 
 class PositionColumns(NamedTuple):
-    """`accrued_ns` is `NEVER_NS` where the clock is not Ballast's business: elsewhere the venue does it."""
+    """`exposure` is `NONE` for cash that is lent. `accrued_ns` is `NEVER_NS` where the clock is not Ballast's
+    business: elsewhere the venue does it.
+    """
 
     instrument: IntArray
     account: IntArray
@@ -69,7 +75,7 @@ class ViewRows:
         self.underlyings: dict[Asset, int] = {}
         self.conversions: dict[int, None] = {}
         self.marks: dict[int, None] = {}
-        self.accounts: list[tuple[bool]] = []
+        self.accounts: list[tuple[bool, bool]] = []
         self.positions: list[Sequence[Any]] = []
         self.balances: list[Sequence[Any]] = []
         self.exposures: list[tuple[int]] = []
@@ -82,7 +88,7 @@ class ViewRows:
         self.due_ns = NEVER_NS
         for ordinal, account in enumerate(holdings.accounts):
             on_paper = liquidates and account.venue == PAPER_VENUE
-            self.accounts.append((on_paper,))
+            self.accounts.append((on_paper, account.margin_mode is MarginMode.LENDING))
             self._add_positions(ordinal, account, on_paper=on_paper)
             self._add_balances(ordinal, account)
 
@@ -92,14 +98,16 @@ class ViewRows:
             instrument = universe.instruments[position.instrument]
             row = universe.index[position.instrument]
             underlying = Asset(instrument.underlying)
-            self._mark(row)
             if on_paper:
                 self.due_ns = min(self.due_ns, _due_ns(position, instrument))
+            lent = instrument.kind is InstrumentKind.LENDING
+            if not lent:
+                self._mark(row)
             self.positions.append(
                 (
                     row,
                     ordinal,
-                    self._exposure(underlying),
+                    self._exposure(underlying) if not lent or self._is_exposed(underlying) else NONE,
                     self._conversion(underlying),
                     self._conversion(instrument.settlement_asset),
                     float(position.quantity),
@@ -111,11 +119,10 @@ class ViewRows:
     def _add_balances(self, ordinal: int, account: Account) -> None:
         for balance in account.balances:
             asset = balance.asset
-            exposed = asset in self._universe.exposures and asset != self._holdings.valuation_currency
             self.balances.append(
                 (
                     ordinal,
-                    self._exposure(asset) if exposed else NONE,
+                    self._exposure(asset) if self._is_exposed(asset) else NONE,
                     self._conversion(asset),
                     float(balance.amount),
                     float(balance.haircut),
@@ -180,6 +187,9 @@ class ViewRows:
 
     def _mark(self, row: int) -> None:
         self.marks[int(self._universe.terms.price_row[row])] = None
+
+    def _is_exposed(self, asset: Asset) -> bool:
+        return asset in self._universe.exposures and asset != self._holdings.valuation_currency
 
     def _exposure(self, underlying: Asset) -> int:
         if underlying not in self.underlyings:

@@ -6,7 +6,15 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from app.domain.adjustments import Adjustment, AdjustmentState, Fill, Leg, TradeLeg, TransferLeg
+from app.domain.adjustments import (
+    Adjustment,
+    AdjustmentState,
+    Fill,
+    Leg,
+    LendingLeg,
+    TradeLeg,
+    TransferLeg,
+)
 from app.domain.events import Event
 from app.domain.identifiers import AdjustmentId, Asset, FillId, InstrumentId, PortfolioId
 from app.domain.instruments import Instrument
@@ -37,12 +45,26 @@ class TransferOrder:
         return self.leg.asset
 
 
-Order = TradeOrder | TransferOrder
+@dataclass(frozen=True, slots=True)
+class LendingOrder:
+    client_order_id: FillId
+    leg: LendingLeg
+    instrument: Instrument
+
+    @property
+    def asset(self) -> Asset:
+        return Asset(self.instrument.underlying)
+
+
+Order = TradeOrder | TransferOrder | LendingOrder
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """`quantity` is signed as the leg's, an amount for transfers; less than ordered is a partial fill."""
+    """`quantity` is signed as a trade's, else an amount; less than ordered is a partial fill.
+
+    The fee of a transfer is kept out of what arrives.
+    """
 
     quantity: Decimal
     price: Decimal

@@ -73,7 +73,7 @@ class Document(BaseModel):
 
 class PositionTerms(Document):
     instrument: InstrumentName
-    quantity: Annotated[Amount, Field(description="Contracts; negative is short.")]
+    quantity: Annotated[Amount, Field(description="Contracts; negative is short, or owed.")]
 
     @model_validator(mode="after")
     def _holds_something(self) -> Self:
@@ -89,11 +89,13 @@ class PositionDocument(PositionTerms):
         }
     )
 
-    entry_price: Annotated[Amount, Field(description="In the instrument's quote currency.")]
+    entry_price: Annotated[
+        Amount | None, Field(description="In the instrument's quote currency; left out of what is lent.")
+    ] = None
 
     @model_validator(mode="after")
     def _paid_something(self) -> Self:
-        if self.entry_price < 0:
+        if self.entry_price is not None and self.entry_price < 0:
             raise ValueError("an entry price is not negative")
         return self
 
@@ -193,7 +195,7 @@ class SnapshotDocument(Document):
 
 
 class FillDocument(Document):
-    """A trade that was done. `adjustment_id` names the recommendation it carries out."""
+    """A trade or step of lending that was done. `adjustment_id` names the recommendation it carries out."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -212,8 +214,14 @@ class FillDocument(Document):
 
     account: Name
     instrument: InstrumentName
-    quantity: Annotated[Amount, Field(description="Contracts bought, or sold when negative.")]
-    price: Annotated[Amount, Field(ge=0)]
+    quantity: Annotated[
+        Amount,
+        Field(
+            description="Contracts bought, or sold when negative; of lending, units supplied or repaid, or "
+            "withdrawn or borrowed when negative."
+        ),
+    ]
+    price: Annotated[Amount | None, Field(ge=0, description="Left out of what was lent.")] = None
     fee: Annotated[Amount, Field(description="In the settlement asset; negative is a rebate.")] = Decimal(0)
     time: Annotated[Time | None, Field(description="By the market clock; now when absent.")] = None
     adjustment_id: UUID | None = None
@@ -261,7 +269,10 @@ class CollateralDocument(Document):
 
 
 class TransferDocument(Document):
-    """Collateral from one pocket to another; an account that is absent means the reserve."""
+    """Collateral from one pocket to another; an account that is absent means the reserve.
+
+    `amount` leaves the one; less `fee` it arrives at the other.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"to_account": "main", "asset": "USDT", "amount": "1000"}]}
@@ -271,12 +282,15 @@ class TransferDocument(Document):
     to_account: Annotated[Name | None, Field(description="The reserve when absent.")] = None
     asset: AssetCode
     amount: Annotated[Amount, Field(gt=0)]
+    fee: Annotated[Amount, Field(ge=0, description="What the venue keeps of it.")] = Decimal(0)
     adjustment_id: Annotated[UUID | None, Field(description="The recommendation it carries out.")] = None
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Self:
         if self.from_account == self.to_account:
             raise ValueError("from_account and to_account are the same pocket")
+        if self.fee >= self.amount:
+            raise ValueError("the fee leaves nothing of the amount")
         return self
 
 

@@ -13,18 +13,20 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from app.domain.adjustments import AdjustmentState, Fill, Leg, TradeLeg
+from app.domain.adjustments import AdjustmentState, Fill, Leg, LendingLeg, TradeLeg, TransferLeg
 from app.domain.errors import Fenced, InvalidInput, RevisionMoved
 from app.domain.identifiers import AccountId, FillId, InstrumentId, PortfolioId, derived_id
 from app.domain.instruments import Instrument
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.engine.fills import Unfillable, apply_trade, apply_transfer, fitted
+from app.engine.loans import apply_lending
 from app.ports.execution import (
     Announcer,
     Claimed,
     Claims,
     ExecutionStore,
     Filled,
+    LendingOrder,
     MarketClock,
     NeverArrived,
     Order,
@@ -102,7 +104,7 @@ class ExecuteAdjustments:
         await self._announcer.announce(claims.events, claims.released)
         if claims.work:
             legs = [leg for work in claims.work for leg in work.adjustment.legs]
-            traded = {leg.instrument for leg in legs if isinstance(leg, TradeLeg)}
+            traded = {leg.instrument for leg in legs if not isinstance(leg, TransferLeg)}
             self._instruments = await self._store.instruments(traded)
             ids = {work.adjustment.portfolio_id for work in claims.work}
             self._portfolios = dict(await self._store.portfolios(ids))
@@ -173,15 +175,22 @@ class ExecuteAdjustments:
 
     def _order(self, work: Claimed, number: int, leg: Leg) -> Order:
         client_order_id = FillId(derived_id("fill", work.adjustment.id, number))
-        if isinstance(leg, TradeLeg):
-            return TradeOrder(client_order_id, leg, self._instruments[leg.instrument])
-        return TransferOrder(client_order_id, leg)
+        match leg:
+            case TradeLeg():
+                return TradeOrder(client_order_id, leg, self._instruments[leg.instrument])
+            case TransferLeg():
+                return TransferOrder(client_order_id, leg)
+            case LendingLeg():
+                return LendingOrder(client_order_id, leg, self._instruments[leg.instrument])
+            case _:
+                assert_never(leg)
 
     async def _send(
         self, portfolio: Portfolio, order: Order, *, unsure: bool, blocked: str | None
     ) -> Filled | Refused | Throttled | Unanswered:
         """Asks first where the order may have been sent; sends it where it is not `blocked`."""
-        account = next((a for a in portfolio.accounts if a.id == order.leg.account_id), None)
+        ordered_in = _ordered_in(order.leg)
+        account = next((a for a in portfolio.accounts if a.id == ordered_in), None)
         if account is None:
             return Refused("its account is gone")
         venue = self._venues.get(account.venue)
@@ -254,8 +263,23 @@ def _numbered(planned: Sequence[Leg], remaining: Sequence[Leg]) -> Iterator[tupl
         yield number, leg
 
 
-def _target(leg: Leg) -> tuple[str, AccountId, str]:
-    return (leg.type, leg.account_id, leg.instrument if isinstance(leg, TradeLeg) else leg.asset)
+def _ordered_in(leg: Leg) -> AccountId | None:
+    """Whose venue is asked: collateral is sent by the account it leaves, and taken in from the reserve."""
+    if isinstance(leg, TransferLeg) and leg.source is not None:
+        return leg.source
+    return leg.account_id
+
+
+def _target(leg: Leg) -> tuple[object, ...]:
+    match leg:
+        case TradeLeg():
+            return (leg.type, leg.account_id, leg.instrument)
+        case TransferLeg():
+            return (leg.type, leg.account_id, leg.source, leg.asset)
+        case LendingLeg():
+            return (leg.type, leg.account_id, leg.instrument, leg.action)
+        case _:
+            assert_never(leg)
 
 
 def _book(
@@ -270,13 +294,14 @@ def _book(
             account_id=order.leg.account_id,
             adjustment_id=work.adjustment.id,
             leg=number,
-            instrument=order.leg.instrument if isinstance(order, TradeOrder) else None,
+            instrument=None if isinstance(order, TransferOrder) else order.instrument.instrument_id,
             asset=order.asset,
-            quantity=filled.quantity,
+            quantity=_change(order, filled),
             price=filled.price,
             fee=filled.fee,
             time_ns=work.time_ns,
             kind=order.leg.type,
+            source=order.leg.source if isinstance(order, TransferOrder) else None,
         )
     )
     rest = _less(planned, filled.quantity)
@@ -285,19 +310,42 @@ def _book(
         progress.reasons.append(f"leg {number}: filled {filled.quantity:f}, which is not all")
 
 
+def _change(order: Order, filled: Filled) -> Decimal:
+    """What the fill says: a lending position falls by what is withdrawn or borrowed."""
+    return order.leg.action.sign * filled.quantity if isinstance(order, LendingOrder) else filled.quantity
+
+
 def _filled(portfolio: Portfolio, order: Order, filled: Filled, *, time_ns: int) -> Portfolio:
-    if isinstance(order, TransferOrder):
-        leg = order.leg
-        return apply_transfer(portfolio, account_id=leg.account_id, asset=leg.asset, amount=filled.quantity)
-    return apply_trade(
-        portfolio,
-        instrument=order.instrument,
-        account_id=order.leg.account_id,
-        quantity=filled.quantity,
-        price=filled.price,
-        fee=filled.fee,
-        time_ns=time_ns,
-    )
+    match order:
+        case TransferOrder(leg=leg):
+            return apply_transfer(
+                portfolio,
+                account_id=leg.account_id,
+                asset=leg.asset,
+                amount=filled.quantity,
+                source=leg.source,
+                fee=filled.fee,
+            )
+        case LendingOrder():
+            return apply_lending(
+                portfolio,
+                instrument=order.instrument,
+                account_id=order.leg.account_id,
+                quantity=_change(order, filled),
+                fee=filled.fee,
+            )
+        case TradeOrder():
+            return apply_trade(
+                portfolio,
+                instrument=order.instrument,
+                account_id=order.leg.account_id,
+                quantity=filled.quantity,
+                price=filled.price,
+                fee=filled.fee,
+                time_ns=time_ns,
+            )
+        case _:
+            assert_never(order)
 
 
 def _less(leg: Leg, quantity: Decimal) -> Leg | None:

@@ -1,15 +1,21 @@
 """Collateral: what accounts and the reserve hold, stated anew or moved from one to the other."""
 
 from decimal import Decimal
+from math import isnan, nan
 
 from msgspec.structs import replace
 
 from app.domain.adjustments import Fill, TransferLeg
-from app.domain.errors import Conflict, InvalidInput
-from app.domain.identifiers import AccountId, AdjustmentId, Asset, FillId, PortfolioId, TenantId
-from app.domain.portfolios import Portfolio, Reserve
-from app.ports.management import AdjustmentRecord, UnitOfWork
-from app.services.documents import CollateralDocument, TransferDocument, storable
+from app.domain.errors import InvalidInput, Unavailable
+from app.domain.identifiers import AdjustmentId, Asset, FillId, PortfolioId, TenantId
+from app.domain.portfolios import Portfolio
+from app.domain.values import decimal_text
+from app.engine.fills import apply_transfer
+from app.engine.market_view import MarketView
+from app.engine.risk import free_collateral
+from app.engine.rounding import nearest_amount
+from app.ports.management import UnitOfWork
+from app.services.documents import CollateralDocument, TransferDocument
 from app.services.manage_portfolios import account_named, balances_of, check_balances, reserves_of
 from app.services.reduce_remaining import leg_number, lock_reported, save_reported
 
@@ -41,82 +47,91 @@ async def transfer_collateral(
     portfolio_id: PortfolioId,
     fill_id: FillId,
     document: TransferDocument,
+    market: MarketView | None,
     *,
     time_ns: int,
 ) -> Portfolio:
-    """One that carries out a recommendation is recorded as its fill."""
+    """One that is stored already changes nothing. `market` says what an account can spare; None: unknown.
+
+    What carries out a recommendation was done already, so nothing is asked of it but that it was recommended.
+    """
     portfolio = await unit.portfolios.lock(tenant_id, portfolio_id)
-    after = _moved(portfolio, document)
-    await unit.portfolios.write_holdings(portfolio, after)
+    done = _leg(portfolio, document)
+    record = None
     if document.adjustment_id is not None:
         record = await lock_reported(unit, portfolio, AdjustmentId(document.adjustment_id))
-        await _report(unit, portfolio, record, fill_id, document, time_ns=time_ns)
-    return replace(after, revision=await unit.portfolios.touch(portfolio_id))
-
-
-async def _report(
-    unit: UnitOfWork,
-    portfolio: Portfolio,
-    record: AdjustmentRecord,
-    fill_id: FillId,
-    document: TransferDocument,
-    *,
-    time_ns: int,
-) -> None:
-    if document.to_account is None or document.from_account is not None:
-        raise InvalidInput("a recommended transfer goes from the reserve to an account", path="/from_account")
-    account = account_named(portfolio, document.to_account, "/to_account")
-    done = TransferLeg(account.id, Asset(document.asset), document.amount)
     fill = Fill(
         id=fill_id,
         portfolio_id=portfolio.id,
-        account_id=account.id,
-        adjustment_id=record.adjustment.id,
-        leg=leg_number(record.adjustment.legs, done),
+        account_id=done.account_id,
+        adjustment_id=None if record is None else record.adjustment.id,
+        leg=0 if record is None else leg_number(record.adjustment.legs, done),
         instrument=None,
         asset=done.asset,
         quantity=done.amount,
         price=Decimal(0),
-        fee=Decimal(0),
+        fee=done.fee,
         time_ns=time_ns,
         kind="transfer",
+        source=done.source,
     )
-    await unit.fills.add(portfolio.tenant_id, fill)
-    await save_reported(unit, portfolio.tenant_id, record, done, fill, time_ns=time_ns)
+    if not await unit.fills.add(tenant_id, fill):
+        return portfolio
+    _check_there(portfolio, done)
+    if record is None:
+        _check_free(portfolio, done, market)
+    after = apply_transfer(
+        portfolio,
+        account_id=done.account_id,
+        asset=done.asset,
+        amount=done.amount,
+        source=done.source,
+        fee=done.fee,
+    )
+    await unit.portfolios.write_holdings(portfolio, after)
+    if record is not None:
+        await save_reported(unit, tenant_id, record, done, fill, time_ns=time_ns)
+    return replace(after, revision=await unit.portfolios.touch(portfolio_id))
 
 
-def _moved(portfolio: Portfolio, document: TransferDocument) -> Portfolio:
-    asset = Asset(document.asset)
-    if document.from_account is None:
-        after = _reserve_changed(portfolio, asset, -document.amount)
+def _leg(portfolio: Portfolio, document: TransferDocument) -> TransferLeg:
+    source, target = document.from_account, document.to_account
+    return TransferLeg(
+        None if target is None else account_named(portfolio, target, "/to_account").id,
+        Asset(document.asset),
+        document.amount,
+        None if source is None else account_named(portfolio, source, "/from_account").id,
+        document.fee,
+    )
+
+
+def _check_there(portfolio: Portfolio, leg: TransferLeg) -> None:
+    """A reserve's `keep` binds policies, not its owner."""
+    if leg.source is None:
+        pocket, held = "the reserve", portfolio.reserve(leg.asset).amount
     else:
-        source = account_named(portfolio, document.from_account, "/from_account")
-        after = _account_changed(portfolio, source.id, asset, -document.amount)
-    if document.to_account is None:
-        return _reserve_changed(after, asset, document.amount)
-    target = account_named(after, document.to_account, "/to_account")
-    return _account_changed(after, target.id, asset, document.amount)
+        account = portfolio.account(leg.source)
+        pocket, held = f"account {account.name!r}", account.balance(leg.asset)
+    if leg.amount > held:
+        raise InvalidInput(
+            f"{pocket} has {decimal_text(held)} {leg.asset}, not {decimal_text(leg.amount)}", path="/amount"
+        )
 
 
-def _account_changed(portfolio: Portfolio, account_id: AccountId, asset: Asset, change: Decimal) -> Portfolio:
-    account = portfolio.account(account_id)
-    held = next((b.amount for b in account.balances if b.asset == asset), Decimal(0))
-    _enough(f"account {account.name!r}", asset, held, change)
-    return portfolio.with_account(account.credited(asset, change))
-
-
-def _reserve_changed(portfolio: Portfolio, asset: Asset, change: Decimal) -> Portfolio:
-    held = next((r for r in portfolio.reserves if r.asset == asset), None)
-    _enough("the reserve", asset, Decimal(0) if held is None else held.amount, change)
-    if held is None:
-        return replace(portfolio, reserves=(*portfolio.reserves, Reserve(asset, change)))
-    return portfolio.reserve_debited(asset, -change)
-
-
-def _enough(pocket: str, asset: Asset, held: Decimal, change: Decimal) -> None:
-    if change < 0 and held + change < 0:
-        raise Conflict(f"{pocket} has {held:f} {asset}, not {-change:f}")
-    try:
-        storable(held + change)
-    except ValueError as error:
-        raise InvalidInput(f"{pocket} cannot hold that much: {error}", path="/amount") from error
+def _check_free(portfolio: Portfolio, leg: TransferLeg, market: MarketView | None) -> None:
+    """Nobody takes an account below its initial margin."""
+    if leg.source is None:
+        return
+    account = portfolio.account(leg.source)
+    if not account.balances_back_positions:
+        return
+    free = nan if market is None else free_collateral(portfolio, market, leg.source, leg.asset)
+    if isnan(free):
+        raise Unavailable(f"what account {account.name!r} can spare is not known: a price is missing")
+    spared = nearest_amount(free)
+    if leg.amount > spared:
+        raise InvalidInput(
+            f"account {account.name!r} can spare {decimal_text(spared)} {leg.asset}, "
+            f"not {decimal_text(leg.amount)}: its initial margin needs the rest",
+            path="/amount",
+        )

@@ -1,13 +1,14 @@
 """Portfolios: created with all they hold, changed in state, deleted."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from msgspec.structs import replace
 
 from app.domain.adjustments import AdjustmentState
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, TenantId, derived_id
-from app.domain.instruments import InstrumentKind
+from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolio_events import state_event
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.ports.management import UnitOfWork
@@ -20,7 +21,7 @@ from app.services.documents import (
 )
 from app.services.supersede_adjustments import NOT_STARTED, supersede_adjustments
 
-_COMPUTED = frozenset({MarginMode.CROSS, MarginMode.ISOLATED})
+_COMPUTED = frozenset({MarginMode.CROSS, MarginMode.ISOLATED, MarginMode.LENDING})
 
 
 async def create_portfolio(
@@ -37,10 +38,10 @@ async def create_portfolio(
         path = f"/accounts/{index}"
         if account.margin_mode not in _COMPUTED:
             raise InvalidInput(
-                f"margin mode {account.margin_mode} is not computed yet: use cross or isolated",
+                f"margin mode {account.margin_mode} is not computed yet: use cross, isolated or lending",
                 path=f"{path}/margin_mode",
             )
-        await check_positions(unit, account.positions, f"{path}/positions")
+        await check_positions(unit, account.margin_mode, account.positions, f"{path}/positions")
         check_balances(account.balances, f"{path}/balances")
     check_balances(document.reserves, "/reserves")
     portfolio = Portfolio(
@@ -91,7 +92,9 @@ def account_named(portfolio: Portfolio, name: str, path: str) -> Account:
     return found
 
 
-async def check_positions(unit: UnitOfWork, documents: Sequence[PositionDocument], path: str) -> None:
+async def check_positions(
+    unit: UnitOfWork, margin_mode: MarginMode, documents: Sequence[PositionDocument], path: str
+) -> None:
     _distinct([document.instrument for document in documents], path, "instrument")
     known = await unit.instruments.some({document.instrument for document in documents})
     for index, document in enumerate(documents):
@@ -105,8 +108,30 @@ async def check_positions(unit: UnitOfWork, documents: Sequence[PositionDocument
                 "as a balance of the account instead",
                 path=place,
             )
-        if document.entry_price == 0 and instrument.kind is not InstrumentKind.OPTION:
-            raise InvalidInput("an entry price is positive", path=f"{path}/{index}/entry_price")
+        lent = instrument.kind is InstrumentKind.LENDING
+        if lent is not (margin_mode is MarginMode.LENDING):
+            raise InvalidInput(_in_the_wrong_account(instrument, margin_mode), path=place)
+        _check_entry_price(instrument, document.entry_price, f"{path}/{index}/entry_price")
+
+
+def _in_the_wrong_account(instrument: Instrument, margin_mode: MarginMode) -> str:
+    if instrument.kind is InstrumentKind.LENDING:
+        return (
+            f"{instrument.id} is lent and borrowed in accounts of margin mode lending, this is {margin_mode}"
+        )
+    return (
+        f"{instrument.id} is {instrument.kind}, and a lending account holds what is lent and borrowed alone"
+    )
+
+
+def _check_entry_price(instrument: Instrument, entry_price: Decimal | None, path: str) -> None:
+    if instrument.kind is InstrumentKind.LENDING:
+        if entry_price:
+            raise InvalidInput("what is lent or borrowed has no entry price: leave it out", path=path)
+    elif entry_price is None:
+        raise InvalidInput(f"{instrument.id} was entered at a price, which is needed", path=path)
+    elif entry_price == 0 and instrument.kind is not InstrumentKind.OPTION:
+        raise InvalidInput("an entry price is positive", path=path)
 
 
 def check_balances(documents: Sequence[BalanceDocument | ReserveDocument], path: str) -> None:
@@ -115,7 +140,8 @@ def check_balances(documents: Sequence[BalanceDocument | ReserveDocument], path:
 
 def positions_of(documents: Sequence[PositionDocument], *, opened_ns: int) -> tuple[Position, ...]:
     return tuple(
-        Position(InstrumentId(d.instrument), d.quantity, d.entry_price, opened_ns) for d in documents
+        Position(InstrumentId(d.instrument), d.quantity, d.entry_price or Decimal(0), opened_ns)
+        for d in documents
     )
 
 

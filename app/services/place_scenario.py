@@ -2,7 +2,7 @@
 
 They are as the API takes them, with three freedoms that only a scenario has:
 
-- a position without `entry_price` is entered at the first price of its instrument in the replay;
+- a position without `entry_price` is entered at the first price of its instrument in the replay, unless lent;
 - an account with `leverage` in place of `balances` holds the collateral that gives its positions that much;
 - a reserve with `collateral_fraction` in place of `amount` is that fraction of what the accounts hold of it.
 """
@@ -120,7 +120,8 @@ def _account(account: ScenarioAccount, market: StartingMarket, path: str) -> Acc
 
 def _position(position: ScenarioPosition, market: StartingMarket, path: str) -> PositionDocument:
     entry_price = position.entry_price
-    if entry_price is None:
+    lent = _listed(position.instrument, market, f"{path}/entry_price").kind is InstrumentKind.LENDING
+    if entry_price is None and not lent:
         entry_price = _first_price(position.instrument, market, f"{path}/entry_price")
     return PositionDocument(
         instrument=position.instrument, quantity=position.quantity, entry_price=entry_price
@@ -149,10 +150,10 @@ def _collateral(
         raise _unclear(path, f"the positions settle in {settled}: state balances instead")
     if any(instrument.kind is InstrumentKind.OPTION for instrument in instruments):
         raise _unclear(path, "an option's notional is not its entry price: state balances instead")
-    if any(position.entry_price == 0 for position in positions):
+    if any(not position.entry_price for position in positions):
         raise _unclear(path, "a position entered at 0 has no notional: state balances instead")
     notionals = (
-        notional(instrument, quantity=position.quantity, price=position.entry_price)
+        notional(instrument, quantity=position.quantity, price=position.entry_price or Decimal(0))
         for position, instrument in zip(positions, instruments, strict=True)
     )
     return BalanceDocument(asset=assets.pop(), amount=_rounded(sum(notionals, Decimal(0)) / leverage, path))

@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from app.domain.adjustment_events import adjustment_event
-from app.domain.adjustments import AdjustmentState, Fill, Leg, TradeLeg, TransferLeg
+from app.domain.adjustments import AdjustmentState, Fill, Leg, LendingLeg, TradeLeg, TransferLeg
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.identifiers import AdjustmentId, TenantId
 from app.domain.portfolios import Portfolio
@@ -64,7 +64,10 @@ def _same_pocket(leg: Leg, done: Leg) -> bool:
             same = (leg.account_id, leg.instrument) == (done.account_id, done.instrument)
             return same and leg.quantity * done.quantity > 0
         case TransferLeg(), TransferLeg():
-            return (leg.account_id, leg.asset) == (done.account_id, done.asset)
+            return (leg.account_id, leg.source, leg.asset) == (done.account_id, done.source, done.asset)
+        case LendingLeg(), LendingLeg():
+            same = (leg.account_id, leg.instrument) == (done.account_id, done.instrument)
+            return same and leg.action.sign == done.action.sign
         case _:
             return False
 
@@ -74,7 +77,7 @@ def _less(leg: Leg, done: Leg) -> Leg | None:
         case TradeLeg(), TradeLeg():
             left = leg.quantity - done.quantity
             return replace(leg, quantity=left) if left * leg.quantity > Decimal(0) else None
-        case TransferLeg(), TransferLeg():
+        case TransferLeg() | LendingLeg(), TransferLeg() | LendingLeg():
             amount = leg.amount - done.amount
             return replace(leg, amount=amount) if amount > 0 else None
         case _:

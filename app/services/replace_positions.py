@@ -26,7 +26,7 @@ async def replace_positions(
     """`time_ns` is the market clock, 0 before the market's first frame."""
     portfolio = await unit.portfolios.lock(tenant_id, portfolio_id)
     account = account_named(portfolio, document.account, "/account")
-    await check_positions(unit, document.positions, "/positions")
+    await check_positions(unit, account.margin_mode, document.positions, "/positions")
     as_of_ns = time_ns if document.as_of is None else to_ns(document.as_of)
     if time_ns and as_of_ns > time_ns + FUTURE_TOLERANCE_NS:
         raise InvalidInput(

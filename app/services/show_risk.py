@@ -31,12 +31,16 @@ async def show_equity_with_reserve(
     return portfolio_risk(replace(portfolio, accounts=(*portfolio.accounts, reserve)), view).equity
 
 
+async def market_as_it_stands(units: UnitsOfWork, market: MarketNow) -> MarketView:
+    async with units() as unit:
+        instruments = await unit.instruments.all()
+    position, time_ns = await market.clock()
+    return market_view(instruments, await market.everything(), position=position, time_ns=time_ns)
+
+
 async def _as_it_stands(
     units: UnitsOfWork, market: MarketNow, tenant_id: TenantId, portfolio_id: PortfolioId
 ) -> tuple[Portfolio, MarketView]:
     async with units() as unit:
         portfolio = await unit.portfolios.get(tenant_id, portfolio_id)
-        instruments = await unit.instruments.all()
-    position, time_ns = await market.clock()
-    view = market_view(instruments, await market.everything(), position=position, time_ns=time_ns)
-    return portfolio, view
+    return portfolio, await market_as_it_stands(units, market)

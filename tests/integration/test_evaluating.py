@@ -22,6 +22,7 @@ from app.domain.identifiers import PortfolioId, shard_of
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Frame, Quality, StreamPosition, Tick, TickKind
 from app.domain.policies import Cure, LiquidationGuard, Mode
+from app.domain.portfolios import MarginMode
 from app.engine.memory import PolicyMemory
 from app.ports.evaluation import Commit
 from app.services.documents import PositionDocument, SnapshotDocument
@@ -417,3 +418,42 @@ async def test_a_shard_that_was_lost_takes_no_memory_of_its_former_holder(engine
     assert (await store.commit(commit)).shards == {1}
     rows = await asyncpg_pool.fetch("SELECT portfolio_id FROM policy_memory")
     assert [row["portfolio_id"] for row in rows] == [held.id]
+
+
+async def test_a_loan_that_is_not_sound_is_liquidated_once_in_the_evaluators_commit(running, engine):
+    """1 BTC at a threshold of 78 % against 40,000 USDT: health 1.17 at 60,000, and 0.858 at 44,000."""
+    pools = [
+        Instrument(
+            id="AAVE-BTC", kind="lending", underlying="BTC", quote="USDT", liquidation_threshold="0.78",
+            liquidation_bonus="0.05",
+        ),
+        Instrument(id="AAVE-USDT", kind="lending", underlying="USDT", quote="USDT"),
+    ]  # fmt: skip
+    await factories.create_instruments(engine, pools)
+    loan = await factories.create_portfolio(
+        engine,
+        running.tenant,
+        positions={"AAVE-BTC": ("1", "0"), "AAVE-USDT": ("-40000", "0")},
+        balances={"USDT": "10"},
+        margin_mode=MarginMode.LENDING,
+    )
+    await running.price(CALM)
+    evaluated = "SELECT NOT unevaluated FROM portfolios WHERE id = $1"
+    await eventually(lambda: running.pool.fetchval(evaluated, loan.id))
+    await running.price(CRASH)
+    await running.price(CRASH + 1)
+    await running.come_to(3)
+    fills = "SELECT instrument_id, quantity, price, fee FROM fills WHERE portfolio_id = $1 ORDER BY leg"
+    rows = await eventually(lambda: running.pool.fetch(fills, loan.id))
+    seized = Decimal(40_000) * Decimal("1.05") / 44_000
+    assert [tuple(row) for row in rows] == [
+        ("AAVE-USDT", 40_000, 1, 0),
+        ("AAVE-BTC", -round(seized, 18), 44_000, 0),
+    ]
+    held = "SELECT instrument_id, quantity FROM positions WHERE account_id = $1"
+    assert [tuple(row) for row in await running.pool.fetch(held, loan.accounts[0].id)] == [
+        ("AAVE-BTC", 1 - round(seized, 18))
+    ]
+    events = "SELECT data FROM events WHERE portfolio_id = $1 AND type = 'account.liquidated'"
+    (told,) = await running.pool.fetch(events, loan.id)
+    assert '"equity_before": "4010"' in told["data"]

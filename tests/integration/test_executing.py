@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -17,9 +18,11 @@ from app.adapters.redis_streams.market_clock import RedisMarketClock
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.venues.paper import PaperVenue
-from app.domain.adjustments import AdjustmentState, TransferLeg
+from app.domain.adjustments import AdjustmentState, LendingAction, LendingLeg, TradeLeg, TransferLeg
 from app.domain.events import EventType, NewEvent
-from app.domain.identifiers import AccountId, Asset, derived_id
+from app.domain.identifiers import AccountId, Asset, InstrumentId, PortfolioId, derived_id
+from app.domain.instruments import Instrument
+from app.domain.portfolios import MarginMode
 from app.engine.fills import apply_legs_as_if_done
 from app.entrypoints import executor as executor_role
 from app.services.execute_adjustment import ExecuteAdjustments, Lost, Settled
@@ -384,3 +387,70 @@ async def test_work_that_always_breaks_ends_and_holds_nobody_up(engine, asyncpg_
     stop.set()
     await asyncio.wait_for(role, 5)
     assert (await portfolio_now(asyncpg_pool, bad.id)).accounts == bad.accounts
+
+
+POOLS = [
+    Instrument(id="AAVE-BTC", kind="lending", underlying="BTC", quote="USDT", liquidation_threshold="0.78"),
+    Instrument(id="AAVE-USDT", kind="lending", underlying="USDT", quote="USDT"),
+]
+
+
+async def test_a_loan_is_deleveraged_in_one_settlement(engine, asyncpg_pool, tenant):
+    """Withdrawn, sold and repaid in that order: the wallet is empty before and after."""
+    await factories.create_instruments(engine, POOLS)
+    loan = await factories.create_portfolio(
+        engine,
+        tenant,
+        positions={"AAVE-BTC": ("2", "0"), "AAVE-USDT": ("-60000", "0")},
+        margin_mode=MarginMode.LENDING,
+    )
+    account = loan.accounts[0].id
+    half, repaid = Decimal("0.5"), Decimal("24982.5025")  # at 49,990, less 5 bps
+    legs = [
+        LendingLeg(account, InstrumentId("AAVE-BTC"), LendingAction.WITHDRAW, half, reduces=True),
+        TradeLeg(account, InstrumentId("BTC-USDT"), -half, Decimal(50_000), reduces=True),
+        LendingLeg(account, InstrumentId("AAVE-USDT"), LendingAction.REPAY, repaid, reduces=True),
+    ]
+    await queue(asyncpg_pool, loan, legs)
+    before = await portfolio_now(asyncpg_pool, loan.id)
+    desk = Desk(asyncpg_pool)
+
+    assert await desk.drain() == [Settled(S.EXECUTED)]
+
+    after = await portfolio_now(asyncpg_pool, loan.id)
+    listed = INSTRUMENTS | {i.instrument_id: i for i in POOLS}
+    assert after.accounts == apply_legs_as_if_done(before, legs, listed).accounts
+    assert [p.quantity for p in after.accounts[0].positions] == [Decimal("1.5"), repaid - 60_000]
+    assert {b.amount for b in after.accounts[0].balances} == {0}
+    fills = await asyncpg_pool.fetch("SELECT kind, instrument_id, asset, quantity FROM fills ORDER BY leg")
+    assert [tuple(fill) for fill in fills] == [
+        ("lending", "AAVE-BTC", "BTC", -half),
+        ("trade", "BTC-USDT", "USDT", -half),
+        ("lending", "AAVE-USDT", "USDT", repaid),
+    ]
+    assert [fill["kind"] for fill in desk.heard.events[1].data["fills"]] == ["lending", "trade", "lending"]
+
+
+async def test_collateral_moves_between_accounts_and_back_to_the_reserve(asyncpg_pool, engine, portfolio):
+    """What a venue keeps of a withdrawal does not arrive; an account that is short gives nothing."""
+    (main,) = portfolio.accounts
+    other = replace(main, id=AccountId(uuid4()), name="other", positions=(), balances=())
+    two = replace(portfolio, id=PortfolioId(uuid4()), name="two", accounts=(replace(main, id=uuid4()), other))
+    await factories.store_portfolio(engine, two)
+    usdt, first = Asset("USDT"), two.accounts[0].id
+    legs = [
+        TransferLeg(other.id, usdt, Decimal(700), first, Decimal(2)),
+        TransferLeg(None, usdt, Decimal(600), other.id),
+        TransferLeg(None, usdt, Decimal(600), other.id),
+    ]
+    adjustment_id = await queue(asyncpg_pool, two, legs)
+
+    assert await Desk(asyncpg_pool).drain() == [Settled(S.PARTIALLY_EXECUTED)]
+
+    after = await portfolio_now(asyncpg_pool, two.id)
+    assert [account.balance(usdt) for account in after.accounts] == [19_300, 98]
+    assert after.reserve(usdt).amount == 5_600
+    _, why = await ending(asyncpg_pool, adjustment_id)
+    assert why == "leg 2: other has 98.000000000000000000 USDT to give, not 600"
+    rows = await asyncpg_pool.fetch("SELECT account_id, source_account_id, fee FROM fills ORDER BY leg")
+    assert [tuple(row) for row in rows] == [(other.id, first, 2), (None, other.id, 0)]

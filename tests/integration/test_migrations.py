@@ -41,6 +41,12 @@ VALUES ('{tenant}', 'snapshot:{account}', '', 200, '1700000000000000001', NULL),
        ('{tenant}', 'request:k', '\\x01', 201, '\\x7b7d', '{{}}');
 """
 
+TRANSFER = """
+INSERT INTO fills (id, tenant_id, portfolio_id, account_id, source_account_id, leg, kind, asset, quantity,
+    price, fee, time_ns)
+VALUES ($1, $2, $3, $4, $5, 0, 'transfer', 'USDT', 1, 0, 0, 0)
+"""
+
 
 async def differences(url):
     """What tables.py has otherwise: tables, columns, types, defaults, keys and indexes."""
@@ -128,6 +134,26 @@ async def test_0002_takes_what_positions_are_of_along_both_ways(empty_database_u
 
     await downgrade(empty_database_url, "0001")
     assert await connection.fetch(remembered) == before
+    await connection.close()
+
+
+async def test_0004_goes_back_without_the_transfers_that_had_no_place_before(empty_database_url):
+    """From the reserve to an account is kept; to the reserve is not, for it is of no account."""
+    await upgrade(empty_database_url, "0001")
+    tenant, portfolio, account = uuid4(), uuid4(), uuid4()
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(BOOK.format(tenant=tenant, portfolio=portfolio, account=account))
+    await upgrade(empty_database_url, "0004")
+    ends = [(account, None), (None, account), (None, None)]
+    for to, source in ends:
+        row = (uuid4(), tenant, portfolio, to, source)
+        if to is None and source is None:
+            with pytest.raises(asyncpg.CheckViolationError, match="ck_fills_of_an_account"):
+                await connection.execute(TRANSFER, *row)
+        else:
+            await connection.execute(TRANSFER, *row)
+    await downgrade(empty_database_url, "0003")
+    assert await connection.fetchval("SELECT array_agg(account_id) FROM fills") == [account]
     await connection.close()
 
 

@@ -59,13 +59,13 @@ RETURNING tenant_id
 
 _FILLS = """
 INSERT INTO fills (id, tenant_id, portfolio_id, account_id, adjustment_id, leg, kind, instrument_id, asset,
-                   quantity, price, fee, time_ns)
+                   quantity, price, fee, time_ns, source_account_id)
 SELECT id, $1, portfolio_id, account_id, adjustment_id, leg, kind, instrument_id, asset, quantity, price, fee,
-       time_ns
+       time_ns, source_account_id
 FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::int[], $7::text[], $8::text[], $9::text[],
-            $10::numeric[], $11::numeric[], $12::numeric[], $13::bigint[])
+            $10::numeric[], $11::numeric[], $12::numeric[], $13::bigint[], $14::uuid[])
     AS f(id, portfolio_id, account_id, adjustment_id, leg, kind, instrument_id, asset, quantity, price, fee,
-         time_ns)
+         time_ns, source_account_id)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -238,6 +238,7 @@ async def _insert_fills(connection: Any, tenant_id: TenantId, fills: Sequence[Fi
         [fill.price for fill in fills],
         [fill.fee for fill in fills],
         [fill.time_ns for fill in fills],
+        [fill.source for fill in fills],
     )
     if status != f"INSERT 0 {len(fills)}":
         raise RevisionMoved("a fill of this adjustment was booked meanwhile; read it again")

@@ -20,7 +20,7 @@ SELECT id, portfolio_id, policy_id, policy_version, state, mode, priority, risk_
 FROM adjustments ORDER BY generation, sequence, portfolio_id, policy_id, id
 """
 _FILLS = """
-SELECT id, portfolio_id, account_id, adjustment_id, leg, kind, instrument_id, asset,
+SELECT id, portfolio_id, account_id, source_account_id, adjustment_id, leg, kind, instrument_id, asset,
     trim_scale(quantity) AS quantity, trim_scale(price) AS price, trim_scale(fee) AS fee, time_ns
 FROM fills ORDER BY time_ns, portfolio_id, account_id, adjustment_id, leg, id
 """
@@ -114,6 +114,9 @@ class PostgresExports:
 
 def _in_words(leg: dict[str, Any]) -> str:
     if leg["type"] == "transfer":
-        return f"top up {leg['amount']} {leg['asset']}"
+        tops_up = leg.get("source_account_id") is None
+        return f"{'top up' if tops_up else 'move'} {leg['amount']} {leg['asset']}"
+    if leg["type"] == "lending":
+        return f"{leg['action']} {leg['amount']} {leg['instrument']}"
     sells = leg["quantity"].startswith("-")
     return f"{'sell' if sells else 'buy'} {leg['quantity'].removeprefix('-')} {leg['instrument']}"

@@ -23,6 +23,7 @@ class FillRows:
                 tenant_id=tenant_id,
                 portfolio_id=fill.portfolio_id,
                 account_id=fill.account_id,
+                source_account_id=fill.source,
                 adjustment_id=fill.adjustment_id,
                 leg=fill.leg,
                 kind=fill.kind,
@@ -80,4 +81,5 @@ def _fill(row: Row[tuple[object, ...]]) -> Fill:
         fee=row.fee,
         time_ns=row.time_ns,
         kind=row.kind,
+        source=row.source_account_id,
     )

@@ -366,7 +366,14 @@ fills = Table(
     Column("id", UUID(as_uuid=True), primary_key=True),
     Column("tenant_id", UUID(as_uuid=True), nullable=False),
     Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), nullable=False),
-    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "account_id", ForeignKey("accounts.id", ondelete="CASCADE"), comment="null: a transfer to the reserve"
+    ),
+    Column(
+        "source_account_id",
+        ForeignKey("accounts.id", ondelete="CASCADE"),
+        comment="where a transfer came from; null: the reserve",
+    ),
     Column("adjustment_id", ForeignKey("adjustments.id", ondelete="CASCADE")),
     Column("leg", Integer, nullable=False),
     Column("kind", Text, nullable=False),
@@ -379,7 +386,12 @@ fills = Table(
     _created(),
     Index(None, "tenant_id", "created_at", "id"),
     Index(None, "portfolio_id", "time_ns"),
+    CheckConstraint(
+        "account_id IS NOT NULL OR (kind = 'transfer' AND source_account_id IS NOT NULL)",
+        name="of_an_account",
+    ),
     Index(None, "account_id"),
+    Index(None, "source_account_id"),
     Index(None, "adjustment_id"),
     Index(None, "instrument_id"),
 )

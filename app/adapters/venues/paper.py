@@ -1,4 +1,4 @@
-"""The paper venue: the reference price, slippage against the trader, a taker fee.
+"""The paper venue: the reference price, slippage against the trader, a taker fee. Its pools lend at no fee.
 
 It keeps no book. The same order gives the same fill, so what may have been sent before can be sent again;
 whether it was booked is the database's knowledge.
@@ -9,13 +9,23 @@ from typing import assert_never
 
 from app.domain.errors import InvalidInput
 from app.engine.fills import paper_fill
-from app.ports.execution import Filled, NeverArrived, Order, Refused, TradeOrder, TransferOrder
+from app.ports.execution import (
+    Filled,
+    LendingOrder,
+    NeverArrived,
+    Order,
+    Refused,
+    TradeOrder,
+    TransferOrder,
+)
 
 
 class PaperVenue:
     async def execute(self, order: Order) -> Filled | Refused:
         match order:
             case TransferOrder():
+                return Filled(quantity=order.leg.amount, price=Decimal(0), fee=order.leg.fee)
+            case LendingOrder():
                 return Filled(quantity=order.leg.amount, price=Decimal(0), fee=Decimal(0))
             case TradeOrder():
                 try:

@@ -28,12 +28,15 @@ class EndedData(AdjustmentData):
 
 
 class FillData(Shown):
-    """What was done for one leg: `quantity` and `price` of a trade; a transfer has the price 0."""
+    """What was done for one leg: `quantity` and `price` of a trade; anything else has the price 0."""
 
     id: Id
     leg: int = Field(description="Place of the leg in `legs`.", examples=[0])
-    kind: Literal["trade", "transfer"]
-    account_id: Id
+    kind: Literal["trade", "transfer", "lending"]
+    account_id: Id | None = Field(description="Null for a transfer to the reserve.")
+    source_account_id: Id | None = Field(
+        default=None, description="Where a transfer came from; null: the reserve."
+    )
     instrument: str | None = Field(description="Null for a transfer.", examples=["BTC-USDT-PERP"])
     asset: str = Field(description="What the fee is in, or what was transferred.", examples=["USDT"])
     quantity: DecimalText

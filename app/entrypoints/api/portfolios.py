@@ -32,6 +32,7 @@ from app.services.manage_collateral import replace_collateral, transfer_collater
 from app.services.manage_portfolios import change_portfolio_state, create_portfolio, delete_portfolio
 from app.services.record_fill import record_fill
 from app.services.replace_positions import replace_positions
+from app.services.show_risk import market_as_it_stands
 
 router = APIRouter(prefix="/v1/portfolios", tags=["portfolios"], route_class=StrictRoute)
 
@@ -159,20 +160,26 @@ async def put_collateral(
     return await writes.run(caller, work)
 
 
-@router.post("/{portfolio_id}/collateral/transfers", status_code=201, response_model=ShownPortfolio)
+@router.post("/{portfolio_id}/transfers", status_code=201, response_model=ShownPortfolio)
 async def post_transfer(
     portfolio_id: Id, document: TransferDocument, caller: Trader, deps: Deps, writes: WritingOnce
 ) -> Response:
-    """Moves collateral between accounts, or between an account and the reserve."""
+    """Moves collateral between accounts, or between an account and the reserve, and records it as a fill.
+
+    An account gives no more than its initial margin leaves. The same `Idempotency-Key` never moves twice.
+    """
+    fill_id = FillId(derived_id("reported transfer", portfolio_id, writes.key))
     time_ns = await deps.market.time_ns()
+    market = await market_as_it_stands(deps.units, deps.market) if time_ns else None
 
     async def work(unit: UnitOfWork) -> Answer:
         portfolio = await transfer_collateral(
             unit,
             caller.tenant_id,
             PortfolioId(portfolio_id),
-            FillId(deps.new_id()),
+            fill_id,
             document,
+            market,
             time_ns=time_ns,
         )
         return Answer(ShownPortfolio.of(portfolio), 201)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from app.domain.adjustment_json import adjustment_data, legs_to_json
-from app.domain.adjustments import AdjustmentState, Decision, Fill, Outcome, Reason
+from app.domain.adjustments import AdjustmentState, Decision, Fill, LendingAction, Outcome, Reason
 from app.domain.conflicts import Conflict
 from app.domain.events import EventType
 from app.domain.identifiers import derived_id
@@ -194,12 +194,25 @@ class ShownTradeLeg(Shown):
 
 class ShownTransferLeg(Shown):
     type: str = Field(examples=["transfer"], pattern="^transfer$")
-    account_id: Id
+    account_id: Id | None = Field(description="Where it goes; null: the reserve.")
+    source_account_id: Id | None = Field(default=None, description="Where it comes from; null: the reserve.")
     asset: str = Field(examples=["USDT"])
     amount: DecimalText
+    fee: DecimalText = Field(default=Decimal(0), description="What the venue keeps of the amount.")
 
 
-ShownLeg = ShownTradeLeg | ShownTransferLeg
+class ShownLendingLeg(Shown):
+    """`amount` of the asset between the account's balances and its position in the pool."""
+
+    type: str = Field(examples=["lending"], pattern="^lending$")
+    account_id: Id
+    instrument: str = Field(examples=["AAVE-WETH"])
+    action: LendingAction
+    amount: DecimalText
+    reduces: bool
+
+
+ShownLeg = ShownTradeLeg | ShownTransferLeg | ShownLendingLeg
 _METRICS: dict[str, Any] = {"examples": [{"margin_ratio": "0.52", "leverage": "4.1"}]}
 
 
@@ -275,10 +288,15 @@ class ShownDecision(Shown):
 class ShownFill(Shown):
     id: Id
     portfolio_id: Id
-    account_id: Id
+    account_id: Id | None = Field(description="Null for a transfer to the reserve.")
+    source_account_id: Id | None = Field(
+        default=None, description="Where a transfer came from; null: the reserve."
+    )
     adjustment_id: Id | None = None
     leg: int = Field(examples=[0])
-    kind: str = Field(examples=["trade"], description="trade, transfer, liquidation, expiry or funding")
+    kind: str = Field(
+        examples=["trade"], description="trade, transfer, lending, liquidation, expiry or funding"
+    )
     instrument: str | None = Field(examples=["BTC-USDT-PERP"])
     asset: str = Field(description="What the fee is in, or what was transferred.", examples=["USDT"])
     quantity: DecimalText
@@ -292,6 +310,7 @@ class ShownFill(Shown):
             id=fill.id,
             portfolio_id=fill.portfolio_id,
             account_id=fill.account_id,
+            source_account_id=fill.source,
             adjustment_id=fill.adjustment_id,
             leg=fill.leg,
             kind=fill.kind,

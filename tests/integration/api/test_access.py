@@ -115,7 +115,7 @@ async def test_another_tenants_things_are_not_there(api, stranger, engine, tenan
         ("POST", f"{p}/fills", FILL, once),
         ("GET", f"{p}/fills", None, {}),
         ("PUT", f"{p}/collateral", {"reserves": []}, {}),
-        ("POST", f"{p}/collateral/transfers", {"asset": "USDT", "amount": "1", "to_account": "main"}, {}),
+        ("POST", f"{p}/transfers", {"asset": "USDT", "amount": "1", "to_account": "main"}, {}),
         ("GET", f"{p}/risk", None, {}),
         ("GET", f"{p}/policies", None, {}),
         ("POST", f"{p}/policies", delta_neutral(), {}),

@@ -36,7 +36,7 @@ async def test_what_ended_says_why_and_with_which_fill(api, engine, tenant, redi
     topped_up = await add_adjustment(engine, tenant, portfolio, legs=legs_to_json([leg]))
     rejected = await add_adjustment(engine, tenant, portfolio)
     transfer = {"asset": "USDT", "amount": "500", "to_account": "main", "adjustment_id": topped_up}
-    await api.ok("POST", f"/v1/portfolios/{portfolio['id']}/collateral/transfers", transfer)
+    await api.ok("POST", f"/v1/portfolios/{portfolio['id']}/transfers", transfer)
     await api.ok("POST", f"/v1/adjustments/{rejected}/reject", {"reason": "hedged elsewhere"})
     (_, executed, first), (_, _, second) = await events_of(asyncpg_pool, portfolio["id"])
     assert (executed, first["outcome"]) == ("adjustment.executed", "reported by the client")

@@ -44,7 +44,7 @@ async def test_names_are_unique_until_deleted(api):
 
 
 async def test_a_margin_mode_that_is_not_computed_is_refused(api):
-    for mode, status in (("isolated", 201), ("portfolio", 422), ("lending", 422)):
+    for mode, status in (("isolated", 201), ("portfolio", 422), ("lending", 201)):
         document = portfolio_document(accounts=[{"name": "main", "margin_mode": mode}])
         response = await api("POST", "/v1/portfolios", document)
         assert response.status_code == status
@@ -169,21 +169,70 @@ async def test_collateral_is_stated_anew(api):
 async def test_transfers_move_what_is_there(api, engine, redis, tenant, asyncpg_pool):
     await start_market(redis)
     created = await api.portfolio()
-    path = f"/v1/portfolios/{created['id']}/collateral/transfers"
+    path = f"/v1/portfolios/{created['id']}/transfers"
     usdt = {"asset": "USDT", "amount": "1500.25"}
     moved = await api.ok("POST", path, usdt | {"from_account": "main", "to_account": "second"})
     assert [a["balances"][0]["amount"] for a in moved["accounts"]] == ["18499.75", "1500.25"]
     moved = await api.ok("POST", path, usdt | {"from_account": "second"})
     assert moved["reserves"][0]["amount"] == "6500.25"
     refused = await api("POST", path, {"asset": "USDT", "amount": "7000", "to_account": "main"})
-    assert_problem(refused, 409, "conflict")
+    problem = assert_problem(refused, 422, "invalid-input")
+    assert problem["errors"][0]["pointer"] == "/amount"
+    assert problem["detail"] == "the reserve has 6500.25 USDT, not 7000"
     leg = TransferLeg(UUID(created["accounts"][0]["id"]), "USDT", Decimal(500))
     adjustment_id = await add_adjustment(engine, tenant, created, legs=legs_to_json([leg]))
     document = {"asset": "USDT", "amount": "500", "to_account": "main", "adjustment_id": adjustment_id}
     await api.ok("POST", path, document)
     assert (await api.ok("GET", f"/v1/adjustments/{adjustment_id}"))["state"] == "executed"
-    (recorded,) = (await api.ok("GET", f"/v1/portfolios/{created['id']}/fills"))["items"]
-    assert (recorded["kind"], recorded["quantity"]) == ("transfer", "500")
+    recorded = (await api.ok("GET", f"/v1/portfolios/{created['id']}/fills"))["items"]
+    assert [(f["kind"], f["quantity"]) for f in recorded] == [
+        ("transfer", "500"), ("transfer", "1500.25"), ("transfer", "1500.25"),
+    ]  # fmt: skip
+    main, second = (account["id"] for account in created["accounts"])
+    assert [(f["source_account_id"], f["account_id"]) for f in recorded] == [
+        (None, main), (second, None), (main, second),
+    ]  # fmt: skip
+
+
+async def test_a_transfer_leaves_an_account_its_initial_margin(api, redis):
+    """20,000 and 1,000.5 of profit, less 5 % of 61,000.5, are 17,950.475."""
+    await start_market(redis)
+    created = await api.portfolio()
+    path = f"/v1/portfolios/{created['id']}/transfers"
+    out = {"asset": "USDT", "from_account": "main"}
+    problem = assert_problem(await api("POST", path, out | {"amount": "18000"}), 422, "invalid-input")
+    assert "can spare 17950.475 USDT, not 18000" in problem["detail"]
+    assert problem["errors"][0]["pointer"] == "/amount"
+    assert await api.revision(created["id"]) == 1
+    assert (await api.ok("GET", f"/v1/portfolios/{created['id']}/fills"))["items"] == []
+    moved = await api.ok("POST", path, out | {"amount": "17950.475"})
+    risk = await api.ok("GET", f"/v1/portfolios/{created['id']}/risk")
+    assert float(risk["accounts"][0]["equity"]) == float(risk["accounts"][0]["initial_margin"])
+    assert moved["reserves"][0]["amount"] == "22950.475"
+    assert_problem(await api("POST", path, out | {"amount": "0.01"}), 422, "invalid-input")
+
+
+async def test_what_an_account_can_spare_is_not_guessed(api, redis):
+    created = await api.portfolio()
+    path = f"/v1/portfolios/{created['id']}/transfers"
+    out = {"asset": "USDT", "from_account": "main", "amount": "1"}
+    assert_problem(await api("POST", path, out), 503, "unavailable")
+    await start_market(redis, instrument="BTC-USDT", value=61_000.0)
+    assert_problem(await api("POST", path, out), 503, "unavailable")
+    await api.ok("POST", path, {"asset": "USDT", "to_account": "second", "amount": "3"})
+    moved = await api.ok("POST", path, out | {"from_account": "second", "fee": "0.25"})
+    assert (moved["accounts"][1]["balances"][0]["amount"], moved["reserves"][0]["amount"]) == ("2", "4997.75")
+
+
+async def test_a_transfer_happens_once_however_long_ago_it_was(api, redis, asyncpg_pool):
+    await start_market(redis)
+    created = await api.portfolio()
+    path = f"/v1/portfolios/{created['id']}/transfers"
+    document = {"asset": "USDT", "to_account": "main", "amount": "3000"}
+    await api.ok("POST", path, document, Idempotency_Key="k")
+    await asyncpg_pool.execute("DELETE FROM idempotency_keys")
+    again = await api.ok("POST", path, document, Idempotency_Key="k")
+    assert (again["revision"], again["reserves"][0]["amount"]) == (2, "2000")
 
 
 async def test_a_change_of_state_is_an_event(api, redis, asyncpg_pool):

@@ -23,7 +23,7 @@ WRITES = {
     "PUT /v1/portfolios/{portfolio_id}/positions": ({"account": "main", "positions": []}, {}),
     "POST /v1/portfolios/{portfolio_id}/fills": (FILL, ONCE),
     "PUT /v1/portfolios/{portfolio_id}/collateral": ({"reserves": []}, {}),
-    "POST /v1/portfolios/{portfolio_id}/collateral/transfers": (TRANSFER, {}),
+    "POST /v1/portfolios/{portfolio_id}/transfers": (TRANSFER, {}),
     "POST /v1/portfolios/{portfolio_id}/policies": (delta_neutral(), {}),
     "PUT /v1/policies/{policy_id}": (delta_neutral(band="2"), {"If_Match": '"1"'}),
     "POST /v1/policies/{policy_id}/enable": (None, {}),

@@ -115,10 +115,10 @@ def test_a_long_pays_what_a_short_receives_and_it_is_in_the_books():
     assert (fill.quantity, fill.price, fill.fee, fill.time_ns) == (2, 50_000, 10, BOUNDARY_NS)
     assert (verdict.before.revision, verdict.after.revision) == (1, 2)
     account = verdict.after.accounts[0]
-    assert account.amount_of("USDT") == 99_990
+    assert account.balance("USDT") == 99_990
     assert account.positions == (Position(PERP.id, Decimal(2), Decimal(45_000), BOUNDARY_NS),)
     assert running.account() == account
-    assert running.account(2).amount_of("USDT") == 100_010
+    assert running.account(2).balance("USDT") == 100_010
 
 
 def test_an_inverse_contract_pays_in_coin():
@@ -126,7 +126,7 @@ def test_an_inverse_contract_pays_in_coin():
     running.take(frame(1, START_NS, CALM, RATE))
     # 1,000 contracts of 100 USD are 2.5 coins at 40,000; the negative rate is received by the long
     assert paid(running.take(frame(2, BOUNDARY_NS))) == [(AT, Decimal("-0.0005"))]
-    assert running.account().amount_of("BTC") == Decimal("3.0005")
+    assert running.account().balance("BTC") == Decimal("3.0005")
 
 
 def test_real_venues_do_it_themselves():
@@ -256,7 +256,7 @@ def test_any_cut_into_frames_and_blocks_accrues_the_same(steps, cuts, opened_hou
     assert counted == expected
     assert len({fill.id for fill in fills}) == len(fills)
     net = 10 * expected[PERP.id] - 15 * expected[HOURLY.id]
-    assert running.account().amount_of("USDT") == 100_000 - net
+    assert running.account().balance("USDT") == 100_000 - net
 
 
 @given(
@@ -284,7 +284,7 @@ def test_a_future_is_settled_at_its_mark_without_a_fee():
     (fill,) = verdict.fills
     assert (fill.kind, fill.quantity, fill.price, fill.fee) == ("expiry", 2, 44_000, 0)
     assert running.account().positions == ()
-    assert running.account().amount_of("USDT") == 102_000
+    assert running.account().balance("USDT") == 102_000
     (event,) = verdict.events
     assert event.type is EventType.POSITION_SETTLED
     assert event.data["settlements"] == [
@@ -314,7 +314,7 @@ def test_an_option_is_settled_at_what_exercising_is_worth(instrument, quantity, 
     account = running.account()
     assert account.positions == ()
     had = {"USDT": 100_000, "BTC": 1}[asset]
-    assert account.amount_of(asset) == had + Decimal(gained)
+    assert account.balance(asset) == had + Decimal(gained)
 
 
 @given(mark=st.decimals("0.01", "1000000", places=2))
@@ -329,7 +329,7 @@ def test_an_expiry_waits_until_its_price_is_known():
     assert running.take(frame(1, START_NS, {SPOT: 50_000.0})) == {}
     assert running.take(frame(2, BOUNDARY_NS + INTERVAL_NS, {SPOT: 50_000.0})) == {}
     assert len(running.take(frame(3, BOUNDARY_NS + 9 * INTERVAL_NS, {FUTURE: 46_000.0}))) == 1
-    assert running.account().amount_of("USDT") == 101_000
+    assert running.account().balance("USDT") == 101_000
 
 
 def test_what_is_booked_after_its_expiry_is_settled_again():
@@ -356,7 +356,7 @@ def test_an_account_is_liquidated_on_what_the_clock_left_of_it():
     ]
     assert [fill.kind for fill in verdict.fills] == ["expiry", "liquidation"]
     assert verdict.after.revision == 3
-    assert running.account().amount_of("USDT") == 0
+    assert running.account().balance("USDT") == 0
 
 
 def test_the_clock_is_seen_though_nothing_else_happens_and_in_the_right_frame():

@@ -24,16 +24,15 @@ from app.domain.portfolios import (
     Reserve,
 )
 from app.engine.fills import (
-    LIQUIDATION_FEE_RATE,
     Unfillable,
     apply_legs_as_if_done,
     apply_trade,
     apply_transfer,
     fitted,
-    liquidate,
     notional,
     paper_fill,
 )
+from app.engine.liquidation import LIQUIDATION_FEE_RATE, liquidate
 
 EXACT = Context(prec=200)
 ACCOUNT = AccountId(UUID(int=1))

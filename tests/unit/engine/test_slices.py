@@ -37,11 +37,25 @@ def instruments_of(asset: str, strike: int) -> list[Instrument]:
         Instrument(id=f"{asset}-USD-PERP", kind=InstrumentKind.PERPETUAL, multiplier=100, lot_size=1, **coin),
         Instrument(id=f"{asset}-CALL", strike=strike, option_type=OptionType.CALL, **option, **coin),
         Instrument(id=f"{asset}-PUT", strike=strike, option_type=OptionType.PUT, **option, **coin),
+        pool_of(asset),
     ]
 
 
+def pool_of(asset: str) -> Instrument:
+    return Instrument(
+        id=f"POOL-{asset}", kind=InstrumentKind.LENDING, underlying=asset, quote="USDT",
+        liquidation_threshold="0.8", loan_to_value="0.75", liquidation_bonus="0.05",
+    )  # fmt: skip
+
+
 START_PRICES = {"BTC": 50_000.0, "ETH": 2_500.0}
-UNIVERSE = Universe([i for asset, price in START_PRICES.items() for i in instruments_of(asset, int(price))])
+UNIVERSE = Universe(
+    [
+        pool_of("USDT"),
+        *(i for asset, price in START_PRICES.items() for i in instruments_of(asset, int(price))),
+    ]
+)
+NOT_MARGINED = (InstrumentKind.SPOT, InstrumentKind.LENDING)
 
 
 class Chance:
@@ -49,6 +63,7 @@ class Chance:
 
     def __init__(self, seed):
         self._random = np.random.default_rng(seed)
+        self._loans = np.random.default_rng((seed, 1))
 
     def decimal(self, low, high, places=3):
         return Decimal(f"{self._random.uniform(low, high):.{places}f}")
@@ -70,7 +85,7 @@ class Chance:
         )
 
     def account(self, name):
-        tradable = [i for i in UNIVERSE.instruments.values() if i.kind is not InstrumentKind.SPOT]
+        tradable = [i for i in UNIVERSE.instruments.values() if i.kind not in NOT_MARGINED]
         count = int(self._random.integers(0, len(tradable) + 1))
         held = self._random.permutation(len(tradable))[:count]
         return Account(
@@ -85,6 +100,20 @@ class Chance:
                 Balance("ETH", self.decimal(0, 10), Decimal("0.1")),
             ),
         )
+
+    def loan(self):
+        """Coins against dollars, from comfortable to nearly liquidated; sometimes there is none."""
+        coins = self._loans.uniform(0.1, 2, 2)
+        lendable = 0.8 * (coins[0] * START_PRICES["BTC"] + 10 * coins[1] * START_PRICES["ETH"])
+        owed = lendable * self._loans.uniform(0.5, 0.99)
+        amounts = {"BTC": coins[0], "ETH": 10 * coins[1], "USDT": -owed}
+        held = tuple(
+            Position(f"POOL-{asset}", Decimal(f"{amount:.4f}"), Decimal(0))
+            for asset, amount in amounts.items()
+        )
+        wallet = (Balance("USDT", Decimal(25)), Balance("ETH", Decimal("0.5")))
+        account = Account(self.identity(), "loan", "paper", MarginMode.LENDING, held, wallet)
+        return (account,) if self._loans.random() < 0.6 else ()
 
     def policies(self, mode):
         guards = Guards(cooldown_seconds=3, expiry_seconds=4, minimum_notional=10)
@@ -101,7 +130,8 @@ class Chance:
     def portfolio(self, mode):
         accounts = (self.account(f"account {n}") for n in range(int(self._random.integers(1, 4))))
         return Portfolio(
-            self.identity(), self.identity(), "random", "USDT", PortfolioState.ACTIVE, 1, tuple(accounts),
+            self.identity(), self.identity(), "random", "USDT", PortfolioState.ACTIVE, 1,
+            (*accounts, *self.loan()),
             (Reserve("USDT", self.decimal(0, 20_000, 2), Decimal(100)),), self.policies(mode),
         )  # fmt: skip
 
@@ -228,6 +258,8 @@ def test_blocks_of_frames_decide_what_frame_by_frame_does(seed, mode):
     frames = chance.frames(24)
     by_frame = decided(portfolios, [[frame] for frame in frames])
     assert any(adjustments for _, adjustments, *_ in by_frame[0].values())
+    loans = {account.id for p in portfolios for account in p.accounts if account.name == "loan"}
+    assert any(fill.account_id in loans for concluded in by_frame[0].values() for fill in concluded[3])
     assert decided(portfolios, [frames]) == by_frame
     assert decided(portfolios, chance.blocks(frames)) == by_frame
 
