@@ -53,12 +53,12 @@ from app.engine.levers import Market
 from app.engine.market_view import FrameBlock
 from app.engine.memory import DAY_NS, PolicyMemory, Traded
 from app.engine.metrics import Figures, observe
-from app.engine.observation import PairColumns
 from app.engine.permitted import Permission
 from app.engine.plan import Plan, Priced, Wish, arrange
 from app.engine.rounding import amount_up, price
 from app.engine.state import State, vector
 from app.engine.stress import state_wanted, tiered
+from app.engine.tables import PairColumns
 from app.engine.trigger_rows import TriggerKind
 from app.engine.verdicts import Verdict, adjustment_event, metric_texts, notified_event, reduces_risk
 

@@ -16,7 +16,7 @@ from app.engine.book import NOBODY, Book, Todo
 from app.engine.market_view import FrameBlock
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import observe
-from app.engine.observation import PairColumns
+from app.engine.tables import PairColumns
 from app.engine.turn import Turn
 from app.engine.verdicts import Verdict
 from app.quant.arrays import IntArray

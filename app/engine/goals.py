@@ -179,11 +179,11 @@ def _toward(value: float, edges: Interval, share: float) -> Interval:
 
 
 def _margin(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool) -> Goal:
-    """Maintenance - ratio x equity <= 0."""
+    """Maintenance - ratio x what backs it <= 0."""
     level = policy.restore if acts else policy.trigger
     ratio = float(level if policy.metric is MetricName.MARGIN_RATIO else 1 / level)
     state = scene.state
-    equity, maintenance = (state.within(figure, row.account) for figure in (In.EQUITY, In.MAINTENANCE))
+    equity, maintenance = (state.within(figure, row.account) for figure in (In.BACKING, In.MAINTENANCE))
     terms = ((maintenance, 1.0), (equity, -ratio))
     now = scene.at(maintenance) - ratio * scene.at(equity)
     allowed = 0.0 if acts else max(now, 0.0)

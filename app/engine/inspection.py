@@ -17,7 +17,7 @@ from app.engine.guards import cooldown_until_ns, is_emergency
 from app.engine.market_view import MarketView
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import observe
-from app.engine.observation import PairColumns
+from app.engine.tables import PairColumns
 from app.engine.verdicts import metric_texts
 
 Memories = Mapping[PolicyId, PolicyMemory]

@@ -15,7 +15,7 @@ from app.domain.adjustments import Leg, MissReason, TradeLeg, TransferLeg
 from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
-from app.domain.portfolios import Account, Portfolio
+from app.domain.portfolios import Account, MarginMode, Portfolio
 from app.engine.market_view import FrameBlock
 from app.engine.metrics import UnitFigures, unit_figures
 from app.engine.rounding import amount_up, lots, price
@@ -36,12 +36,17 @@ class Trade(Struct, frozen=True, gc=False):
 
 
 class Transfer(Struct, frozen=True, gc=False):
-    """`amount` of an asset per unit; an end that is None is the reserve."""
+    """A unit of an asset per unit, `most` in all; an end that is None is the reserve.
+
+    Of what is sent the venue keeps `fee`, and nothing is sent that is not more than that and than `least`.
+    """
 
     source: AccountId | None
     destination: AccountId | None
     asset: Asset
-    amount: float
+    most: Decimal
+    fee: Decimal = Decimal(0)
+    least: Decimal = Decimal(0)
 
 
 Move = Trade | Transfer
@@ -201,33 +206,34 @@ class Levers:
         destination: int | None,
         asset: Asset,
         *,
-        keep: float = 0.0,
+        keep: Decimal = Decimal(0),
         cost_rate: float = 0.0,
-        lost: float = 0.0,
+        fee: Decimal = Decimal(0),
+        least: Decimal = Decimal(0),
     ) -> None:
         """Moves collateral; None is the reserve. `keep` stays there, besides what the reserve keeps anyhow.
 
-        `lost` is the share of the amount that does not arrive, `cost_rate` what else a unit of value costs.
+        `cost_rate`: what moving a unit of value costs.
         """
         value = self._market.value_of(asset)
         held = self._free(source, asset)
-        available = held - keep
-        if not value > 0.0 or not available > 0.0:
+        most = held - keep
+        if not value > 0.0 or most <= 0:
             return
         state, effects = self._state, dict[int, float]()
-        for end, sign, share in ((source, -1.0, 1.0), (destination, 1.0, 1.0 - lost)):
+        for end, sign in ((source, -1.0), (destination, 1.0)):
             if end is not None:
-                self._credit(effects, end, asset, sign * share, value)
-        effects[state.resource(("free", source, asset), held)] = -1.0
+                self._credit(effects, end, asset, sign, value)
+        effects[state.resource(("free", source, asset), float(held))] = -1.0
         effects[moved_at(state, source, destination, asset)] = 1.0
         ids = [None if end is None else self._holdings.accounts[end].id for end in (source, destination)]
         self._add(
             ("transfer", source, destination, asset),
             Lever(
-                (Transfer(ids[0], ids[1], asset, 1.0),),
+                (Transfer(ids[0], ids[1], asset, most, fee, least),),
                 effects,
-                available,
-                value * (cost_rate + lost),
+                float(most),
+                value * cost_rate,
                 MissReason.RESERVE_EXHAUSTED,
                 rounds_up=True,
             ),
@@ -281,6 +287,7 @@ class Levers:
         net, gross = sign * unit.delta * underlying_value, opens * abs(unit.delta) * underlying_value
         effects = {
             state.within(In.EQUITY, account): -cost,
+            state.within(In.BACKING, account): -cost,
             state.within(In.INITIAL, account): opens * initial * required,
             state.within(In.MAINTENANCE, account): opens * maintenance * required,
             state.within(In.NET, account): net,
@@ -306,10 +313,11 @@ class Levers:
         cost = unit.notional * quote_value * rate
         self._credit(effects, account, base, sign * per_contract, market.value_of(base))
         self._credit(effects, account, quote, -sign * unit.notional, quote_value)
-        at = self._state.within(In.EQUITY, account)
-        effects[at] = effects.get(at, 0.0) - cost
+        for figure in (In.EQUITY, In.BACKING):
+            at = self._state.within(figure, account)
+            effects[at] = effects.get(at, 0.0) - cost
         given, amount = (base, per_contract) if sign < 0 else (quote, unit.notional * (1.0 + rate))
-        held = self._free(account, given)
+        held = float(self._free(account, given))
         if held > 0.0:
             effects[self._state.resource(("free", account, given), held)] = -amount
             upper, limit = min(
@@ -328,6 +336,8 @@ class Levers:
         held = float(balance.amount) if balance else 0.0
         counted = 1.0 - float(balance.haircut) if balance and (held > 0.0 or amount > 0.0) else 1.0
         changes = {state.within(In.EQUITY, account): amount * value * counted}
+        if holdings.accounts[account].margin_mode is not MarginMode.LENDING:
+            changes[state.within(In.BACKING, account)] = amount * value * counted
         universe = self._market.block.universe
         if asset in universe.exposures and asset != holdings.valuation_currency:
             grows = 1.0 if held * amount >= 0.0 else -1.0
@@ -344,12 +354,11 @@ class Levers:
     def _size(self, account: int, instrument: Instrument) -> int:
         return size_of(self._state, self._holdings, account, instrument.instrument_id)
 
-    def _free(self, place: int | None, asset: Asset) -> float:
+    def _free(self, place: int | None, asset: Asset) -> Decimal:
         """What the reserve (None) or an account has to give."""
         if place is None:
-            return next((float(r.available) for r in self._holdings.reserves if r.asset == asset), 0.0)
-        balances = self._holdings.accounts[place].balances
-        return next((max(float(b.amount), 0.0) for b in balances if b.asset == asset), 0.0)
+            return next((r.available for r in self._holdings.reserves if r.asset == asset), Decimal(0))
+        return max(self._holdings.accounts[place].balance(asset), Decimal(0))
 
     def _add(self, key: Hashable, lever: Lever) -> None:
         usable = lever.upper > 0.0 and all(isfinite(effect) for effect in lever.effects.values())
@@ -364,7 +373,7 @@ def legs_of(
     """Trades of one instrument in one account are netted and rounded to lots; collateral moves first."""
     contracts: dict[tuple[int, InstrumentId], float] = {}
     rounds_up: dict[tuple[int, InstrumentId], bool] = {}
-    amounts: dict[tuple[AccountId | None, AccountId | None, Asset], float] = {}
+    moved: dict[Transfer, float] = {}
     for lever, size in zip(levers, sizes.tolist(), strict=True):
         for move in lever.moves if size > 0.0 else ():
             if isinstance(move, Trade):
@@ -372,13 +381,12 @@ def legs_of(
                 contracts[key] = contracts.get(key, 0.0) + move.contracts * size
                 rounds_up[key] = rounds_up.get(key, False) or lever.rounds_up
             else:
-                ends = (move.source, move.destination, move.asset)
-                amounts[ends] = amounts.get(ends, 0.0) + move.amount * size
-    legs: list[Leg] = [
-        TransferLeg(destination, asset, amount_up(amount))
-        for (_, destination, asset), amount in amounts.items()
-        if destination is not None
-    ]
+                moved[move] = moved.get(move, 0.0) + size
+    legs: list[Leg] = []
+    for move, amount in moved.items():
+        sent = min(amount_up(amount), move.most)
+        if sent > move.fee and sent >= move.least:
+            legs.append(TransferLeg(move.destination, move.asset, sent, source=move.source, fee=move.fee))
     for (ordinal, name), wanted in contracts.items():
         leg = _trade_leg(accounts[ordinal], market, name, wanted, rounds_up=rounds_up[ordinal, name])
         if leg is not None:

@@ -11,7 +11,8 @@ from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.market_view import FrameBlock
-from app.engine.observation import (
+from app.engine.observation import observe_pairs, option_positions, starts_of
+from app.engine.tables import (
     ConditionFigures,
     Findings,
     Market,
@@ -19,9 +20,6 @@ from app.engine.observation import (
     PairColumns,
     Tables,
     TriggerFigures,
-    observe_pairs,
-    option_positions,
-    starts_of,
 )
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.black_scholes import black_76

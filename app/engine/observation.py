@@ -4,8 +4,6 @@ A pair's figures do not depend on its neighbours: sums are made one after the ot
 prices make figures NaN, and nothing fires on NaN.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from app.engine.book import ViewColumns
@@ -16,104 +14,24 @@ from app.engine.conditions import (
     FIRST_OPERATION,
     ConditionColumns,
     Opcode,
-    RegisterColumns,
-    evaluate,
 )
 from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
-from app.engine.market_view import RecordNumbers
-from app.engine.trigger_rows import NONE, ParameterColumns, TriggerColumns, TriggerKind
-from app.engine.universe import NEVER_NS, ConversionColumns, PathColumns, Terms
-from app.engine.view_rows import AccountColumns, BalanceColumns, ExposureColumns, PositionColumns
-from app.quant.arrays import BoolArray, FloatArray, IntArray
+from app.engine.judging import observed
+from app.engine.tables import (
+    ConditionFigures,
+    Findings,
+    Market,
+    OptionFigures,
+    PairColumns,
+    Tables,
+    TriggerFigures,
+)
+from app.engine.universe import NEVER_NS
+from app.engine.view_rows import BalanceColumns, PositionColumns
+from app.quant.arrays import BoolArray, IntArray
 from app.quant.compiled import compiled, inlined
 
-_DELTA, _DELTA_OF_GROSS, _WHALLEY_WILMOTT, _ZAKAMOULINE = range(4)
-_MARGIN_RATIO = int(TriggerKind.MARGIN_RATIO)
-_LEVERAGE = int(TriggerKind.LEVERAGE)
-_DOLLAR_GAMMA = int(TriggerKind.DOLLAR_GAMMA)
-_DOLLAR_VEGA = int(TriggerKind.DOLLAR_VEGA)
-_HEALTH = int(TriggerKind.HEALTH)
-_METRIC, _VOLATILITY = int(TriggerKind.METRIC), int(TriggerKind.VOLATILITY)
 _ONE_PERCENT = 0.01
-_NS_PER_US = 1_000
-_VOLATILITY_POINT = 0.01
-
-
-class PairColumns(NamedTuple):
-    """Views to look at, and on which frame of the block each."""
-
-    number: IntArray
-    frame: IntArray
-
-
-class Tables(NamedTuple):
-    """Of the book."""
-
-    views: ViewColumns
-    accounts: AccountColumns
-    positions: PositionColumns
-    balances: BalanceColumns
-    exposures: ExposureColumns
-    triggers: TriggerColumns
-    parameters: ParameterColumns
-    conditions: ConditionColumns
-    registers: RegisterColumns
-
-
-class Market(NamedTuple):
-    """A block of frames, and what its instruments and conversions are.
-
-    `clock_ns` is the time before the block and after each of its frames.
-    """
-
-    clock_ns: IntArray
-    standing: RecordNumbers
-    value: FloatArray
-    terms: Terms
-    conversions: ConversionColumns
-    paths: PathColumns
-
-
-class OptionFigures(NamedTuple):
-    """Of the options that all pairs hold, in the order in which `option_positions` meets them.
-
-    Signed holdings: values in the settlement asset, requirements in coin, greeks in the quote.
-    """
-
-    value: FloatArray
-    delta: FloatArray
-    gamma: FloatArray
-    vega: FloatArray
-    theta: FloatArray
-    initial: FloatArray
-    maintenance: FloatArray
-    forward: FloatArray
-
-
-class TriggerFigures(NamedTuple):
-    """What was compared, the interval it may be in, and whether it is outside."""
-
-    value: FloatArray
-    low: FloatArray
-    high: FloatArray
-    fired: BoolArray
-
-
-class ConditionFigures(NamedTuple):
-    """What the rows of the programmes came to: figures, constants, and truths as 1.0, 0.0 or NaN."""
-
-    result: FloatArray
-
-
-class Findings(NamedTuple):
-    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance; the clock came to
-    a holding that Ballast keeps; what a condition remembers would change.
-    """
-
-    fired: BoolArray
-    broken: BoolArray
-    due: BoolArray
-    advances: BoolArray
 
 
 @compiled
@@ -177,18 +95,11 @@ def observe_pairs(
             )
         for row in range(views.balance[view], views.balance_stop[view]):
             _add_balance(row, k, tables.balances, market, account, exposure, accounts, exposures)
-        for row in range(views.account[view], views.account_stop[view]):
-            at = account + row - views.account[view]
-            if not tables.accounts.lends[row]:
-                accounts.backing[at] = accounts.equity[at]
-            ratio = _margin_ratio(accounts.backing[at], accounts.maintenance_margin[at])
-            accounts.margin_ratio[at] = ratio
-            if tables.accounts.liquidates[row] and ratio >= 1.0:
-                findings.broken[j] = True
+        _judge_accounts(j, view, account, tables, accounts, findings)
         _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
-            value, low, high, advances = _observed(
+            value, low, high, advances = observed(
                 row, j, view, tables, market.clock_ns[k + 1], starts, accounts, exposures, conditions
             )
             if advances:
@@ -198,6 +109,22 @@ def observe_pairs(
             triggers.fired[at] = fires
             if fires:
                 findings.fired[j] = True
+
+
+@inlined
+def _judge_accounts(
+    j: int, view: int, account: int, tables: Tables, accounts: AccountFigures, findings: Findings
+) -> None:
+    """What a loan is backed by has been added up; elsewhere it is the equity."""
+    views = tables.views
+    for row in range(views.account[view], views.account_stop[view]):
+        at = account + row - views.account[view]
+        if not tables.accounts.lends[row]:
+            accounts.backing[at] = accounts.equity[at]
+        ratio = _margin_ratio(accounts.backing[at], accounts.maintenance_margin[at])
+        accounts.margin_ratio[at] = ratio
+        if tables.accounts.liquidates[row] and ratio >= 1.0:
+            findings.broken[j] = True
 
 
 @inlined
@@ -371,125 +298,6 @@ def _margin_ratio(backing: float, maintenance: float) -> float:
     if maintenance <= 0.0:
         return 0.0
     return maintenance / backing if backing > 0.0 else np.inf
-
-
-@inlined
-def _observed(
-    row: int,
-    j: int,
-    view: int,
-    tables: Tables,
-    time_ns: int,
-    starts: IntArray,
-    accounts: AccountFigures,
-    exposures: ExposureFigures,
-    conditions: ConditionFigures,
-) -> tuple[float, float, float, bool]:
-    """A trigger's value, the interval in which it rests, and whether what it remembers would change."""
-    triggers, views = tables.triggers, tables.views
-    account, exposure = starts[0, j], starts[1, j]
-    if triggers.kind[row] < _METRIC:
-        value, low, high = _judged(row, tables, view, account, exposure, accounts, exposures)
-        return value, low, high, False
-    value, advances = evaluate(
-        views.condition[view] + triggers.condition[row],
-        views.condition[view] + triggers.condition_stop[row],
-        starts[3, j] + triggers.condition[row],
-        tables.conditions,
-        conditions.result,
-        tables.registers.value,
-        views.register[view] + triggers.register[row],
-        float(time_ns // _NS_PER_US),
-    )
-    if triggers.kind[row] == _VOLATILITY:
-        value = _share_of_allowed(row, tables, view, value, account, exposure, accounts, exposures)
-    return value, triggers.low[row], triggers.high[row], advances
-
-
-@inlined
-def _judged(
-    row: int,
-    tables: Tables,
-    view: int,
-    first_account: int,
-    first_exposure: int,
-    accounts: AccountFigures,
-    exposures: ExposureFigures,
-) -> tuple[float, float, float]:
-    """A trigger's value, and the interval inside which it rests."""
-    triggers = tables.triggers
-    kind = triggers.kind[row]
-    low, high = triggers.low[row], triggers.high[row]
-    value = np.nan
-    if kind <= _ZAKAMOULINE:
-        exposure = first_exposure + triggers.exposure[row]
-        if not np.isnan(exposures.underlying_price[exposure]):
-            value = exposures.delta[exposure]
-        below, above = low, high
-        if kind == _DELTA_OF_GROSS:
-            gross = exposures.gross_notional[exposure] / exposures.underlying_price[exposure]
-            below, above = low * gross, high * gross
-        elif kind != _DELTA:
-            below = above = high  # the cost-aware widths come with their formulas
-        return value, triggers.target[row] - below, triggers.target[row] + above
-    if kind == _DOLLAR_GAMMA:
-        value = exposures.dollar_gamma[first_exposure + triggers.exposure[row]]
-    elif kind == _DOLLAR_VEGA:
-        value = exposures.vega[first_exposure + triggers.exposure[row]] * _VOLATILITY_POINT
-    elif kind == _LEVERAGE:
-        value = _leverage(row, tables, view, first_account, accounts)
-    else:
-        account = first_account + triggers.account[row]
-        if kind == _MARGIN_RATIO:
-            value = accounts.margin_ratio[account]
-        elif kind == _HEALTH and accounts.backing[account] > triggers.target[row]:
-            value = 1.0 / accounts.margin_ratio[account]
-        elif kind == _HEALTH and accounts.maintenance_margin[account] > 0.0:
-            value = max(accounts.backing[account], 0.0) / accounts.maintenance_margin[account]
-    return value, low, high
-
-
-@inlined
-def _share_of_allowed(
-    row: int,
-    tables: Tables,
-    view: int,
-    volatility: float,
-    first_account: int,
-    first_exposure: int,
-    accounts: AccountFigures,
-    exposures: ExposureFigures,
-) -> float:
-    """Leverage in an underlying over target / volatility, within limits. Nothing to scale is no share."""
-    triggers, limits = tables.triggers, tables.parameters.value
-    first, count = first_account, tables.views.account_stop[view] - tables.views.account[view]
-    if triggers.account[row] != NONE:
-        first, count = first_account + triggers.account[row], 1
-    equity = 0.0
-    for at in range(first, first + count):
-        equity += accounts.equity[at]
-    exposure = first_exposure + triggers.exposure[row]
-    held = abs(exposures.delta[exposure]) * exposures.underlying_price[exposure]
-    if not (volatility > 0.0 and held > 0.0):
-        return np.nan
-    at = triggers.parameters[row]
-    allowed = min(max(triggers.target[row] / volatility, limits[at]), limits[at + 1])
-    return held / (allowed * equity) if equity > 0.0 else np.inf
-
-
-@inlined
-def _leverage(row: int, tables: Tables, view: int, first_account: int, accounts: AccountFigures) -> float:
-    """Of one account or of all; without bound where nothing is left, unknown where something is."""
-    first, count = first_account, tables.views.account_stop[view] - tables.views.account[view]
-    if tables.triggers.account[row] != NONE:
-        first, count = first_account + tables.triggers.account[row], 1
-    gross, equity = 0.0, 0.0
-    for at in range(first, first + count):
-        gross += accounts.gross_notional[at]
-        equity += accounts.equity[at]
-    if np.isnan(equity) or np.isnan(gross):
-        return np.nan
-    return gross / equity if equity > 0.0 else np.inf
 
 
 @inlined

@@ -1,6 +1,7 @@
 """Which levers a policy lets the plan move."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 from math import inf
 from typing import assert_never
 
@@ -182,14 +183,14 @@ def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> 
 def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
     """What is valued by older prices may be worth less by now, and stays where it is."""
     maximum_age_ns = policy.guards.maximum_price_age_seconds * NS_PER_SECOND
-    kept = None if policy.top_up_from is None else {s.asset: float(s.keep) for s in policy.top_up_from}
+    kept = None if policy.top_up_from is None else {s.asset: s.keep for s in policy.top_up_from}
     for reserve in allowed.holdings.reserves:
         if kept is not None and reserve.asset not in kept:
             continue
         if allowed.market.age_ns(reserve.asset) > maximum_age_ns:
             continue
-        more = 0.0 if kept is None else kept[reserve.asset] - float(reserve.keep)
-        allowed.levers.transfer(None, account, Asset(reserve.asset), keep=max(more, 0.0))
+        more = Decimal(0) if kept is None else kept[reserve.asset] - reserve.keep
+        allowed.levers.transfer(None, account, Asset(reserve.asset), keep=max(more, Decimal(0)))
 
 
 def _recentre(policy: LeverageBand, rows: list[Row], allowed: _Allowed) -> None:
@@ -281,4 +282,6 @@ def _move_collateral(policy: CapitalEfficiency, allowed: _Allowed) -> None:
             destination,
             asset,
             cost_rate=waits + float(route.cost_bps) * _BASIS_POINT,
+            fee=route.fee,
+            least=route.minimum_amount,
         )

@@ -13,6 +13,7 @@ from math import inf, isnan
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.domain.adjustments import Leg, Miss, MissReason, TradeLeg
 from app.domain.identifiers import Asset
@@ -124,9 +125,7 @@ class _Arrangement:
 
     def _errors(self, plan: Plan, sizes: FloatArray) -> FloatArray:
         """By how much the exact figures differ from the straight lines; resources are as they were."""
-        errors: FloatArray = np.zeros(self._start.size)
-        figures = plan.after.figures
-        errors[: figures.size] = figures - (self._start + self._moved(sizes))[: figures.size]
+        errors: FloatArray = plan.after.figures - (self._start + self._moved(sizes))
         return errors
 
     def _moved(self, sizes: FloatArray) -> FloatArray:
@@ -174,7 +173,9 @@ class _Arrangement:
         legs = legs_of(self._levers, sizes, market, scene.holdings.accounts)
         legs = [leg for leg in legs if not self._is_dust(leg)]
         after = apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments)
-        priced = self._priced(after)
+        exact = self._priced(after)
+        resources = (self._start + self._moved(sizes))[exact.figures.size :]
+        priced = replace(exact, figures=np.concatenate((exact.figures, resources)))
         misses = tuple(self._misses(priced.figures, sizes))
         return Plan(
             tuple(legs),

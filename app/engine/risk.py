@@ -14,7 +14,7 @@ from app.domain.portfolios import Portfolio
 from app.engine.book import Book
 from app.engine.market_view import MarketView
 from app.engine.metrics import observe
-from app.engine.observation import PairColumns
+from app.engine.tables import PairColumns
 from app.engine.universe import Universe
 from app.engine.verdicts import leverage_of, worst_ratio
 

@@ -23,13 +23,14 @@ class Of(IntEnum):
 
 
 class In(IntEnum):
-    """In an account, in the valuation currency."""
+    """In an account, in the valuation currency. Margin is held against the backing."""
 
     EQUITY = 0
     INITIAL = 1
     MAINTENANCE = 2
     NET = 3
     GROSS = 4
+    BACKING = 5
 
 
 _VOLATILITY_POINT = 0.01
@@ -87,5 +88,6 @@ def vector(figures: Figures, pair: int) -> FloatArray:
             within.maintenance_margin[accounts],
             within.net_notional[accounts],
             within.gross_notional[accounts],
+            within.backing[accounts],
         )
     )

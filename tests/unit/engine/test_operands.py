@@ -21,8 +21,8 @@ from app.engine.book import Book
 from app.engine.decide import affected
 from app.engine.market_view import MarketView
 from app.engine.metrics import observe
-from app.engine.observation import PairColumns
 from app.engine.risk import portfolio_risk
+from app.engine.tables import PairColumns
 from app.engine.universe import Universe
 from app.engine.view_rows import ViewRows
 from tests.evaluated_conditions import evaluated

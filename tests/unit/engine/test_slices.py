@@ -15,7 +15,7 @@ from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
 from app.engine.metrics import observe
-from app.engine.observation import PairColumns
+from app.engine.tables import PairColumns
 from app.engine.universe import Universe
 
 START_NS = 1_767_225_600_000_000_000
