@@ -284,13 +284,13 @@ class Arbitration:
         return found
 
     def _priced(self, holdings: Portfolio) -> Priced:
-        """As the book would see them, priced exactly."""
-        turn = self._turn
-        with turn.book.imagined(holdings) as number:
+        """As the book would see them, priced exactly; exposures stand where they do now."""
+        turn, underlyings = self._turn, self._sighting.view.underlyings
+        with turn.book.imagined(holdings, underlyings) as number:
             pairs = PairColumns(np.array([number]), np.array([self._sighting.k]))
             figures = observe(turn.book, turn.block, pairs)
             return Priced(
-                vector(figures, 0),
+                vector(figures, 0, exposures=len(underlyings)),
                 rows_of(turn.book, figures, view=number, pair=0),
                 metric_texts(turn.book.view(number).underlyings, figures, 0),
             )

@@ -6,7 +6,7 @@ What is in flight counts as if done; while something is, a second view holds wha
 one can be liquidated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -237,15 +237,20 @@ class Book:
             fitting = count
 
     @contextmanager
-    def imagined(self, holdings: Portfolio) -> Iterator[int]:
-        """A view of holdings that nobody has; gone afterwards, as if it had never been there."""
+    def imagined(self, holdings: Portfolio, underlyings: Sequence[Asset]) -> Iterator[int]:
+        """A view of holdings that nobody has; gone afterwards, as if it had never been there.
+
+        Its exposures begin with `underlyings`, so that they stand where they do in another view.
+        """
         tables: tuple[Columns[Any], ...] = (
             self.accounts, self.positions, self.balances, self.exposures, self.triggers, self.parameters,
             self.conditions, self.registers, self.columns,
         )  # fmt: skip
         lengths = [table.length for table in tables]
         try:
-            yield self._append_view(NOBODY, holdings, holdings, decides=True, stands=False)
+            yield self._append_view(
+                NOBODY, holdings, holdings, decides=True, stands=False, underlyings=underlyings
+            )
         finally:
             self.views.pop()
             for table, length in zip(tables, lengths, strict=True):
@@ -270,9 +275,16 @@ class Book:
         return number
 
     def _append_view(
-        self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool
+        self,
+        slot: int,
+        portfolio: Portfolio,
+        holdings: Portfolio,
+        *,
+        decides: bool,
+        stands: bool,
+        underlyings: Sequence[Asset] = (),
     ) -> int:
-        rows = ViewRows(self.universe, holdings, liquidates=stands)
+        rows = ViewRows(self.universe, holdings, liquidates=stands, underlyings=underlyings)
         if decides:
             rows.add_triggers(self.parameters.length, self._registers)
             self.parameters.append(rows.parameters)

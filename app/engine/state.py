@@ -44,7 +44,7 @@ class State:
         self.exposures: int = exposures.stop - exposures.start
         self.accounts: int = accounts.stop - accounts.start
         self.prices: FloatArray = figures.exposures.underlying_price[exposures]
-        self._figures = vector(figures, pair)
+        self._figures = vector(figures, pair, exposures=self.exposures)
         self._resources: dict[Hashable, int] = {}
         self._amounts: list[float] = []
 
@@ -74,15 +74,17 @@ class State:
         return np.concatenate((self._figures, self._amounts))
 
 
-def vector(figures: Figures, pair: int) -> FloatArray:
-    exposures, accounts = figures.exposure_slice(pair), figures.account_slice(pair)
+def vector(figures: Figures, pair: int, *, exposures: int) -> FloatArray:
+    """The first so many exposures: what a view has besides may be new to the portfolio."""
+    first, accounts = figures.exposure_slice(pair).start, figures.account_slice(pair)
     of, within = figures.exposures, figures.accounts
+    seen = slice(first, first + exposures)
     return np.concatenate(
         (
-            of.delta[exposures],
-            of.gross_notional[exposures],
-            of.dollar_gamma[exposures],
-            of.vega[exposures] * _VOLATILITY_POINT,
+            of.delta[seen],
+            of.gross_notional[seen],
+            of.dollar_gamma[seen],
+            of.vega[seen] * _VOLATILITY_POINT,
             within.equity[accounts],
             within.initial_margin[accounts],
             within.maintenance_margin[accounts],

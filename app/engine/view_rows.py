@@ -69,7 +69,16 @@ class Remembering(NamedTuple):
 
 
 class ViewRows:
-    def __init__(self, universe: Universe, holdings: Portfolio, *, liquidates: bool) -> None:
+    """`underlyings` are numbered first, in this order, whether or not they are still held."""
+
+    def __init__(
+        self,
+        universe: Universe,
+        holdings: Portfolio,
+        *,
+        liquidates: bool,
+        underlyings: Sequence[Asset] = (),
+    ) -> None:
         self._universe = universe
         self._holdings = holdings
         self.underlyings: dict[Asset, int] = {}
@@ -86,6 +95,8 @@ class ViewRows:
         self.read: dict[int, None] = {}
         self.remembering: list[Remembering] = []
         self.due_ns = NEVER_NS
+        for underlying in underlyings:
+            self._exposure(underlying)
         for ordinal, account in enumerate(holdings.accounts):
             on_paper = liquidates and account.venue == PAPER_VENUE
             self.accounts.append((on_paper, account.margin_mode is MarginMode.LENDING))
