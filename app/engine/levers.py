@@ -16,6 +16,7 @@ from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import Account, MarginMode, Portfolio
+from app.engine.contracts import closed, opened, traded_spot
 from app.engine.market_view import FrameBlock
 from app.engine.metrics import UnitFigures, unit_figures
 from app.engine.rounding import amount_up, lots, price
@@ -276,7 +277,11 @@ class Levers:
         value = market.value_of(instrument.settlement_asset)
         underlying = Asset(instrument.underlying)
         underlying_value = market.value_of(underlying)
-        cost = unit.notional * value * market.cost_rate(instrument)
+        if opens > 0:
+            filled = opened(instrument, unit, sign)
+        else:
+            held = self._holdings.accounts[account].position(instrument.instrument_id)
+            filled = closed(instrument, unit, sign, float(held.entry_price))
         stays_long = (sign > 0) == (opens > 0)
         required = underlying_value if instrument.kind is InstrumentKind.OPTION else value
         initial, maintenance = (
@@ -284,10 +289,11 @@ class Levers:
             if stays_long
             else (unit.initial_short, unit.maintenance_short)
         )
-        net, gross = sign * unit.delta * underlying_value, opens * abs(unit.delta) * underlying_value
+        net = filled.delta * underlying_value
+        gross = opens * abs(net)
         effects = {
-            state.within(In.EQUITY, account): -cost,
-            state.within(In.BACKING, account): -cost,
+            state.within(In.EQUITY, account): filled.worth * value,
+            state.within(In.BACKING, account): filled.worth * value,
             state.within(In.INITIAL, account): opens * initial * required,
             state.within(In.MAINTENANCE, account): opens * maintenance * required,
             state.within(In.NET, account): net,
@@ -296,35 +302,34 @@ class Levers:
         exposure = self._exposures.get(underlying)
         if exposure is not None:
             effects |= {
-                state.of(Of.DELTA, exposure): sign * unit.delta,
+                state.of(Of.DELTA, exposure): filled.delta,
                 state.of(Of.GROSS, exposure): gross,
                 state.of(Of.DOLLAR_GAMMA, exposure): sign * unit.gamma_per_percent * underlying_value,
                 state.of(Of.DOLLAR_VEGA, exposure): sign * unit.vega_per_point * underlying_value,
             }
-        return effects, cost, max(abs(unit.notional) * value, abs(net))
+        self._credit(effects, account, instrument.settlement_asset, filled.cash, value)
+        notional = unit.notional * value
+        return effects, notional * market.cost_rate(instrument), max(notional, abs(net))
 
     def _trade_spot(self, account: int, instrument: Instrument, sign: int, most: float) -> None:
         """The base against the quote, as far as what is given is there."""
         market = self._market
-        unit, rate = market.unit(instrument), market.cost_rate(instrument)
-        base, quote = Asset(instrument.underlying), Asset(instrument.quote)
-        quote_value, per_contract = market.value_of(quote), float(instrument.multiplier)
+        unit, quote = market.unit(instrument), instrument.settlement_asset
+        base, per_contract = Asset(instrument.underlying), float(instrument.multiplier)
+        cash, notional = traded_spot(instrument, unit, sign), unit.notional * market.value_of(quote)
         effects = dict[int, float]()
-        cost = unit.notional * quote_value * rate
         self._credit(effects, account, base, sign * per_contract, market.value_of(base))
-        self._credit(effects, account, quote, -sign * unit.notional, quote_value)
-        for figure in (In.EQUITY, In.BACKING):
-            at = self._state.within(figure, account)
-            effects[at] = effects.get(at, 0.0) - cost
-        given, amount = (base, per_contract) if sign < 0 else (quote, unit.notional * (1.0 + rate))
+        self._credit(effects, account, quote, cash, market.value_of(quote))
+        given, amount = (base, per_contract) if sign < 0 else (quote, -cash)
         held = float(self._free(account, given))
         if held > 0.0:
             effects[self._state.resource(("free", account, given), held)] = -amount
             upper, limit = min(
                 (held / amount, MissReason.POSITION_EXHAUSTED),
-                (most / (unit.notional * quote_value), MissReason.TRADE_LIMIT),
+                (most / notional, MissReason.TRADE_LIMIT),
             )
             move = Trade(account, instrument.instrument_id, float(sign), closes=False)
+            cost = notional * market.cost_rate(instrument)
             self._add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
 
     def _credit(
@@ -334,7 +339,7 @@ class Levers:
         state, holdings = self._state, self._holdings
         balance = next((b for b in holdings.accounts[account].balances if b.asset == asset), None)
         held = float(balance.amount) if balance else 0.0
-        counted = 1.0 - float(balance.haircut) if balance and (held > 0.0 or amount > 0.0) else 1.0
+        counted = 1.0 - float(balance.haircut) if balance and (held or amount) > 0.0 else 1.0
         changes = {state.within(In.EQUITY, account): amount * value * counted}
         if holdings.accounts[account].margin_mode is not MarginMode.LENDING:
             changes[state.within(In.BACKING, account)] = amount * value * counted
