@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.domain.adjustment_json import account_text, adjustment_data
-from app.domain.adjustments import OPEN_STATES, Adjustment, AdjustmentState, Fill
+from app.domain.adjustments import OPEN_STATES, Adjustment, AdjustmentState, Fill, InFlight
 from app.domain.events import EventType, NewEvent
-from app.domain.identifiers import TenantId
+from app.domain.identifiers import PortfolioId, TenantId
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
 
@@ -31,9 +31,14 @@ def adjustment_event(
     return NewEvent(kind, tenant_id, adjustment.portfolio_id, time_ns, data)
 
 
+def expired_event(tenant_id: TenantId, portfolio_id: PortfolioId, work: InFlight, time_ns: int) -> NewEvent:
+    data = _expired_data(portfolio_id, work)
+    return NewEvent(EventType.ADJUSTMENT_EXPIRED, tenant_id, portfolio_id, time_ns, data)
+
+
 def _data(adjustment: Adjustment, outcome: str, fills: Sequence[Fill]) -> dict[str, Any]:
     if adjustment.state is AdjustmentState.EXPIRED:
-        return _expired_data(adjustment)
+        return _expired_data(adjustment.portfolio_id, adjustment)
     data = adjustment_data(adjustment)
     if adjustment.state not in OPEN_STATES:
         data["outcome"] = outcome
@@ -42,13 +47,14 @@ def _data(adjustment: Adjustment, outcome: str, fills: Sequence[Fill]) -> dict[s
     return data
 
 
-def _expired_data(adjustment: Adjustment) -> dict[str, Any]:
+def _expired_data(portfolio_id: PortfolioId, work: Adjustment | InFlight) -> dict[str, Any]:
     return {
-        "adjustment_id": str(adjustment.id),
-        "portfolio_id": str(adjustment.portfolio_id),
-        "policy_id": str(adjustment.policy_id),
-        "state": adjustment.state.value,
-        "expires_at": rfc3339(adjustment.expires_at_ns),
+        "adjustment_id": str(work.id),
+        "portfolio_id": str(portfolio_id),
+        "policy_id": str(work.policy_id),
+        "policies": [str(policy_id) for policy_id in work.policies],
+        "state": AdjustmentState.EXPIRED.value,
+        "expires_at": rfc3339(work.expires_at_ns),
     }
 
 

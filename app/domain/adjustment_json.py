@@ -5,8 +5,17 @@ from decimal import Decimal
 from typing import Any, assert_never
 from uuid import UUID
 
-from app.domain.adjustments import Adjustment, Leg, LendingAction, LendingLeg, TradeLeg, TransferLeg
-from app.domain.identifiers import AccountId, Asset, InstrumentId
+from app.domain.adjustments import (
+    Adjustment,
+    Leg,
+    LendingAction,
+    LendingLeg,
+    Miss,
+    MissReason,
+    TradeLeg,
+    TransferLeg,
+)
+from app.domain.identifiers import AccountId, Asset, InstrumentId, PolicyId
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
 
@@ -88,6 +97,32 @@ def account_text(account_id: AccountId | None) -> str | None:
     return None if account_id is None else str(account_id)
 
 
+def misses_to_json(misses: Iterable[Miss]) -> list[dict[str, str]]:
+    return [
+        {
+            "policy_id": str(miss.policy_id),
+            "figure": miss.figure,
+            "wanted": miss.wanted,
+            "reached": miss.reached,
+            "why": miss.why.value,
+        }
+        for miss in misses
+    ]
+
+
+def misses_from_json(documents: Iterable[Mapping[str, str]]) -> tuple[Miss, ...]:
+    return tuple(
+        Miss(
+            PolicyId(UUID(document["policy_id"])),
+            document["figure"],
+            document["wanted"],
+            document["reached"],
+            MissReason(document["why"]),
+        )
+        for document in documents
+    )
+
+
 def adjustment_data(adjustment: Adjustment) -> dict[str, Any]:
     """All of it but what remains; the `data` of events begins with it."""
     return {
@@ -95,6 +130,7 @@ def adjustment_data(adjustment: Adjustment) -> dict[str, Any]:
         "portfolio_id": str(adjustment.portfolio_id),
         "policy_id": str(adjustment.policy_id),
         "policy_version": adjustment.policy_version,
+        "policies": [str(policy_id) for policy_id in adjustment.policies],
         "state": adjustment.state.value,
         "mode": adjustment.mode,
         "priority": adjustment.priority,
@@ -104,6 +140,7 @@ def adjustment_data(adjustment: Adjustment) -> dict[str, Any]:
         "metrics_before": adjustment.metrics_before,
         "metrics_after": adjustment.metrics_after,
         "reaches_target": adjustment.reaches_target,
+        "misses": misses_to_json(adjustment.misses),
         "market_position": adjustment.position.entry_id,
         "decided_at": rfc3339(adjustment.decided_at_ns),
         "expires_at": rfc3339(adjustment.expires_at_ns),

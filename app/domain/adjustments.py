@@ -110,7 +110,18 @@ Leg = TradeLeg | TransferLeg | LendingLeg
 
 
 class MissReason(StrEnum):
-    """What kept a plan from a target."""
+    """What kept a plan from a target.
+
+    - `no_permitted_action`: nothing that the policy may do moves the figure.
+    - `reserve_exhausted`: the reserves that may be used are used up.
+    - `position_exhausted`: what may be reduced is closed.
+    - `trade_limit`: the policy's limits on trades or turnover are reached.
+    - `cost_cap`: more would cost more than the policy allows.
+    - `higher_priority`: more would push a policy that comes first out of its limits.
+    - `lot_rounding`: the target lies between two lots, or what is missing is dust.
+    - `price_unknown`: a price that the figure needs is not known.
+    - `venue_limit`: more would leave an account below its initial margin.
+    """
 
     NO_PERMITTED_ACTION = "no_permitted_action"
     RESERVE_EXHAUSTED = "reserve_exhausted"
@@ -180,7 +191,28 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a fired policy acted or did not."""
+    """Why a fired policy acted or did not.
+
+    - `target_reached`, `target_missed`: it acted; the plan reaches all that it wants, or says what it misses.
+    - `cooldown`: it rests after acting.
+    - `open_adjustment`: an earlier adjustment of its own is still open.
+    - `dust`: what would be traded is below the least notional, or rounds to no lot.
+    - `stale_price`: a price that it needs is too old.
+    - `price_quality`: a price is too uncertain, or from too few sources.
+    - `no_cure`: nothing that it is allowed to do helps.
+    - `portfolio_halted`: the portfolio is halted.
+    - `reduce_only`: positions may only be reduced, and that does not help.
+    - `not_yet`: its trigger has not held for the dwell time.
+    - `trades_per_hour`, `turnover_per_day`: it has traded as much as it may.
+    - `oscillation`: it has changed direction as often as it may within the hour.
+    - `cost_cap`: the plan costs more than it allows.
+    - `slippage`: every instrument that would help costs more to cross than it allows.
+    - `maximum_trade`: what it may trade at most is too little to be traded.
+    - `price_moved_less`: the price has moved less than it wants since it last acted.
+    - `higher_priority`: what it wants would push a policy that comes first out of its limits.
+    - `price_unknown`: a price that it needs is not known.
+    - `notified`: all it does is tell; it was told.
+    """
 
     TARGET_REACHED = "target_reached"
     TARGET_MISSED = "target_missed"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
+from app.domain.adjustment_events import expired_event
 from app.domain.adjustments import AWAITING_STATES
 from app.domain.identifiers import PolicyId
 from app.domain.market import Frame
@@ -21,7 +22,7 @@ from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import loan_values, mark_prices
 from app.engine.registers import advanced, fitting, wakes_ns
 from app.engine.rounding import price
-from app.engine.verdicts import Verdict, expired_event, liquidated_event
+from app.engine.verdicts import Verdict, liquidated_event
 
 
 @dataclass(slots=True)
@@ -133,7 +134,8 @@ class Turn:
         ]
         for work in overdue:
             self.verdict.expired.append(work)
-            self.verdict.events.append(expired_event(work, self.portfolio, frame))
+            event = expired_event(self.portfolio.tenant_id, self.portfolio.id, work, frame.time_ns)
+            self.verdict.events.append(event)
         if overdue:
             kept = tuple(work for work in self.portfolio.in_flight if work not in overdue)
             self.adopt(replace(self.portfolio, in_flight=kept), figures_change=False)

@@ -7,7 +7,6 @@ from math import inf, isnan
 from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import (
     Adjustment,
-    AdjustmentState,
     Decision,
     Fill,
     InFlight,
@@ -21,7 +20,6 @@ from app.domain.market import Frame
 from app.domain.metrics import MetricName
 from app.domain.policies import StoredPolicy
 from app.domain.portfolios import Account, Portfolio
-from app.domain.times import rfc3339
 from app.domain.values import decimal_text
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import Figures
@@ -85,17 +83,6 @@ def metric_texts(underlyings: Sequence[Asset], figures: Figures, pair: int) -> d
 
 def adjustment_event(kind: EventType, adjustment: Adjustment, portfolio: Portfolio, time_ns: int) -> NewEvent:
     return NewEvent(kind, portfolio.tenant_id, portfolio.id, time_ns, adjustment_data(adjustment))
-
-
-def expired_event(work: InFlight, portfolio: Portfolio, frame: Frame) -> NewEvent:
-    data = {
-        "adjustment_id": str(work.id),
-        "portfolio_id": str(portfolio.id),
-        "policy_id": str(work.policy_id),
-        "state": AdjustmentState.EXPIRED.value,
-        "expires_at": rfc3339(work.expires_at_ns),
-    }
-    return NewEvent(EventType.ADJUSTMENT_EXPIRED, portfolio.tenant_id, portfolio.id, frame.time_ns, data)
 
 
 def notified_event(stored: StoredPolicy, message: str, portfolio: Portfolio, frame: Frame) -> NewEvent:

@@ -232,7 +232,7 @@ class AdjustmentStore(Protocol):
         states: Collection[AdjustmentState],
         policy_id: PolicyId | None = None,
     ) -> list[AdjustmentRecord]:
-        """Those in `states` that nobody else is working on, oldest first."""
+        """Those in `states` (that serve the policy) that nobody else is working on, oldest first."""
         ...
 
     async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
@@ -240,8 +240,8 @@ class AdjustmentStore(Protocol):
         ...
 
     async def page(
-        self, tenant_id: TenantId, *, portfolio_id: PortfolioId | None, state: AdjustmentState | None,
-        after: Place | None, limit: int,
+        self, tenant_id: TenantId, *, portfolio_id: PortfolioId | None, policy_id: PolicyId | None,
+        state: AdjustmentState | None, after: Place | None, limit: int,
     ) -> Page[AdjustmentRecord]: ...  # fmt: skip
     async def any_in(self, portfolio_id: PortfolioId, state: AdjustmentState) -> bool: ...
 

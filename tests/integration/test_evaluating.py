@@ -18,6 +18,7 @@ from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.bootstrap import stack
+from app.domain.adjustments import MissReason
 from app.domain.identifiers import PortfolioId, shard_of
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Frame, Quality, StreamPosition, Tick, TickKind
@@ -222,6 +223,23 @@ async def short_of_reserve(engine, running):
         reserves={"USDT": "10"},
         policies=[guard],
     )
+
+
+async def test_what_a_plan_serves_and_misses_is_committed_with_it(running, short_of_reserve):
+    await running.price(CALM)
+    await running.price(CRASH)
+    await running.come_to(2)
+    async with running.units() as unit:
+        page = await unit.adjustments.page(
+            running.tenant, portfolio_id=short_of_reserve.id, policy_id=None, state=None, after=None, limit=9
+        )
+    (adjustment,) = (record.adjustment for record in page.items)
+    (miss,) = adjustment.misses
+    policy = short_of_reserve.policies[0]
+    assert adjustment.policies == (policy.id,)
+    assert (miss.policy_id, miss.why) == (policy.id, MissReason.RESERVE_EXHAUSTED)
+    loaded = await PostgresEvaluationStore(running.pool).load([short_of_reserve.id], range(4))
+    assert [work.policies for work in loaded.portfolios[0].in_flight] == [(policy.id,)]
 
 
 async def test_a_hint_of_what_is_evaluated_already_decides_nothing(running, short_of_reserve, redis_url):

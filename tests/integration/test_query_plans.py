@@ -11,6 +11,7 @@ import secrets
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from hashlib import md5
+from itertools import product
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -209,9 +210,11 @@ async def test_adjustments_are_listed(sqlalchemy_connection):
         now = await connection.scalar(text("SELECT now()"))
         rows = AdjustmentRows(connection)
         for portfolio in (None, PORTFOLIO):
-            for state in (None, AdjustmentState.EXECUTED):
+            for policy, state in product((None, gen("policy", 7)), (None, AdjustmentState.EXECUTED)):
                 for after in (None, Place(now, uuid4())):
-                    page = await rows.page(TENANT, portfolio_id=portfolio, state=state, after=after, limit=3)
+                    page = await rows.page(
+                        TENANT, portfolio_id=portfolio, policy_id=policy, state=state, after=after, limit=3
+                    )
                     assert len(page.items) == 3
 
 

@@ -16,7 +16,7 @@ import asyncpg
 
 from app.adapters.postgres.event_rows import numbered_event, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, write_holdings
-from app.domain.adjustment_json import legs_to_json
+from app.domain.adjustment_json import legs_to_json, misses_to_json
 from app.domain.adjustments import Adjustment, AdjustmentState, Decision, Fill
 from app.domain.events import EVENTS, Event
 from app.domain.identifiers import PolicyId, PortfolioId, ShardId
@@ -56,40 +56,41 @@ WITH held AS MATERIALIZED (
 ), adjusted AS (
     INSERT INTO adjustments (id, tenant_id, portfolio_id, policy_id, policy_version, state, mode, priority,
         risk_reducing, legs, remaining, expected_cost, metrics_before, metrics_after, reaches_target,
-        generation, sequence, decided_at_ns, expires_at_ns)
+        policies, misses, generation, sequence, decided_at_ns, expires_at_ns)
     SELECT a.id, l.tenant_id, a.portfolio_id, a.policy_id, a.policy_version, a.state, a.mode, a.priority,
         a.risk_reducing, a.legs, a.legs, a.expected_cost, a.metrics_before, a.metrics_after,
-        a.reaches_target, a.generation, a.sequence, a.decided_at_ns, a.expires_at_ns
+        a.reaches_target, a.policies::uuid[], a.misses, a.generation, a.sequence, a.decided_at_ns,
+        a.expires_at_ns
     FROM unnest($21::uuid[], $22::uuid[], $23::uuid[], $24::int[], $25::text[], $26::text[],
         $27::smallint[], $28::bool[], $29::jsonb[], $30::numeric[], $31::jsonb[], $32::jsonb[], $33::bool[],
-        $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[])
+        $34::text[], $35::jsonb[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[])
         AS a(id, portfolio_id, policy_id, policy_version, state, mode, priority, risk_reducing, legs,
-             expected_cost, metrics_before, metrics_after, reaches_target, generation, sequence,
-             decided_at_ns, expires_at_ns)
+             expected_cost, metrics_before, metrics_after, reaches_target, policies, misses, generation,
+             sequence, decided_at_ns, expires_at_ns)
     JOIN locked l ON l.id = a.portfolio_id
 ), expired AS (
     UPDATE adjustments a SET state = 'expired', outcome = 'its time passed on the market clock'
-    FROM unnest($38::uuid[], $39::uuid[]) AS x(id, portfolio_id) JOIN locked l ON l.id = x.portfolio_id
+    FROM unnest($40::uuid[], $41::uuid[]) AS x(id, portfolio_id) JOIN locked l ON l.id = x.portfolio_id
     WHERE a.id = x.id AND a.state IN ('recommended', 'approved')
 ), logged AS (
     INSERT INTO events (portfolio_id, sequence, tenant_id, type, version, time_ns, data)
     SELECT e.portfolio_id, n.before + e.ordinal, l.tenant_id, e.type, e.version, e.time_ns, e.data
-    FROM unnest($40::uuid[], $41::int[], $42::text[], $43::smallint[], $44::bigint[], $45::jsonb[])
+    FROM unnest($42::uuid[], $43::int[], $44::text[], $45::smallint[], $46::bigint[], $47::jsonb[])
         AS e(portfolio_id, ordinal, type, version, time_ns, data)
     JOIN numbered n ON n.id = e.portfolio_id JOIN locked l ON l.id = e.portfolio_id
 ), remembered AS (
     INSERT INTO policy_memory (policy_id, portfolio_id, memory)
     SELECT m.policy_id, m.portfolio_id, m.memory
-    FROM unnest($46::uuid[], $47::uuid[], $48::bytea[], $49::bool[])
+    FROM unnest($48::uuid[], $49::uuid[], $50::bytea[], $51::bool[])
         AS m(policy_id, portfolio_id, memory, decided)
     WHERE CASE WHEN m.decided THEN m.portfolio_id IN (SELECT id FROM locked)
         ELSE EXISTS (SELECT FROM portfolios p JOIN held USING (shard) WHERE p.id = m.portfolio_id) END
     ON CONFLICT (policy_id) DO UPDATE SET memory = EXCLUDED.memory
 ), moved_on AS (
     UPDATE shards s
-    SET generation = $50, sequence = $51, time_ns = $52,
-        snapshot = coalesce($53::bytea, s.snapshot),
-        snapshot_sequence = CASE WHEN $53::bytea IS NULL THEN s.snapshot_sequence ELSE $51 END
+    SET generation = $52, sequence = $53, time_ns = $54,
+        snapshot = coalesce($55::bytea, s.snapshot),
+        snapshot_sequence = CASE WHEN $55::bytea IS NULL THEN s.snapshot_sequence ELSE $53 END
     FROM held WHERE s.shard = held.shard
 )
 SELECT NULL::uuid AS id, shard::bigint AS number FROM held
@@ -214,7 +215,7 @@ def _arguments(commit: Commit) -> list[object]:
         list(commit.epochs.values()),
         *_columns(4, ((v.before.id, v.before.revision, v.after.revision, len(v.events)) for v in verdicts)),
         *_columns(14, (_decision(d) for v in verdicts for d in v.decisions)),
-        *_columns(17, (_adjustment(a, v) for v in verdicts for a in v.adjustments)),
+        *_columns(19, (_adjustment(a, v) for v in verdicts for a in v.adjustments)),
         *_columns(2, ((work.id, v.before.id) for v in verdicts for work in v.expired)),
         *_columns(6, _event_rows(verdicts)),
         *_columns(4, _memory_rows(commit)),
@@ -266,11 +267,18 @@ def _adjustment(adjustment: Adjustment, verdict: Verdict) -> tuple[object, ...]:
         to_json(adjustment.metrics_before),
         to_json(adjustment.metrics_after),
         adjustment.reaches_target,
+        _array_text(adjustment.policies),
+        to_json(misses_to_json(adjustment.misses)),
         adjustment.position.generation,
         adjustment.position.sequence,
         adjustment.decided_at_ns,
         adjustment.expires_at_ns,
     )
+
+
+def _array_text(ids: Sequence[UUID]) -> str:
+    """As PostgreSQL writes an array: unnest would flatten arrays of arrays."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 def _event_rows(verdicts: Sequence[Verdict]) -> Iterable[tuple[object, ...]]:

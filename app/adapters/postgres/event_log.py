@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
+from app.adapters.postgres.adjustment_rows import adjustment_of
 from app.adapters.postgres.event_rows import encode_event
 from app.adapters.redis_streams.events import StreamedEvent
+from app.domain.adjustment_json import adjustment_data
 from app.domain.events import Event, EventType
 from app.domain.identifiers import PortfolioId, TenantId
-from app.domain.times import rfc3339
-from app.domain.values import decimal_text
 from app.ports.delivery import Head, OutboxEntry, Snapshot
 
 _HEAD = "SELECT event_sequence FROM portfolios WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL"
@@ -27,10 +27,7 @@ SELECT {_COLUMNS} FROM events e
 WHERE e.portfolio_id = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3
 """  # noqa: S608 - constants only
 _OPEN_ADJUSTMENTS = """
-SELECT id, portfolio_id, policy_id, policy_version, state, mode, priority, risk_reducing, legs, remaining,
-       expected_cost, metrics_before, metrics_after, reaches_target, generation, sequence,
-       decided_at_ns, expires_at_ns
-FROM adjustments
+SELECT * FROM adjustments
 WHERE portfolio_id = $1 AND state IN ('recommended', 'approved', 'queued', 'executing')
 ORDER BY decided_at_ns, id
 """
@@ -113,22 +110,4 @@ def streamed(row: Any) -> StreamedEvent:
 
 def _adjustment(row: Any) -> dict[str, Any]:
     """As the `data` of adjustment.* events, and what of its legs is still unfilled."""
-    return {
-        "adjustment_id": str(row["id"]),
-        "portfolio_id": str(row["portfolio_id"]),
-        "policy_id": str(row["policy_id"]),
-        "policy_version": row["policy_version"],
-        "state": row["state"],
-        "mode": row["mode"],
-        "priority": row["priority"],
-        "risk_reducing": row["risk_reducing"],
-        "legs": msgspec.json.decode(row["legs"]),
-        "remaining": msgspec.json.decode(row["remaining"]),
-        "expected_cost": decimal_text(row["expected_cost"]),
-        "metrics_before": msgspec.json.decode(row["metrics_before"]),
-        "metrics_after": msgspec.json.decode(row["metrics_after"]),
-        "reaches_target": row["reaches_target"],
-        "market_position": f"{row['generation']}-{row['sequence']}",
-        "decided_at": rfc3339(row["decided_at_ns"]),
-        "expires_at": rfc3339(row["expires_at_ns"]),
-    }
+    return adjustment_data(adjustment_of(row)) | {"remaining": msgspec.json.decode(row["remaining"])}

@@ -9,19 +9,18 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
-import msgspec
 from msgspec.structs import replace
 
+from app.adapters.postgres.adjustment_rows import adjustment_of
 from app.adapters.postgres.event_rows import append_events, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch, write_holdings
 from app.domain.adjustment_events import adjustment_event
-from app.domain.adjustment_json import legs_from_json, legs_to_json
-from app.domain.adjustments import Adjustment, AdjustmentState, Fill, check_transition
+from app.domain.adjustment_json import legs_to_json
+from app.domain.adjustments import AdjustmentState, Fill, check_transition
 from app.domain.errors import Fenced, RevisionMoved
 from app.domain.events import Event, NewEvent
 from app.domain.identifiers import AdjustmentId, InstrumentId, PortfolioId, TenantId
 from app.domain.instruments import Instrument
-from app.domain.market import StreamPosition
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.ports.execution import Claimed, Claims, Settlement
 
@@ -172,7 +171,7 @@ def _judged(row: Any, clock_ns: int, *, queued: bool) -> _Verdict:
 
 def _claimed(row: Any) -> Claimed:
     return Claimed(
-        _adjustment(row, _S.EXECUTING),
+        replace(adjustment_of(row), state=_S.EXECUTING),
         time_ns=_fill_time_ns(row),
         resumed=row["state"] == _S.EXECUTING,
     )
@@ -183,31 +182,12 @@ def _fill_time_ns(row: Any) -> int:
     return int(row["decided_at_ns"] if row["fill_time_ns"] is None else row["fill_time_ns"])
 
 
-def _adjustment(row: Any, state: AdjustmentState) -> Adjustment:
-    return Adjustment(
-        id=row["id"],
-        portfolio_id=row["portfolio_id"],
-        policy_id=row["policy_id"],
-        policy_version=row["policy_version"],
-        state=state,
-        mode=row["mode"],
-        priority=row["priority"],
-        risk_reducing=row["risk_reducing"],
-        legs=legs_from_json(msgspec.json.decode(row["legs"])),
-        expected_cost=row["expected_cost"],
-        metrics_before=msgspec.json.decode(row["metrics_before"]),
-        metrics_after=msgspec.json.decode(row["metrics_after"]),
-        reaches_target=row["reaches_target"],
-        position=StreamPosition(row["generation"], row["sequence"]),
-        decided_at_ns=row["decided_at_ns"],
-        expires_at_ns=row["expires_at_ns"],
-    )
-
-
 def _change(row: Any, state: AdjustmentState, outcome: str, clock_ns: int) -> NewEvent:
     """Taking happens on the frame that it fills on; ending in the queue happens now, on the market clock."""
     time_ns = _fill_time_ns(row) if state is _S.EXECUTING else clock_ns
-    return adjustment_event(row["tenant_id"], _adjustment(row, state), time_ns, outcome=outcome)
+    return adjustment_event(
+        row["tenant_id"], replace(adjustment_of(row), state=state), time_ns, outcome=outcome
+    )
 
 
 def _ending(tenant_id: TenantId, settlement: Settlement) -> NewEvent:

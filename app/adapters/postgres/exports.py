@@ -15,8 +15,8 @@ FROM decisions ORDER BY generation, sequence, portfolio_id, policy_id, id
 """
 _ADJUSTMENTS = """
 SELECT id, portfolio_id, policy_id, policy_version, state, mode, priority, risk_reducing, legs, remaining,
-    trim_scale(expected_cost) AS expected_cost, metrics_before, metrics_after, reaches_target, generation,
-    sequence, decided_at_ns, expires_at_ns, fill_time_ns, outcome
+    trim_scale(expected_cost) AS expected_cost, metrics_before, metrics_after, reaches_target, policies,
+    misses, generation, sequence, decided_at_ns, expires_at_ns, fill_time_ns, outcome
 FROM adjustments ORDER BY generation, sequence, portfolio_id, policy_id, id
 """
 _FILLS = """

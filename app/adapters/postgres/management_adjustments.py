@@ -3,17 +3,16 @@
 from collections.abc import Collection
 from typing import Any
 
-import msgspec
-from sqlalchemy import Row, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, exists, or_, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import adjustments
-from app.domain.adjustment_json import legs_from_json, legs_to_json
-from app.domain.adjustments import Adjustment, AdjustmentState
+from app.adapters.postgres.adjustment_rows import adjustment_of, remaining_of
+from app.adapters.postgres.tables import adjustments, policies
+from app.domain.adjustment_json import legs_to_json
+from app.domain.adjustments import AdjustmentState
 from app.domain.errors import Conflict, NotFound
 from app.domain.identifiers import AdjustmentId, PolicyId, PortfolioId, TenantId
-from app.domain.market import StreamPosition
 from app.ports.management import AdjustmentRecord, Page, Place
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -56,7 +55,7 @@ class AdjustmentRows:
             adjustments.c.portfolio_id == portfolio_id, adjustments.c.state.in_(sorted(states))
         )
         if policy_id is not None:
-            query = query.where(adjustments.c.policy_id == policy_id)
+            query = query.where(_serves(policy_id))
         ordered = query.order_by(adjustments.c.generation, adjustments.c.sequence, adjustments.c.id)
         found = await self._connection.execute(ordered.with_for_update(skip_locked=True))
         return [_record(row) for row in found]
@@ -79,6 +78,7 @@ class AdjustmentRows:
         tenant_id: TenantId,
         *,
         portfolio_id: PortfolioId | None,
+        policy_id: PolicyId | None,
         state: AdjustmentState | None,
         after: Place | None,
         limit: int,
@@ -87,6 +87,9 @@ class AdjustmentRows:
         query = select(adjustments).where(adjustments.c.tenant_id == tenant_id)
         if portfolio_id is not None:
             query = query.where(adjustments.c.portfolio_id == portfolio_id)
+        if policy_id is not None:
+            of_policy = select(policies.c.portfolio_id).where(policies.c.id == policy_id)
+            query = query.where(adjustments.c.portfolio_id == of_policy.scalar_subquery(), _serves(policy_id))
         if state is not None:
             query = query.where(adjustments.c.state == state.value)
         if after is not None:
@@ -102,23 +105,10 @@ class AdjustmentRows:
         return bool(await self._connection.scalar(select(found)))
 
 
+def _serves(policy_id: PolicyId) -> ColumnElement[bool]:
+    return or_(adjustments.c.policy_id == policy_id, adjustments.c.policies.contains([policy_id]))
+
+
 def _record(row: Row[tuple[object, ...]]) -> AdjustmentRecord:
-    adjustment = Adjustment(
-        id=row.id,
-        portfolio_id=row.portfolio_id,
-        policy_id=row.policy_id,
-        policy_version=row.policy_version,
-        state=AdjustmentState(row.state),
-        mode=row.mode,
-        priority=row.priority,
-        risk_reducing=row.risk_reducing,
-        legs=legs_from_json(msgspec.json.decode(row.legs)),
-        expected_cost=row.expected_cost,
-        metrics_before=msgspec.json.decode(row.metrics_before),
-        metrics_after=msgspec.json.decode(row.metrics_after),
-        reaches_target=row.reaches_target,
-        position=StreamPosition(row.generation, row.sequence),
-        decided_at_ns=row.decided_at_ns,
-        expires_at_ns=row.expires_at_ns,
-    )
-    return AdjustmentRecord(adjustment, legs_from_json(msgspec.json.decode(row.remaining)), row.outcome)
+    columns = row._asdict()
+    return AdjustmentRecord(adjustment_of(columns), remaining_of(columns), row.outcome)

@@ -5,9 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import msgspec
-
-from app.domain.adjustment_json import legs_from_json
+from app.adapters.postgres.adjustment_rows import remaining_of
 from app.domain.adjustments import OPEN_STATES, AdjustmentState, InFlight
 from app.domain.errors import NotFound, RevisionMoved
 from app.domain.identifiers import Asset, PortfolioId
@@ -53,7 +51,7 @@ FROM policies WHERE portfolio_id = ANY($1::uuid[]) AND enabled AND deleted_at IS
 ORDER BY portfolio_id, ordinal, id
 """
 _OPEN = f"""
-SELECT id, portfolio_id, policy_id, state, expires_at_ns, remaining
+SELECT id, portfolio_id, policy_id, state, expires_at_ns, remaining, policies
 FROM adjustments
 WHERE portfolio_id = ANY($1::uuid[]) AND state IN ({", ".join(f"'{s}'" for s in sorted(OPEN_STATES))})
 ORDER BY portfolio_id, generation, sequence, id
@@ -164,7 +162,8 @@ def _in_flight(row: Any) -> InFlight:
         policy_id=row["policy_id"],
         state=AdjustmentState(row["state"]),
         expires_at_ns=row["expires_at_ns"],
-        remaining=legs_from_json(msgspec.json.decode(row["remaining"])),
+        remaining=remaining_of(row),
+        policies=tuple(row["policies"]),
     )
 
 

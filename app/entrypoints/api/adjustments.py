@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from app.domain.adjustments import AdjustmentState
-from app.domain.identifiers import AdjustmentId, PortfolioId
+from app.domain.identifiers import AdjustmentId, PolicyId, PortfolioId
 from app.entrypoints.api.cursors import Cursor, Limit, decode_place, encode_place
 from app.entrypoints.api.dependencies import Deps, Reader, Trader
 from app.entrypoints.api.schemas import Id, Listing, ShownAdjustment
@@ -32,6 +32,7 @@ async def list_page(
     caller: Reader,
     deps: Deps,
     portfolio: Annotated[Id | None, Query(description="Only of this portfolio.")] = None,
+    policy: Annotated[Id | None, Query(description="Only those that serve this policy.")] = None,
     state: Annotated[AdjustmentState | None, Query(description="Only in this state.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -41,6 +42,7 @@ async def list_page(
         page = await unit.adjustments.page(
             caller.tenant_id,
             portfolio_id=None if portfolio is None else PortfolioId(portfolio),
+            policy_id=None if policy is None else PolicyId(policy),
             state=state,
             after=decode_place(cursor),
             limit=limit,

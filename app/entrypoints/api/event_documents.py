@@ -17,6 +17,7 @@ class ExpiredData(Shown):
     adjustment_id: Id
     portfolio_id: Id
     policy_id: Id
+    policies: list[Id]
     state: Literal[AdjustmentState.EXPIRED]
     expires_at: Moment
 

@@ -9,7 +9,15 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from app.domain.adjustment_json import adjustment_data, legs_to_json
-from app.domain.adjustments import AdjustmentState, Decision, Fill, LendingAction, Outcome, Reason
+from app.domain.adjustments import (
+    AdjustmentState,
+    Decision,
+    Fill,
+    LendingAction,
+    MissReason,
+    Outcome,
+    Reason,
+)
 from app.domain.conflicts import Conflict
 from app.domain.events import EventType
 from app.domain.identifiers import derived_id
@@ -216,13 +224,24 @@ ShownLeg = ShownTradeLeg | ShownTransferLeg | ShownLendingLeg
 _METRICS: dict[str, Any] = {"examples": [{"margin_ratio": "0.52", "leverage": "4.1"}]}
 
 
+class ShownMiss(Shown):
+    """A target that the plan does not reach, in the units of the metric, and what stood in the way."""
+
+    policy_id: Id
+    figure: str = Field(description="The metric, and of what.", examples=["margin_ratio@main"])
+    wanted: str = Field(examples=["0.5"])
+    reached: str = Field(examples=["0.58"])
+    why: MissReason
+
+
 class AdjustmentData(Shown):
-    """An adjustment as events carry it."""
+    """An adjustment as events carry it. `policies` are all that it serves, `policy_id` the first of them."""
 
     adjustment_id: Id
     portfolio_id: Id
     policy_id: Id
     policy_version: int = Field(examples=[3])
+    policies: list[Id]
     state: AdjustmentState
     mode: Mode
     priority: int = Field(examples=[100])
@@ -232,6 +251,7 @@ class AdjustmentData(Shown):
     metrics_before: dict[str, str] = Field(json_schema_extra=_METRICS)
     metrics_after: dict[str, str] = Field(json_schema_extra=_METRICS)
     reaches_target: bool
+    misses: list[ShownMiss]
     market_position: str = Field(description="Entry of the market stream.", examples=["1-48210"])
     decided_at: Moment
     expires_at: Moment

@@ -156,6 +156,31 @@ async def test_lists_are_filtered_and_paged(api, portfolio, engine, tenant):
         assert_problem(await api("GET", f"/v1/adjustments?{query}"), 422, "invalid-input")
 
 
+async def test_one_that_serves_several_policies_belongs_to_each(*, api, portfolio, engine, tenant, redis):
+    """It is listed under each, says what it misses of whom, and ends with any of them."""
+    await start_market(redis)
+    leading, second, third = [await api.policy(portfolio["id"]) for _ in range(3)]
+    served = [UUID(policy["id"]) for policy in (leading, second)]
+    miss = {
+        "policy_id": second["id"],
+        "figure": "leverage",
+        "wanted": "3",
+        "reached": "3.5",
+        "why": "trade_limit",
+    }
+    adjustment_id = await add_adjustment(
+        engine, tenant, portfolio, policy_id=leading["id"], policies=served, misses=[miss]
+    )
+    for policy, listed in ((leading, 1), (second, 1), (third, 0)):
+        items = (await api.ok("GET", f"/v1/adjustments?policy={policy['id']}"))["items"]
+        assert [item["adjustment_id"] for item in items] == [adjustment_id] * listed
+    shown = await api.ok("GET", f"/v1/adjustments/{adjustment_id}")
+    assert (shown["policies"], shown["misses"]) == ([leading["id"], second["id"]], [miss])
+    for policy, state in ((third, "recommended"), (second, "superseded")):
+        await api.ok("POST", f"/v1/policies/{policy['id']}/disable")
+        assert (await api.ok("GET", f"/v1/adjustments/{adjustment_id}"))["state"] == state
+
+
 async def test_decisions_of_a_policy_in_pages(api, portfolio, engine, tenant):
     policy = await api.policy(portfolio["id"])
     rows = [
