@@ -11,6 +11,7 @@ from app.entrypoints.api import (
     instruments,
     keys,
     market,
+    metrics,
     operations,
     policies,
     policy_status,
@@ -34,6 +35,7 @@ _ROUTERS = (
     adjustments,
     risk,
     market,
+    metrics,
     webhooks,
     operations,
 )

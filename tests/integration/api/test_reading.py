@@ -8,6 +8,7 @@ import pytest
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
 from app.domain.market import TickKind
+from app.domain.metrics import METRICS, MetricName
 from app.entrypoints.api.application import create_app
 from app.entrypoints.api.dependencies import Dependencies
 from app.ports.management import MarketNow
@@ -39,6 +40,19 @@ async def test_market_values_carry_quality_and_age_by_the_market_clock(api, redi
     assert (price["age_seconds"], price["quality"], price["sources"]) == ("0.25", "valid", 1)
     assert (await api.ok("GET", "/v1/market/BTC-USD-PERP"))["values"] == []
     assert_problem(await api("GET", "/v1/market/NONE"), 404, "not-found")
+
+
+async def test_the_registry_of_metrics_is_listed_for_who_writes_conditions(api):
+    listed = await api.ok("GET", "/v1/metrics")
+    assert [metric["name"] for metric in listed["items"]] == [name.value for name in METRICS]
+    assert listed["items"][3] == {
+        "name": "margin_ratio",
+        "unit": "fraction",
+        "levels": ["account", "portfolio"],
+        "examples": ["margin_ratio@main", "margin_ratio"],
+        "definition": METRICS[MetricName.MARGIN_RATIO].definition,
+    }
+    assert listed["next_cursor"] is None
 
 
 async def test_risk_is_worked_out_on_the_newest_frame(api, redis):

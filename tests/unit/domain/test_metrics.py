@@ -1,8 +1,16 @@
 """References to metrics: read, printed back, and what is said of one that is none."""
 
+from pathlib import Path
+
 import pytest
 
 from app.domain.metrics import METRICS, MetricName, MetricRef
+
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+
+
+def _escaped(text):
+    return text.replace("|", "\\|")
 
 
 def test_every_metric_is_registered_and_its_examples_are_read_back():
@@ -47,3 +55,12 @@ def test_what_is_no_metric_is_told_what_would_be_one(text, words):
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the words are compared
         MetricRef.parse(text)
     assert str(refused.value) == words
+
+
+def test_the_page_of_the_metrics_is_what_the_registry_says():
+    rows = [
+        f"| {', '.join(f'`{text}`' for text in m.examples)} | {m.unit} | {_escaped(m.definition)} |"
+        for m in METRICS.values()
+    ]
+    table = "\n".join(["| written as | unit | definition |", "| --- | --- | --- |", *rows])
+    assert table in PAGE.read_text(encoding="utf-8"), table
