@@ -92,22 +92,29 @@ METRICS: dict[MetricName, Metric] = {
             MetricName.EQUITY,
             _MONEY,
             _MARGIN,
-            "balances after haircuts + unrealised profit and loss + value of options",
+            "balances after haircuts + unrealised profit and loss + value of options + loans, less debts",
         ),
         Metric(MetricName.INITIAL_MARGIN, _MONEY, _MARGIN, "margin needed to open what is held"),
-        Metric(MetricName.MAINTENANCE_MARGIN, _MONEY, _MARGIN, "margin below which it is liquidated"),
+        Metric(
+            MetricName.MAINTENANCE_MARGIN,
+            _MONEY,
+            _MARGIN,
+            "margin below which it is liquidated; of a loan, the debt",
+        ),
         Metric(
             MetricName.MARGIN_RATIO,
             "fraction",
             _MARGIN,
-            "maintenance margin / equity; 1 is liquidation; the portfolio shows the worst account",
+            "maintenance margin / equity, of a loan debt / sum of collateral x liquidation threshold; 1 is "
+            "liquidation; the portfolio shows the worst account",
             at_least_zero=True,
         ),
         Metric(
             MetricName.HEALTH_FACTOR,
             "multiple",
             _MARGIN,
-            "equity / maintenance margin; 1 is liquidation; the portfolio shows the worst account",
+            "equity / maintenance margin, of a loan sum of collateral x liquidation threshold / debt; 1 is "
+            "liquidation; the portfolio shows the worst account",
             at_least_zero=True,
         ),
         Metric(
