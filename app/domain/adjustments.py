@@ -265,9 +265,9 @@ class Fill(Struct, frozen=True, gc=False):
     `quantity` and `price` for trades; transfers have quantity = amount and price 0. `account_id` is where a
     transfer went and `source` where it came from; None is the reserve. Of lending, `quantity` is the change
     of the position and the price is 0; a loan is liquidated at values in the portfolio's valuation currency.
-    Of itself a venue liquidates, settles what expired (at `price`, without a fee) and lets funding be paid:
-    on `quantity` contracts at the mark `price`, the `fee` being what was paid, negative where it was
-    received. `fee` in `asset`.
+    Of itself a venue liquidates, settles what expired (at `price`, without a fee), lets funding be paid (on
+    `quantity` contracts at the mark `price`, the `fee` being what was paid, negative where it was received)
+    and adds interest (`quantity` to the position). `fee` in `asset`.
     """
 
     id: FillId
@@ -281,5 +281,5 @@ class Fill(Struct, frozen=True, gc=False):
     price: Decimal
     fee: Decimal
     time_ns: int
-    kind: Literal["trade", "transfer", "lending", "liquidation", "expiry", "funding"] = "trade"
+    kind: Literal["trade", "transfer", "lending", "liquidation", "expiry", "funding", "interest"] = "trade"
     source: AccountId | None = None

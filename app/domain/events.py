@@ -25,6 +25,7 @@ class EventType(StrEnum):
     ADJUSTMENT_SUPERSEDED = "adjustment.superseded"
     ACCOUNT_LIQUIDATED = "account.liquidated"
     FUNDING_ACCRUED = "funding.accrued"
+    INTEREST_ACCRUED = "interest.accrued"
     POSITION_SETTLED = "position.settled"
     PORTFOLIO_STATE_CHANGED = "portfolio.state_changed"
     POLICY_NOTIFIED = "policy.notified"
@@ -71,6 +72,7 @@ EVENTS: dict[EventType, EventSpec] = {
         _spec(_T.PORTFOLIO_STATE_CHANGED, "active, reduce_only or halted.", _E.EVALUATOR, _E.API),
         _spec(_T.POLICY_NOTIFIED, "A rule had something to say.", _E.EVALUATOR),
         _spec(_T.FUNDING_ACCRUED, "A paper account paid or received funding.", _E.EVALUATOR),
+        _spec(_T.INTEREST_ACCRUED, "Interest was added to what a paper account lent and owes.", _E.EVALUATOR),
         _spec(_T.POSITION_SETTLED, "A paper account's futures or options expired.", _E.EVALUATOR),
     )
 }

@@ -15,6 +15,7 @@ InstrumentName = Annotated[
 AssetCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$", examples=["USDT"])]
 
 FUNDING_INTERVAL_HOURS = 8
+INTEREST_INTERVAL_HOURS = 1
 """Of a perpetual that names none: what most exchanges have."""
 LENDING_TERMS = (
     "liquidation_threshold", "loan_to_value", "liquidation_bonus", "supply_rate_annual", "borrow_rate_annual",
@@ -178,13 +179,19 @@ class Instrument(BaseModel):
         return InstrumentId(self.marked_by or self.id)
 
     @property
-    def funding_interval_ns(self) -> int:
-        """Funding is paid at whole multiples of it since 1970, UTC; 0 where there is no funding."""
-        if self.kind is not InstrumentKind.PERPETUAL:
-            return 0
-        return (self.funding_interval_hours or FUNDING_INTERVAL_HOURS) * NS_PER_HOUR
+    def accrual_interval_ns(self) -> int:
+        """Funding is paid, or interest added, at whole multiples of it since 1970, UTC; 0: never."""
+        if self.kind is InstrumentKind.PERPETUAL:
+            return (self.funding_interval_hours or FUNDING_INTERVAL_HOURS) * NS_PER_HOUR
+        bears_interest = self.supply_rate_annual or self.borrow_rate_annual
+        return INTEREST_INTERVAL_HOURS * NS_PER_HOUR if bears_interest else 0
+
+    def interest_rate_annual(self, quantity: Decimal) -> Decimal:
+        """Of what is supplied; of what is owed, where that is negative."""
+        return self.supply_rate_annual if quantity > 0 else self.borrow_rate_annual
 
     @property
     def settlement_asset(self) -> Asset:
-        """What profit and loss, margin and fees are paid in."""
-        return Asset(self.underlying if self.settlement is Settlement.INVERSE else self.quote)
+        """What profit and loss, margin, interest and fees are paid in."""
+        in_coin = self.settlement is Settlement.INVERSE or self.kind is InstrumentKind.LENDING
+        return Asset(self.underlying if in_coin else self.quote)

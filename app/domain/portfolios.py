@@ -32,8 +32,8 @@ class Position(Struct, frozen=True, gc=False):
     """`quantity` in contracts, negative when short; `entry_price` in the instrument's quote.
 
     In a lending pool: units of the asset, supplied when positive and owed when negative; the entry is 0.
-    `accrued_ns` is the market time up to which its funding was paid: at first, when it was opened; 0 where
-    that is not known.
+    `accrued_ns` is the market time up to which funding was paid or interest added: at first, when it was
+    opened; 0 where that is not known.
     """
 
     instrument: InstrumentId

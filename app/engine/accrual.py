@@ -1,4 +1,4 @@
-"""What the market clock does to what paper accounts hold: funding is paid, and what expired is settled.
+"""What the market clock does to what paper accounts hold: funding, interest, and what expired is settled.
 
 Real venues do both themselves and report it. A perpetual's funding falls due at whole multiples of its
 interval since 1970, UTC. At the first frame at or after such a boundary the position pays the standing rate
@@ -6,11 +6,15 @@ on its notional at the present mark, longs to shorts where the rate is positive.
 settled in cash at the first frame at or after their expiry, without a fee, at the mark of what prices them: a
 future at that mark, an option at what exercising is worth there, in coin where it settles in coin.
 
+What is lent bears interest at whole hours, linear within the hour and compounding with it. It is added to the
+position; whatever a position changed by within the hour bears that hour's interest from its beginning.
+
 What is not known is not invented. An expiry waits for its price. A boundary waits for rate and mark until the
 next one has come, then it is gone, unless both passed in one gap between two frames.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isnan
@@ -27,6 +31,7 @@ from app.domain.portfolios import Account, Portfolio, Position
 from app.domain.times import rfc3339, to_ns
 from app.domain.values import decimal_text
 from app.engine.fills import UNSTORABLE, apply_payment, apply_trade, funding_payment, in_coin
+from app.engine.loans import interest_until
 from app.engine.market_view import FrameBlock
 from app.engine.rounding import price
 from app.engine.view_rows import PAPER_VENUE
@@ -82,9 +87,14 @@ class _Clock:
         return self.block.frames[self.k]
 
     def accrue(self) -> None:
-        payments = []
+        payments: list[dict[str, str]] = []
+        interest: list[dict[str, str]] = []
         for held, instrument in self._holdings():
-            if not instrument.funding_interval_ns:
+            if not instrument.accrual_interval_ns:
+                continue
+            if instrument.kind is InstrumentKind.LENDING:
+                with suppress(*UNSTORABLE):
+                    interest += self._add_interest(instrument)
                 continue
             rate, mark = self._funding_rate(instrument), self._mark(instrument)
             if rate is None or mark is None:
@@ -98,6 +108,8 @@ class _Clock:
                 continue
         if payments:
             self._tell(EventType.FUNDING_ACCRUED, {"payments": payments})
+        if interest:
+            self._tell(EventType.INTEREST_ACCRUED, {"interest": interest})
 
     def settle(self) -> None:
         settlements = []
@@ -139,7 +151,7 @@ class _Clock:
             accrued_ns=held.accrued_ns,
             before_ns=before_ns,
             now_ns=now_ns,
-            interval_ns=instrument.funding_interval_ns,
+            interval_ns=instrument.accrual_interval_ns,
         )
 
     def _pay(
@@ -155,6 +167,20 @@ class _Clock:
         identity = (self.frame.generation, instrument.id, boundary_ns)
         self._record("funding", identity, instrument, quantity=held.quantity, price=mark, fee=paid)
 
+    def _add_interest(self, instrument: Instrument) -> Iterator[dict[str, str]]:
+        held = self.account.position(instrument.instrument_id)
+        for boundary_ns in self._boundaries(held, instrument):
+            held = self.account.position(instrument.instrument_id)
+            added = interest_until(held, instrument, boundary_ns)
+            if added == 0:
+                continue
+            grown = replace(held, quantity=held.quantity + added, accrued_ns=boundary_ns)
+            account = self.account.with_position(grown)
+            self.passed.portfolio = self.passed.portfolio.with_account(account)
+            identity = (self.frame.generation, instrument.id, boundary_ns)
+            self._record("interest", identity, instrument, quantity=added, price=_ZERO, fee=_ZERO)
+            yield _interest(held, instrument, added, boundary_ns)
+
     def _close(self, held: Position, instrument: Instrument, worth: Decimal) -> None:
         self.passed.portfolio = apply_trade(
             self.passed.portfolio,
@@ -169,7 +195,7 @@ class _Clock:
 
     def _record(
         self,
-        kind: Literal["funding", "expiry"],
+        kind: Literal["funding", "interest", "expiry"],
         identity: tuple[object, ...],
         instrument: Instrument,
         *,
@@ -230,6 +256,17 @@ def _payment(
         "quantity": decimal_text(held.quantity),
         "price": decimal_text(mark),
         "paid": decimal_text(paid),
+        "asset": instrument.settlement_asset,
+    }
+
+
+def _interest(held: Position, instrument: Instrument, added: Decimal, boundary_ns: int) -> dict[str, str]:
+    return {
+        "instrument": instrument.id,
+        "boundary": rfc3339(boundary_ns),
+        "rate_annual": decimal_text(instrument.interest_rate_annual(held.quantity)),
+        "quantity": decimal_text(held.quantity),
+        "added": decimal_text(added),
         "asset": instrument.settlement_asset,
     }
 

@@ -11,17 +11,18 @@ any more is written off (Aave v3.3), as an exchange's insurance fund would take 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
+from decimal import ROUND_UP, Decimal, localcontext
 from typing import assert_never
 
 from msgspec.structs import replace
 
 from app.domain.adjustments import Fill, LendingAction, LendingLeg
 from app.domain.errors import PriceUnknown
-from app.domain.identifiers import AccountId, Asset, FillId, InstrumentId, derived_id
+from app.domain.identifiers import AccountId, FillId, InstrumentId, derived_id
 from app.domain.instruments import Instrument
 from app.domain.market import StreamPosition
 from app.domain.portfolios import Account, Portfolio, Position
+from app.domain.times import NS_PER_YEAR
 from app.engine.stored_amounts import ROOM, credited, stored
 
 _CLOSE_FACTOR_HEALTH = Decimal("0.95")
@@ -36,17 +37,31 @@ def apply_lending(
     account_id: AccountId,
     quantity: Decimal,
     fee: Decimal = _ZERO,
+    time_ns: int = 0,
 ) -> Portfolio:
-    """The portfolio after `quantity` went from a balance into the position (out of it, when negative)."""
+    """The portfolio after `quantity` went from a balance into the position (out of it, when negative).
+
+    `time_ns` is the market time from which interest counts if that opened a position; 0: not known.
+    """
     with localcontext(ROOM):
         change = stored(quantity)
-        account = _lent(portfolio.account(account_id), instrument, change)
-        return portfolio.with_account(credited(account, Asset(instrument.underlying), -change, fee))
+        account = _lent(portfolio.account(account_id), instrument, change, time_ns)
+        return portfolio.with_account(credited(account, instrument.settlement_asset, -change, fee))
+
+
+def interest_until(held: Position, instrument: Instrument, boundary_ns: int) -> Decimal:
+    """What a position grows by, linear in time: collateral upwards, debt downwards; of an hour where that is
+    all that is known. Rounded away from zero, so that there always is some at a rate.
+    """
+    since_ns = held.accrued_ns or boundary_ns - instrument.accrual_interval_ns
+    with localcontext(ROOM):
+        rate = instrument.interest_rate_annual(held.quantity)
+        return stored(held.quantity * rate * (boundary_ns - since_ns) / NS_PER_YEAR, ROUND_UP)
 
 
 def most_lent(account: Account, leg: LendingLeg, instrument: Instrument) -> Decimal:
     """How much of a leg can be done: no more than is held, owed or in the wallet, or than the pool takes."""
-    wallet = max(account.balance(Asset(instrument.underlying)), _ZERO)
+    wallet = max(account.balance(instrument.settlement_asset), _ZERO)
     held = account.position(instrument.instrument_id).quantity
     match leg.action:
         case LendingAction.SUPPLY:
@@ -157,7 +172,7 @@ class _Loan:
         if quantity == 0:
             return
         instrument = self.instruments[name]
-        self.account = _lent(self.account, instrument, quantity)
+        self.account = _lent(self.account, instrument, quantity, self.time_ns)
         number = len(self.fills)
         identity = derived_id("liquidation", self.account_id, self.position.entry_id, name, number)
         self.fills.append(
@@ -168,7 +183,7 @@ class _Loan:
                 adjustment_id=None,
                 leg=number,
                 instrument=name,
-                asset=Asset(instrument.underlying),
+                asset=instrument.settlement_asset,
                 quantity=quantity,
                 price=stored(price),
                 fee=_ZERO,
@@ -178,6 +193,10 @@ class _Loan:
         )
 
 
-def _lent(account: Account, instrument: Instrument, change: Decimal) -> Account:
+def _lent(account: Account, instrument: Instrument, change: Decimal, time_ns: int) -> Account:
     held = account.position(instrument.instrument_id)
-    return account.with_position(replace(held, quantity=stored(held.quantity + change)))
+    total = stored(held.quantity + change)
+    goes_on = held.quantity * total > 0
+    return account.with_position(
+        replace(held, quantity=total, accrued_ns=held.accrued_ns if goes_on else time_ns)
+    )

@@ -95,7 +95,10 @@ def observe_pairs(
             )
         for row in range(views.balance[view], views.balance_stop[view]):
             _add_balance(row, k, tables.balances, market, account, exposure, accounts, exposures)
-        _judge_accounts(j, view, account, tables, accounts, findings)
+        for row in range(views.account[view], views.account_stop[view]):
+            at = account + row - views.account[view]
+            if _is_broken(row, at, tables.accounts, accounts):
+                findings.broken[j] = True
         _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
@@ -109,22 +112,6 @@ def observe_pairs(
             triggers.fired[at] = fires
             if fires:
                 findings.fired[j] = True
-
-
-@inlined
-def _judge_accounts(
-    j: int, view: int, account: int, tables: Tables, accounts: AccountFigures, findings: Findings
-) -> None:
-    """What a loan is backed by has been added up; elsewhere it is the equity."""
-    views = tables.views
-    for row in range(views.account[view], views.account_stop[view]):
-        at = account + row - views.account[view]
-        if not tables.accounts.lends[row]:
-            accounts.backing[at] = accounts.equity[at]
-        ratio = _margin_ratio(accounts.backing[at], accounts.maintenance_margin[at])
-        accounts.margin_ratio[at] = ratio
-        if tables.accounts.liquidates[row] and ratio >= 1.0:
-            findings.broken[j] = True
 
 
 @inlined
@@ -151,18 +138,21 @@ def _value(market: Market, k: int, conversion: int) -> float:
 
 @inlined
 def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> bool:
-    """Whether its funding is to be paid or it expired, and what that takes is known."""
+    """Whether funding is to be paid, interest is to be added or it expired, and what that takes is known."""
     terms, accrued_ns = market.terms, positions.accrued_ns[row]
     instrument = positions.instrument[row]
     before_ns, now_ns = market.clock_ns[k], market.clock_ns[k + 1]
-    if accrued_ns == NEVER_NS or np.isnan(_price(market, k, terms.price_row[instrument])):
+    if accrued_ns == NEVER_NS:
         return False
-    interval_ns = terms.funding_interval_ns[instrument]
-    if interval_ns == 0:
-        is_due: bool = terms.expiry_ns[instrument] <= now_ns
-        return is_due
-    if np.isnan(_price(market, k, terms.funding_column[instrument])):
-        return False
+    interval_ns = terms.accrual_interval_ns[instrument]
+    if not terms.lending[instrument]:
+        if np.isnan(_price(market, k, terms.price_row[instrument])):
+            return False
+        if interval_ns == 0:
+            is_due: bool = terms.expiry_ns[instrument] <= now_ns
+            return is_due
+        if np.isnan(_price(market, k, terms.funding_column[instrument])):
+            return False
     since_ns = accrued_ns if accrued_ns > 0 else before_ns
     has_passed: bool = 0 < since_ns < now_ns - now_ns % interval_ns
     return has_passed
@@ -289,6 +279,17 @@ def _add_balance(
         exposures.gross_notional[exposure] += abs(worth)
         accounts.net_notional[account] += worth
         accounts.gross_notional[account] += abs(worth)
+
+
+@inlined
+def _is_broken(row: int, at: int, table: AccountColumns, accounts: AccountFigures) -> bool:
+    """Once all that it holds was added: its backing and ratio, and whether it is to be closed."""
+    if not table.lends[row]:
+        accounts.backing[at] = accounts.equity[at]
+    ratio = _margin_ratio(accounts.backing[at], accounts.maintenance_margin[at])
+    accounts.margin_ratio[at] = ratio
+    is_broken: bool = table.liquidates[row] and ratio >= 1.0
+    return is_broken
 
 
 @inlined

@@ -51,7 +51,7 @@ class ConversionColumns(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Of every instrument, by its row. `funding_interval_ns` is 0 for what has no funding."""
+    """Of every instrument, by its row. `accrual_interval_ns` is 0 where time changes nothing."""
 
     price_row: IntArray
     inverse: BoolArray
@@ -59,7 +59,7 @@ class Terms(NamedTuple):
     multiplier: FloatArray
     initial_rate: FloatArray
     maintenance_rate: FloatArray
-    funding_interval_ns: IntArray
+    accrual_interval_ns: IntArray
     funding_column: IntArray
     expiry_ns: IntArray
     lending: BoolArray
@@ -87,7 +87,7 @@ class Universe:
         self.size = len(listed)
         self.unknown_row, self.one_row = self.size, self.size + 1
         option = np.array([i.kind is InstrumentKind.OPTION for i in listed], dtype=bool)
-        intervals_ns = np.array([i.funding_interval_ns for i in listed], dtype=np.int64)
+        intervals_ns = np.array([i.accrual_interval_ns for i in listed], dtype=np.int64)
         perpetual = intervals_ns > 0
         self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), NO_COLUMN)
         behind = self.size + 2 + int(option.sum())
@@ -102,7 +102,7 @@ class Universe:
             multiplier=np.array([float(i.multiplier) for i in listed]),
             initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
             maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),
-            funding_interval_ns=intervals_ns,
+            accrual_interval_ns=intervals_ns,
             funding_column=self.funding_columns,
             expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
             lending=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
@@ -113,7 +113,7 @@ class Universe:
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
         self.strikes = np.array([float(i.strike or 0) for i in listed])
         self.lists_options = bool(option.any())
-        self._funding_intervals_ns = sorted(set(intervals_ns[perpetual].tolist()))
+        self._accrual_intervals_ns = sorted(set(intervals_ns[intervals_ns > 0].tolist()))
         self._expiries_ns = sorted(self.terms.expiry_ns.tolist())
         self._edges = self._quoted_pairs(listed)
         self._conversions: dict[tuple[Asset, Asset], int] = {}
@@ -137,20 +137,20 @@ class Universe:
         return self._conversions[key]
 
     def due_by_the_clock(self, after_ns: int, until_ns: int) -> IntArray:
-        """Rows of the instruments with a funding boundary or their expiry after one time, by the other.
+        """Rows of the instruments with a boundary of accrual or their expiry after one time, by the other.
 
         Before the first frame there is no time.
         """
         if not after_ns or not self._clock_reaches_something(after_ns, until_ns):
             return _NO_ROWS
         terms = self.terms
-        interval_ns = np.maximum(terms.funding_interval_ns, 1)
-        funds = (terms.funding_interval_ns > 0) & (until_ns // interval_ns > after_ns // interval_ns)
-        return np.flatnonzero(funds | ((terms.expiry_ns > after_ns) & (terms.expiry_ns <= until_ns)))
+        interval_ns = np.maximum(terms.accrual_interval_ns, 1)
+        accrues = (terms.accrual_interval_ns > 0) & (until_ns // interval_ns > after_ns // interval_ns)
+        return np.flatnonzero(accrues | ((terms.expiry_ns > after_ns) & (terms.expiry_ns <= until_ns)))
 
     def _clock_reaches_something(self, after_ns: int, until_ns: int) -> bool:
         """Asked for every frame, so without arrays."""
-        for interval_ns in self._funding_intervals_ns:
+        for interval_ns in self._accrual_intervals_ns:
             if until_ns // interval_ns != after_ns // interval_ns:
                 return True
         return bisect_right(self._expiries_ns, after_ns) != bisect_right(self._expiries_ns, until_ns)

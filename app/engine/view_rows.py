@@ -32,7 +32,7 @@ class AccountColumns(NamedTuple):
 
 class PositionColumns(NamedTuple):
     """`exposure` is `NONE` for cash that is lent. `accrued_ns` is `NEVER_NS` where the clock is not Ballast's
-    business: elsewhere the venue does it.
+    business: elsewhere the venue does it, and at no rate nobody does.
     """
 
     instrument: IntArray
@@ -109,9 +109,10 @@ class ViewRows:
             instrument = universe.instruments[position.instrument]
             row = universe.index[position.instrument]
             underlying = Asset(instrument.underlying)
-            if on_paper:
-                self.due_ns = min(self.due_ns, _due_ns(position, instrument))
             lent = instrument.kind is InstrumentKind.LENDING
+            by_the_clock = on_paper and (not lent or instrument.interest_rate_annual(position.quantity) > 0)
+            if by_the_clock:
+                self.due_ns = min(self.due_ns, _due_ns(position, instrument))
             if not lent:
                 self._mark(row)
             self.positions.append(
@@ -123,7 +124,7 @@ class ViewRows:
                     self._conversion(instrument.settlement_asset),
                     float(position.quantity),
                     float(position.entry_price),
-                    position.accrued_ns if on_paper else NEVER_NS,
+                    position.accrued_ns if by_the_clock else NEVER_NS,
                 )
             )
 
@@ -216,7 +217,7 @@ class ViewRows:
 
 def _due_ns(position: Position, instrument: Instrument) -> int:
     """When the clock may next change it: its expiry, or the boundary after those that were paid."""
-    interval_ns = instrument.funding_interval_ns
+    interval_ns = instrument.accrual_interval_ns
     if interval_ns:
         return (position.accrued_ns // interval_ns + 1) * interval_ns
     return to_ns(instrument.expiry) if instrument.expiry else NEVER_NS

@@ -53,7 +53,7 @@ class LendingOrder:
 
     @property
     def asset(self) -> Asset:
-        return Asset(self.instrument.underlying)
+        return self.instrument.settlement_asset
 
 
 Order = TradeOrder | TransferOrder | LendingOrder

@@ -333,6 +333,7 @@ def _filled(portfolio: Portfolio, order: Order, filled: Filled, *, time_ns: int)
                 account_id=order.leg.account_id,
                 quantity=_change(order, filled),
                 fee=filled.fee,
+                time_ns=time_ns,
             )
         case TradeOrder():
             return apply_trade(

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from app.domain.adjustments import Fill, LendingAction, LendingLeg, TradeLeg
 from app.domain.errors import Conflict, InvalidInput
-from app.domain.identifiers import AdjustmentId, Asset, FillId, InstrumentId, PortfolioId, TenantId
+from app.domain.identifiers import AdjustmentId, FillId, InstrumentId, PortfolioId, TenantId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import Account, MarginMode, Portfolio
 from app.domain.times import rfc3339, to_ns
@@ -46,7 +46,7 @@ async def record_fill(
         adjustment_id=None if record is None else record.adjustment.id,
         leg=0 if record is None else leg_number(record.adjustment.legs, done),
         instrument=instrument.instrument_id,
-        asset=Asset(instrument.underlying) if isinstance(done, LendingLeg) else instrument.settlement_asset,
+        asset=instrument.settlement_asset,
         quantity=document.quantity,
         price=document.price or Decimal(0),
         fee=document.fee,
@@ -102,6 +102,7 @@ def _applied(
             account_id=done.account_id,
             quantity=fill.quantity,
             fee=fill.fee,
+            time_ns=time_ns,
         )
     return apply_trade(
         portfolio,

@@ -102,6 +102,21 @@ class FundingAccruedData(AccountData):
     payments: list[FundingPaymentData]
 
 
+class InterestData(Shown):
+    instrument: str = Field(examples=["AAVE-WETH"])
+    boundary: Moment
+    rate_annual: str = Field(examples=["0.025"])
+    quantity: DecimalText = Field(description="Before; negative is owed.")
+    added: DecimalText = Field(description="To the quantity; negative where more is owed.")
+    asset: str = Field(examples=["WETH"])
+
+
+class InterestAccruedData(AccountData):
+    """Interest of what a paper account lent and owes, for the hours that ended on one frame."""
+
+    interest: list[InterestData]
+
+
 class SettlementData(Shown):
     instrument: str = Field(examples=["BTC-USDT-CALL-60000"])
     quantity: DecimalText = Field(description="What was held.")
@@ -132,6 +147,7 @@ _DATA: dict[EventType, type[Shown]] = {
     EventType.ADJUSTMENT_EXPIRED: ExpiredData,
     EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
     EventType.FUNDING_ACCRUED: FundingAccruedData,
+    EventType.INTEREST_ACCRUED: InterestAccruedData,
     EventType.POSITION_SETTLED: PositionSettledData,
     EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,
     EventType.POLICY_NOTIFIED: NotifiedData,

@@ -315,7 +315,8 @@ class ShownFill(Shown):
     adjustment_id: Id | None = None
     leg: int = Field(examples=[0])
     kind: str = Field(
-        examples=["trade"], description="trade, transfer, lending, liquidation, expiry or funding"
+        examples=["trade"],
+        description="trade, transfer, lending, liquidation, expiry, funding or interest",
     )
     instrument: str | None = Field(examples=["BTC-USDT-PERP"])
     asset: str = Field(description="What the fee is in, or what was transferred.", examples=["USDT"])

@@ -391,8 +391,8 @@ def test_a_new_generation_knows_no_rates():
 
 
 def test_terms_of_funding_belong_to_perpetuals():
-    assert PERP.funding_interval_ns == INTERVAL_NS
-    assert FUTURE.funding_interval_ns == 0
+    assert PERP.accrual_interval_ns == INTERVAL_NS
+    assert FUTURE.accrual_interval_ns == 0
     with pytest.raises(ValueError, match="funding belongs to perpetuals"):
         Instrument.model_validate(SPOT.model_dump() | {"funding_interval_hours": 8})
 
@@ -406,3 +406,86 @@ def test_a_position_that_grows_keeps_its_time_and_one_that_turns_begins_anew():
     ]
     assert [(held.quantity, held.accrued_ns) for held in after] == [(3, 5), (1, 5), (-1, 9)]
     assert after[0].entry_price == Decimal("46666.666666666666666667")
+
+
+def pool(asset, supply, borrow):
+    return Instrument(
+        id=f"POOL-{asset}", kind="lending", underlying=asset, quote="USDT", liquidation_threshold="0.8",
+        supply_rate_annual=supply, borrow_rate_annual=borrow,
+    )  # fmt: skip
+
+
+COIN_POOL, CASH_POOL = pool("BTC", "0", "0.02"), pool("USDT", "0.03", "0.0876")
+LENDING_UNIVERSE = Universe([SPOT, COIN_POOL, CASH_POOL])
+HOUR_NS = NS_PER_HOUR
+
+
+class Lending(Running):
+    """1 BTC supplied at no rate, 40,000 USDT owed at 8.76 % a year: 0.00001 an hour."""
+
+    def __init__(self, opened_ns, *, venue="paper", quantities=("1", "-40000")):
+        self.book, self.market = Book(LENDING_UNIVERSE), MarketView(LENDING_UNIVERSE)
+        held = tuple(
+            Position(instrument.id, Decimal(quantity), ZERO, opened_ns)
+            for instrument, quantity in zip((COIN_POOL, CASH_POOL), quantities, strict=True)
+        )
+        account = Account(ACCOUNT, "loan", venue, MarginMode.LENDING, held)
+        self.loan = Portfolio(
+            UUID(int=1), UUID(int=2), "one", "USDT", PortfolioState.ACTIVE, 1, (account,)
+        )  # fmt: skip
+        self.book.put(self.loan)
+
+    @property
+    def owed(self):
+        return -self.account().position(CASH_POOL.id).quantity
+
+
+ZERO = Decimal(0)
+
+
+def test_what_is_owed_bears_interest_at_whole_hours_and_what_has_no_rate_is_left_alone():
+    running = Lending(BOUNDARY_NS - HOUR_NS // 4)
+    assert running.take(frame(1, START_NS, {SPOT: 60_000.0})) == {}
+    (verdict,) = running.take(frame(2, BOUNDARY_NS + 1)).values()
+    (fill,) = verdict.fills
+    assert (fill.kind, fill.instrument, fill.asset) == ("interest", CASH_POOL.id, "USDT")
+    assert (fill.quantity, fill.price, fill.fee) == (Decimal("-0.1"), 0, 0)  # since a quarter to the hour
+    (event,) = verdict.events
+    assert event.type is EventType.INTEREST_ACCRUED
+    assert event.data["interest"] == [
+        {
+            "instrument": CASH_POOL.id, "boundary": AT, "rate_annual": "0.0876", "quantity": "-40000",
+            "added": "-0.1", "asset": "USDT",
+        }
+    ]  # fmt: skip
+    assert (verdict.before.revision, verdict.after.revision) == (1, 2)
+    held = verdict.after.accounts[0].positions
+    assert [(p.quantity, p.accrued_ns) for p in held] == [
+        (Decimal(1), BOUNDARY_NS - HOUR_NS // 4), (Decimal("-40000.1"), BOUNDARY_NS),
+    ]  # fmt: skip
+    assert running.take(frame(3, BOUNDARY_NS + 2)) == {}
+    running.take(frame(4, BOUNDARY_NS + HOUR_NS))
+    assert running.owed == Decimal("40000.1") * Decimal("1.00001")  # it compounds
+
+
+@given(st.sets(st.integers(1, 50), max_size=8), st.integers(1, 50 * 60))
+def test_interest_is_the_same_however_time_is_cut_into_frames(cuts, opened_minutes_ago):
+    """An hour that nobody looked at is added when somebody does."""
+    times = [BOUNDARY_NS + hours * HOUR_NS for hours in sorted(cuts | {51})]
+    running = Lending(BOUNDARY_NS - opened_minutes_ago * 60 * NS_PER_SECOND)
+    running.take(frame(1, BOUNDARY_NS - 1, {SPOT: 60_000.0}))
+    fills = [f for k, t in enumerate(times) for v in running.take(frame(k + 2, t)).values() for f in v.fills]
+    assert len({fill.id for fill in fills}) == len(fills) == 52
+    other = Lending(BOUNDARY_NS - opened_minutes_ago * 60 * NS_PER_SECOND)
+    other.take(frame(1, BOUNDARY_NS - 1, {SPOT: 60_000.0}))
+    other.take(*(frame(2 + hour, BOUNDARY_NS + hour * HOUR_NS) for hour in range(52)))
+    assert running.owed == other.owed
+
+
+def test_interest_is_the_venues_business_where_it_is_real_and_is_never_lost_in_rounding():
+    real = Lending(START_NS, venue="aave")
+    assert real.take(frame(1, START_NS, {SPOT: 60_000.0}), frame(2, BOUNDARY_NS)) == {}
+    dust = Lending(0, quantities=("1", "-0.000000000000000001"))
+    dust.take(frame(1, START_NS, {SPOT: 60_000.0}), frame(2, BOUNDARY_NS))
+    assert dust.owed == Decimal("0.000000000000000002")
+    assert dust.take(frame(3, BOUNDARY_NS + 1)) == {}
