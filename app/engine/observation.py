@@ -27,7 +27,7 @@ from app.engine.tables import (
     TriggerFigures,
 )
 from app.engine.universe import NEVER_NS
-from app.engine.view_rows import BalanceColumns, PositionColumns
+from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns
 from app.quant.arrays import BoolArray, IntArray
 from app.quant.compiled import compiled, inlined
 
