@@ -1,7 +1,7 @@
 """What is told of an adjustment: one event for each of its states, with what that state adds.
 
 One that ended says why; one that was executed, wholly, partly or not at all, says what was filled. One that
-expired tells only which: whoever lets it expire may not know the rest of it.
+expired or was superseded tells only which: whoever ends it may not know the rest of it.
 """
 
 from collections.abc import Sequence
@@ -36,9 +36,18 @@ def expired_event(tenant_id: TenantId, portfolio_id: PortfolioId, work: InFlight
     return NewEvent(EventType.ADJUSTMENT_EXPIRED, tenant_id, portfolio_id, time_ns, data)
 
 
+def superseded_event(
+    tenant_id: TenantId, portfolio_id: PortfolioId, work: InFlight, outcome: str, time_ns: int
+) -> NewEvent:
+    data = _superseded_data(portfolio_id, work, outcome)
+    return NewEvent(EventType.ADJUSTMENT_SUPERSEDED, tenant_id, portfolio_id, time_ns, data)
+
+
 def _data(adjustment: Adjustment, outcome: str, fills: Sequence[Fill]) -> dict[str, Any]:
     if adjustment.state is AdjustmentState.EXPIRED:
         return _expired_data(adjustment.portfolio_id, adjustment)
+    if adjustment.state is AdjustmentState.SUPERSEDED:
+        return _superseded_data(adjustment.portfolio_id, adjustment, outcome)
     data = adjustment_data(adjustment)
     if adjustment.state not in OPEN_STATES:
         data["outcome"] = outcome
@@ -48,13 +57,20 @@ def _data(adjustment: Adjustment, outcome: str, fills: Sequence[Fill]) -> dict[s
 
 
 def _expired_data(portfolio_id: PortfolioId, work: Adjustment | InFlight) -> dict[str, Any]:
+    return _which(portfolio_id, work, AdjustmentState.EXPIRED) | {"expires_at": rfc3339(work.expires_at_ns)}
+
+
+def _superseded_data(portfolio_id: PortfolioId, work: Adjustment | InFlight, outcome: str) -> dict[str, Any]:
+    return _which(portfolio_id, work, AdjustmentState.SUPERSEDED) | {"outcome": outcome}
+
+
+def _which(portfolio_id: PortfolioId, work: Adjustment | InFlight, state: AdjustmentState) -> dict[str, Any]:
     return {
         "adjustment_id": str(work.id),
         "portfolio_id": str(portfolio_id),
         "policy_id": str(work.policy_id),
         "policies": [str(policy_id) for policy_id in work.policies],
-        "state": AdjustmentState.EXPIRED.value,
-        "expires_at": rfc3339(work.expires_at_ns),
+        "state": state.value,
     }
 
 

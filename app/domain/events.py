@@ -67,7 +67,7 @@ EVENTS: dict[EventType, EventSpec] = {
             _E.API,
         ),
         _spec(_T.ADJUSTMENT_EXPIRED, "Its time passed on the market clock.", _E.EVALUATOR, _E.EXECUTOR),
-        _spec(_T.ADJUSTMENT_SUPERSEDED, "A newer statement of the portfolio replaced it.", _E.API),
+        _spec(_T.ADJUSTMENT_SUPERSEDED, "A newer plan or statement replaced it.", _E.EVALUATOR, _E.API),
         _spec(_T.ACCOUNT_LIQUIDATED, "A paper account fell below maintenance.", _E.EVALUATOR),
         _spec(_T.PORTFOLIO_STATE_CHANGED, "active, reduce_only or halted.", _E.EVALUATOR, _E.API),
         _spec(_T.POLICY_NOTIFIED, "A rule had something to say.", _E.EVALUATOR),

@@ -5,28 +5,22 @@ is only recommended never counts as done. A policy that a plan would push out of
 One whose cost cap the plan passes leaves it, the least urgent first.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec.structs import replace
 
+from app.domain.adjustment_events import adjustment_event, superseded_event
 from app.domain.adjustments import (
-    Adjustment,
     AdjustmentState,
-    Decision,
     InFlight,
     Leg,
     Outcome,
     Reason,
     TradeLeg,
-    TransferLeg,
 )
-from app.domain.events import EventType
 from app.domain.families.rule import Notify, SetState
-from app.domain.identifiers import AdjustmentId, Asset, DecisionId, PolicyId, derived_id
-from app.domain.market import Frame
+from app.domain.identifiers import Asset, PolicyId
 from app.domain.policies import (
     DeltaNeutral,
     LiquidationGuard,
@@ -37,9 +31,7 @@ from app.domain.policies import (
 )
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
-from app.domain.values import decimal_text
-from app.engine.book import Book, View
-from app.engine.explanations import conditions_of
+from app.engine.book import Book
 from app.engine.goals import Row, Scene
 from app.engine.guards import (
     Prices,
@@ -49,52 +41,20 @@ from app.engine.guards import (
     is_emergency,
     is_within_cost_caps,
 )
-from app.engine.levers import Market
-from app.engine.market_view import FrameBlock
-from app.engine.memory import DAY_NS, PolicyMemory, Traded
+from app.engine.legs import is_like
+from app.engine.memory import DAY_NS
 from app.engine.metrics import Figures, observe
 from app.engine.permitted import Permission
 from app.engine.plan import Plan, Priced, Wish, arrange
-from app.engine.rounding import amount_up, price
+from app.engine.records import Records, Sighting, Turn
 from app.engine.state import State, vector
 from app.engine.stress import state_wanted, tiered
 from app.engine.tables import PairColumns
 from app.engine.trigger_rows import TriggerKind
-from app.engine.verdicts import Verdict, adjustment_event, metric_texts, notified_event, reduces_risk
+from app.engine.verdicts import Ended, metric_texts, notified_event
 
 _MODES = (Mode.AUTO, Mode.CONFIRM, Mode.RECOMMEND)
 Group = dict[int, Permission]
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A view (the book's `number`) on frame `k`: its figures are those of `pair`."""
-
-    number: int
-    view: View
-    k: int
-    frame: Frame
-    pair: int
-    figures: Figures
-
-
-class Turn(Protocol):
-    """Whose turn it is: the portfolio as it has become, what is remembered, and the verdict so far."""
-
-    book: Book
-    block: FrameBlock
-    portfolio: Portfolio
-    verdict: Verdict
-
-    def memory(self, policy_id: PolicyId) -> PolicyMemory: ...
-
-    def remember(self, policy_id: PolicyId, memory: PolicyMemory) -> None: ...
-
-    def wake_at(self, time_ns: int) -> None: ...
-
-    def adopt(self, portfolio: Portfolio, *, figures_change: bool) -> None: ...
-
-    def change_state(self, state: PortfolioState, frame: Frame) -> None: ...
 
 
 class Arbitration:
@@ -104,7 +64,8 @@ class Arbitration:
         self._frame = sighting.frame
         self._policies = turn.portfolio.policies
         self._rows = rows_of(turn.book, sighting.figures, view=sighting.number, pair=sighting.pair)
-        self._market = Market(turn.block, sighting.k, turn.portfolio.valuation_currency)
+        self._records = Records(turn, sighting)
+        self._market = self._records.market
 
     def conclude(self, concluded: set[PolicyId]) -> bool:
         """True when figures changed: what is not among the concluded then waits for the next look."""
@@ -159,15 +120,11 @@ class Arbitration:
 
     def _prices(self, stored: StoredPolicy) -> Prices:
         block, k = self._turn.block, self._sighting.k
-        rows = self._price_rows()
+        rows = self._records.price_rows()
         underlying = 0.0
         if isinstance(stored.policy, DeltaNeutral):
             underlying = self._market.value_of(Asset(stored.policy.underlying))
         return Prices(block.oldest_age_ns(k, rows), block.worst_quality(k, rows), underlying)
-
-    def _price_rows(self) -> list[int]:
-        view = self._sighting.view
-        return self._turn.block.price_rows(self._sighting.k, marks=view.marks, conversions=view.conversions)
 
     def _serve(self, group: Group, concluded: set[PolicyId]) -> bool:
         """One plan for all of the group, or none. True when figures changed."""
@@ -191,6 +148,10 @@ class Arbitration:
 
     def _done(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
         """Acts, and says why those do nothing that have nothing to do."""
+        stale = self._recommended(group)
+        if stale and plan.legs and is_like(plan.legs, [leg for work in stale for leg in work.remaining]):
+            self._keep_open(group)
+            return False
         idle = [] if plan.legs else [number for number in group if not self._says_something(number)]
         for number in idle:
             self._suppress(number, self._why_nothing(number, group[number]))
@@ -202,6 +163,35 @@ class Arbitration:
             changed = self._announce(number) or changed
         return changed
 
+    def _recommended(self, group: Group) -> list[InFlight]:
+        """What is still open of the group's policies."""
+        ids = {self._policies[number].id for number in group}
+        return [
+            work
+            for work in self._turn.portfolio.in_flight
+            if work.state is AdjustmentState.RECOMMENDED and any(work.serves(each) for each in ids)
+        ]
+
+    def _keep_open(self, group: Group) -> None:
+        """What was recommended is still what would be."""
+        for number in group:
+            self._suppress(number, Reason.OPEN_ADJUSTMENT)
+            stored = self._policies[number]
+            compared = replace(self._turn.memory(stored.id), compared_ns=self._frame.time_ns)
+            self._turn.remember(stored.id, compared)
+
+    def _supersede(self, stale: Sequence[InFlight]) -> None:
+        """A changed market takes the place of what nobody has taken up."""
+        turn, outcome = self._turn, "the market moved on, and a newer plan took its place"
+        for work in stale:
+            turn.verdict.ended.append(Ended(work, AdjustmentState.SUPERSEDED, outcome))
+            portfolio, time_ns = turn.portfolio, self._frame.time_ns
+            turn.verdict.events.append(
+                superseded_event(portfolio.tenant_id, portfolio.id, work, outcome, time_ns)
+            )
+        kept = tuple(work for work in turn.portfolio.in_flight if work not in stale)
+        turn.adopt(replace(turn.portfolio, in_flight=kept), figures_change=False)
+
     def _says_something(self, number: int) -> bool:
         """Whether it does anything besides trading: a message, another state, a tier that changes."""
         policy = self._policies[number].policy
@@ -211,9 +201,9 @@ class Arbitration:
 
     def _note(self, group: Group, rows: dict[int, list[Row]]) -> bool:
         """Records of what acted without an adjustment."""
-        inputs = self._inputs(self._price_rows())
+        inputs = self._records.inputs(self._records.price_rows())
         for number in group:
-            decision = self._decision(number, Reason.NOTIFIED, rows[number], inputs)
+            decision = self._records.decision(number, Reason.NOTIFIED, rows[number], inputs)
             self._turn.verdict.decisions.append(replace(decision, outcome=Outcome.ACTED))
             self._remember_acting(number, rows[number], (), open_adjustment=False)
         return False
@@ -304,9 +294,12 @@ class Arbitration:
 
     def _act(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
         turn, frame = self._turn, self._frame
-        inputs = self._inputs([*self._price_rows(), *self._collateral_rows(plan.legs)])
+        self._supersede(self._recommended(group))
+        inputs = self._records.inputs(
+            [*self._records.price_rows(), *self._records.collateral_rows(plan.legs)]
+        )
         decisions = {
-            number: self._decision(
+            number: self._records.decision(
                 number,
                 Reason.TARGET_MISSED if number in plan.misses_of else Reason.TARGET_REACHED,
                 rows[number],
@@ -314,15 +307,14 @@ class Arbitration:
             )
             for number in group
         }
-        adjustment = self._adjustment(group, decisions, plan)
+        adjustment = self._records.adjustment(group, decisions, plan)
         turn.verdict.decisions += [
             replace(decision, outcome=Outcome.ACTED, adjustment_id=adjustment.id)
             for decision in decisions.values()
         ]
         turn.verdict.adjustments.append(adjustment)
         automatic = adjustment.state is AdjustmentState.QUEUED
-        kind = EventType.ADJUSTMENT_QUEUED if automatic else EventType.ADJUSTMENT_RECOMMENDED
-        turn.verdict.events.append(adjustment_event(kind, adjustment, turn.portfolio, frame.time_ns))
+        turn.verdict.events.append(adjustment_event(turn.portfolio.tenant_id, adjustment, frame.time_ns))
         for number in group:
             self._remember_acting(number, rows[number], plan.legs, open_adjustment=not automatic)
         if not automatic:
@@ -339,35 +331,6 @@ class Arbitration:
         turn.adopt(replace(turn.portfolio, in_flight=in_flight), figures_change=automatic)
         return automatic
 
-    def _adjustment(self, group: Group, decisions: dict[int, Decision], plan: Plan) -> Adjustment:
-        """In the name of the first policy that it serves."""
-        frame, sighting = self._frame, self._sighting
-        served = [self._policies[number] for number in group]
-        lead = served[0]
-        automatic = lead.policy.mode is Mode.AUTO
-        guards = any(isinstance(stored.policy, LiquidationGuard) for stored in served)
-        lasts = min(stored.policy.guards.expiry_seconds for stored in served)
-        return Adjustment(
-            id=AdjustmentId(derived_id("adjustment", decisions[next(iter(group))].id)),
-            portfolio_id=self._turn.portfolio.id,
-            policy_id=lead.id,
-            policy_version=lead.version,
-            state=AdjustmentState.QUEUED if automatic else AdjustmentState.RECOMMENDED,
-            mode=lead.policy.mode.value,
-            priority=lead.policy.priority,
-            risk_reducing=guards or reduces_risk(plan.legs),
-            legs=plan.legs,
-            expected_cost=amount_up(plan.cost),
-            metrics_before=metric_texts(sighting.view.underlyings, sighting.figures, sighting.pair),
-            metrics_after=plan.after.metrics,
-            reaches_target=not plan.misses,
-            position=frame.position,
-            decided_at_ns=frame.time_ns,
-            expires_at_ns=frame.time_ns + lasts * NS_PER_SECOND,
-            policies=tuple(stored.id for stored in served),
-            misses=plan.misses,
-        )
-
     def _remember_acting(
         self, number: int, rows: Sequence[Row], legs: Sequence[Leg], *, open_adjustment: bool
     ) -> None:
@@ -376,7 +339,7 @@ class Arbitration:
         if isinstance(stored.policy, StressResponse):
             memory = tiered(stored, rows, memory, self._sighting.view.holdings)
             self._turn.book.recall(stored.id, memory.registers)
-        traded = self._traded(legs)
+        traded = self._records.traded(legs)
         until_ns = time_ns + guards.cooldown_seconds * NS_PER_SECOND
         self._turn.remember(
             stored.id,
@@ -394,18 +357,6 @@ class Arbitration:
         if guards.cooldown_seconds:
             self._turn.wake_at(until_ns)
 
-    def _traded(self, legs: Sequence[Leg]) -> list[Traded]:
-        """What counts toward trades an hour, turnover and reversals."""
-        values = [
-            self._market.notional(self._market.instrument(leg.instrument), leg.quantity)
-            * (1.0 if leg.quantity > 0 else -1.0)
-            for leg in legs
-            if isinstance(leg, TradeLeg)
-        ]
-        if not values:
-            return []
-        return [Traded(self._frame.time_ns, int(np.sign(sum(values))), sum(map(abs, values)))]
-
     def _suppress(self, number: int, reason: Reason) -> None:
         """Recorded once; while the same reason goes on it is only time that passes."""
         stored = self._policies[number]
@@ -417,51 +368,15 @@ class Arbitration:
             emergency = is_emergency(policy, rows)
             self._turn.wake_at(cooldown_until_ns(policy, memory, emergency=emergency))
         if reason is Reason.NOT_YET:
-            self._turn.wake_at(memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND)
-        decision = self._decision(number, reason, rows, self._inputs(self._price_rows()))
+            wake_ns = memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND
+            self._turn.wake_at(wake_ns)
+            memory = replace(memory, wake_ns=min(wake_ns, memory.wake_ns or wake_ns))
+        decision = self._records.decision(
+            number, reason, rows, self._records.inputs(self._records.price_rows())
+        )
         self._turn.verdict.decisions.append(decision)
         since = self._frame.sequence
         self._turn.remember(stored.id, replace(memory, suppressed=reason, suppressed_since=since))
-
-    def _decision(self, number: int, reason: Reason, rows: Sequence[Row], inputs: dict[str, str]) -> Decision:
-        stored, frame, portfolio = self._policies[number], self._frame, self._turn.portfolio
-        memory = self._turn.memory(stored.id)
-        view, revision = self._sighting.view, portfolio.revision
-        identity = derived_id(
-            "decision", stored.id, stored.version, revision, frame.generation, frame.sequence
-        )
-        return Decision(
-            id=DecisionId(identity),
-            portfolio_id=portfolio.id,
-            policy_id=stored.id,
-            policy_version=stored.version,
-            portfolio_revision=revision,
-            position=frame.position,
-            time_ns=frame.time_ns,
-            outcome=Outcome.SUPPRESSED,
-            reason=reason,
-            conditions=conditions_of(
-                stored.policy,
-                [row for row in rows if row.fired],
-                accounts=[account.name for account in view.holdings.accounts],
-            ),
-            inputs=inputs,
-            repeats_before=frame.sequence - memory.suppressed_since if memory.suppressed else 0,
-        )
-
-    def _collateral_rows(self, legs: Iterable[Leg]) -> list[int]:
-        """The prices by which what is moved was valued."""
-        moved = (leg.asset for leg in legs if isinstance(leg, TransferLeg))
-        return [row for asset in moved for row in self._market.price_rows(asset)]
-
-    def _inputs(self, rows: Iterable[int]) -> dict[str, str]:
-        """Every price that was used, with the market entry that brought it."""
-        k, generation = self._sighting.k, self._frame.generation
-        block, names = self._turn.block, self._turn.block.universe.names
-        return {
-            names[row]: f"{decimal_text(price(block.price(k, row)))} @ {generation}-{block.frame_of(k, row)}"
-            for row in rows
-        }
 
 
 def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, list[Row]]:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from app.domain.identifiers import PolicyId, PortfolioId
-from app.engine.arbitration import Sighting
 from app.engine.book import NOBODY, Book, Todo
 from app.engine.market_view import FrameBlock
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import observe
+from app.engine.records import Sighting
 from app.engine.tables import PairColumns
 from app.engine.turn import Turn
 from app.engine.verdicts import Verdict

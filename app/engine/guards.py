@@ -5,7 +5,7 @@ from math import inf
 
 from msgspec import Struct
 
-from app.domain.adjustments import Reason
+from app.domain.adjustments import AdjustmentState, InFlight, Reason
 from app.domain.families.liquidation_guard import Emergency
 from app.domain.market import Quality
 from app.domain.metrics import MetricName
@@ -25,6 +25,7 @@ from app.engine.permitted import Permission
 
 _WIDENED = 2.0
 _BASIS_POINT = 1e-4
+_COMPARED_AFTER_NS = 10 * NS_PER_SECOND
 
 
 class Prices(Struct, frozen=True):
@@ -51,7 +52,8 @@ def before_planning(
         isinstance(policy, LiquidationGuard) and policy.act_when_halted
     ):
         return Reason.PORTFOLIO_HALTED
-    if any(work.serves(stored.id) for work in portfolio.in_flight):
+    open_work = [work for work in portfolio.in_flight if work.serves(stored.id)]
+    if open_work and not _may_be_replaced(open_work, policy, memory, time_ns):
         return Reason.OPEN_ADJUSTMENT
     if time_ns < memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND:
         return Reason.NOT_YET
@@ -71,6 +73,16 @@ def before_planning(
         reduces_only=poor or portfolio.state is PortfolioState.REDUCE_ONLY,
         lifts_cost_caps=emergency and not _obeys_cost_caps(policy),
     )
+
+
+def _may_be_replaced(
+    open_work: Sequence[InFlight], policy: AnyPolicy, memory: PolicyMemory, time_ns: int
+) -> bool:
+    """Recommendations that nobody has taken up are held against a new plan, once in a cooldown."""
+    rests_ns = max(policy.guards.cooldown_seconds * NS_PER_SECOND, _COMPARED_AFTER_NS)
+    last_ns = max(memory.acted_ns, memory.compared_ns)
+    recommended = all(work.state is AdjustmentState.RECOMMENDED for work in open_work)
+    return recommended and time_ns >= last_ns + rests_ns
 
 
 def dwell_seconds(policy: AnyPolicy, rows: Sequence[Row]) -> int:

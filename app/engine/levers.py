@@ -7,21 +7,19 @@ an asset; a lever over several positions is a fraction of them.
 
 from collections.abc import Hashable, Iterable
 from decimal import Decimal
-from math import inf, isfinite, isnan
+from math import inf, isfinite
 
 from msgspec import Struct
 
-from app.domain.adjustments import Leg, MissReason, TradeLeg, TransferLeg
+from app.domain.adjustments import Leg, MissReason, TradeLeg
 from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
-from app.domain.portfolios import Account, MarginMode, Portfolio
+from app.domain.portfolios import MarginMode, Portfolio
 from app.engine.contracts import closed, opened, traded_spot
 from app.engine.market_view import FrameBlock
 from app.engine.metrics import UnitFigures, unit_figures
-from app.engine.rounding import amount_up, lots, price
 from app.engine.state import In, Of, State
-from app.quant.arrays import FloatArray
 
 _ROUNDING = 1e-9
 """Of a lot: what a float of the solution may be off a whole number of them."""
@@ -370,48 +368,3 @@ class Levers:
         known = self._found.get(key)
         if usable and isfinite(lever.cost) and (known is None or known.upper < lever.upper):
             self._found[key] = lever
-
-
-def legs_of(
-    levers: Iterable[Lever], sizes: FloatArray, market: Market, accounts: tuple[Account, ...]
-) -> list[Leg]:
-    """Trades of one instrument in one account are netted and rounded to lots; collateral moves first."""
-    contracts: dict[tuple[int, InstrumentId], float] = {}
-    rounds_up: dict[tuple[int, InstrumentId], bool] = {}
-    moved: dict[Transfer, float] = {}
-    for lever, size in zip(levers, sizes.tolist(), strict=True):
-        for move in lever.moves if size > 0.0 else ():
-            if isinstance(move, Trade):
-                key = (move.account, move.instrument)
-                contracts[key] = contracts.get(key, 0.0) + move.contracts * size
-                rounds_up[key] = rounds_up.get(key, False) or lever.rounds_up
-            else:
-                moved[move] = moved.get(move, 0.0) + size
-    legs: list[Leg] = []
-    for move, amount in moved.items():
-        sent = min(amount_up(amount), move.most)
-        if sent > move.fee and sent >= move.least:
-            legs.append(TransferLeg(move.destination, move.asset, sent, source=move.source, fee=move.fee))
-    for (ordinal, name), wanted in contracts.items():
-        leg = _trade_leg(accounts[ordinal], market, name, wanted, rounds_up=rounds_up[ordinal, name])
-        if leg is not None:
-            legs.append(leg)
-    return legs
-
-
-def _trade_leg(
-    account: Account, market: Market, name: InstrumentId, wanted: float, *, rounds_up: bool
-) -> TradeLeg | None:
-    """What rounds up never turns a position round."""
-    instrument = market.instrument(name)
-    held = account.position(name).quantity
-    off = float(instrument.lot_size) * _ROUNDING
-    nudged = wanted - off if (wanted > 0.0) == rounds_up else wanted + off
-    quantity = lots(nudged, instrument.lot_size, away_from_zero=rounds_up)
-    reduces = held * quantity < 0 and abs(quantity) <= abs(held)
-    if rounds_up and held * quantity < 0 and abs(wanted) <= abs(float(held)) < abs(quantity):
-        quantity, reduces = -held, True
-    unit_price = market.unit(instrument).price
-    if quantity == 0 or isnan(unit_price):
-        return None
-    return TradeLeg(account.id, name, quantity, price(unit_price), reduces=reduces)

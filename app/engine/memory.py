@@ -27,7 +27,8 @@ class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
     `traded` goes back a day, `fired_since_ns` is 0 where the trigger does not fire, `acted_price` is that
     of the underlying when it last acted. `registers` belong to version `registers_of` of the policy's own
     trigger; `bases` are the sizes of positions, by account and instrument, that exposure is measured by.
-    `wake_ns` is when time alone may change what is decided; 0 is never.
+    `wake_ns` is when time alone may change what is decided; 0 is never. `compared_ns` is when an open
+    recommendation was last held against a new plan.
     """
 
     cooldown_until_ns: int = 0
@@ -41,6 +42,7 @@ class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
     registers_of: int = 0
     bases: tuple[tuple[str, str, float], ...] = ()
     wake_ns: int = 0
+    compared_ns: int = 0
 
     def registers_for(self, version: int) -> tuple[float, ...]:
         """Another version of the policy begins anew."""

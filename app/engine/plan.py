@@ -22,7 +22,8 @@ from app.domain.portfolios import Portfolio
 from app.engine.closed_form import closed_form, in_turn
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.goals import Goal, Row, Scene, goals_of
-from app.engine.levers import Lever, Levers, Market, legs_of
+from app.engine.legs import legs_of
+from app.engine.levers import Lever, Levers, Market
 from app.engine.memory import PolicyMemory
 from app.engine.permitted import Permission, permit
 from app.engine.programme import Programme, Solver

@@ -7,22 +7,23 @@ import numpy as np
 from msgspec.structs import replace
 
 from app.domain.adjustment_events import expired_event
-from app.domain.adjustments import AWAITING_STATES
+from app.domain.adjustments import AWAITING_STATES, AdjustmentState
 from app.domain.identifiers import PolicyId
 from app.domain.market import Frame
 from app.domain.portfolio_events import state_event
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.engine.accrual import pass_time
-from app.engine.arbitration import Arbitration, Sighting
+from app.engine.arbitration import Arbitration
 from app.engine.book import Book
 from app.engine.fills import UNSTORABLE
 from app.engine.liquidation import liquidate
 from app.engine.market_view import FrameBlock
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import loan_values, mark_prices
+from app.engine.records import Sighting
 from app.engine.registers import advanced, fitting, wakes_ns
 from app.engine.rounding import price
-from app.engine.verdicts import Verdict, liquidated_event
+from app.engine.verdicts import Ended, Verdict, liquidated_event
 
 
 @dataclass(slots=True)
@@ -133,7 +134,8 @@ class Turn:
             if work.state in AWAITING_STATES and work.expires_at_ns <= frame.time_ns
         ]
         for work in overdue:
-            self.verdict.expired.append(work)
+            outcome = "its time passed on the market clock"
+            self.verdict.ended.append(Ended(work, AdjustmentState.EXPIRED, outcome))
             event = expired_event(self.portfolio.tenant_id, self.portfolio.id, work, frame.time_ns)
             self.verdict.events.append(event)
         if overdue:

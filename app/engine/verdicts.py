@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf, isnan
 
-from app.domain.adjustment_json import adjustment_data
 from app.domain.adjustments import (
     Adjustment,
+    AdjustmentState,
     Decision,
     Fill,
     InFlight,
@@ -28,6 +28,15 @@ from app.engine.rounding import metric_text
 Memories = dict[PolicyId, PolicyMemory]
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Work that nobody has begun and that is over: its time passed, or a newer plan took its place."""
+
+    work: InFlight
+    state: AdjustmentState
+    outcome: str
+
+
 @dataclass(slots=True)
 class Verdict:
     """Everything one portfolio's frames led to, to be committed together or not at all.
@@ -40,7 +49,7 @@ class Verdict:
     after: Portfolio
     decisions: list[Decision] = field(default_factory=list)
     adjustments: list[Adjustment] = field(default_factory=list)
-    expired: list[InFlight] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     memories: Memories = field(default_factory=dict)
@@ -48,6 +57,10 @@ class Verdict:
     @classmethod
     def of_nothing(cls, portfolio: Portfolio) -> "Verdict":
         return cls(before=portfolio, after=portfolio)
+
+    @property
+    def changes_state(self) -> bool:
+        return self.after.state is not self.before.state
 
     @property
     def must_commit(self) -> bool:
@@ -79,10 +92,6 @@ def metric_texts(underlyings: Sequence[Asset], figures: Figures, pair: int) -> d
     for underlying, delta in zip(underlyings, figures.exposures.delta[exposures].tolist(), strict=True):
         texts[f"{MetricName.NET_DELTA}.{underlying}"] = metric_text(delta)
     return texts
-
-
-def adjustment_event(kind: EventType, adjustment: Adjustment, portfolio: Portfolio, time_ns: int) -> NewEvent:
-    return NewEvent(kind, portfolio.tenant_id, portfolio.id, time_ns, adjustment_data(adjustment))
 
 
 def notified_event(stored: StoredPolicy, message: str, portfolio: Portfolio, frame: Frame) -> NewEvent:

@@ -17,7 +17,7 @@ import asyncpg
 from app.adapters.postgres.event_rows import numbered_event, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, write_holdings
 from app.domain.adjustment_json import legs_to_json, misses_to_json
-from app.domain.adjustments import Adjustment, AdjustmentState, Decision, Fill
+from app.domain.adjustments import Adjustment, Decision, Fill
 from app.domain.events import EVENTS, Event
 from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.instruments import Instrument
@@ -68,29 +68,30 @@ WITH held AS MATERIALIZED (
              expected_cost, metrics_before, metrics_after, reaches_target, policies, misses, generation,
              sequence, decided_at_ns, expires_at_ns)
     JOIN locked l ON l.id = a.portfolio_id
-), expired AS (
-    UPDATE adjustments a SET state = 'expired', outcome = 'its time passed on the market clock'
-    FROM unnest($40::uuid[], $41::uuid[]) AS x(id, portfolio_id) JOIN locked l ON l.id = x.portfolio_id
+), ended AS (
+    UPDATE adjustments a SET state = x.state, outcome = x.outcome
+    FROM unnest($40::uuid[], $41::uuid[], $42::text[], $43::text[]) AS x(id, portfolio_id, state, outcome)
+    JOIN locked l ON l.id = x.portfolio_id
     WHERE a.id = x.id AND a.state IN ('recommended', 'approved')
 ), logged AS (
     INSERT INTO events (portfolio_id, sequence, tenant_id, type, version, time_ns, data)
     SELECT e.portfolio_id, n.before + e.ordinal, l.tenant_id, e.type, e.version, e.time_ns, e.data
-    FROM unnest($42::uuid[], $43::int[], $44::text[], $45::smallint[], $46::bigint[], $47::jsonb[])
+    FROM unnest($44::uuid[], $45::int[], $46::text[], $47::smallint[], $48::bigint[], $49::jsonb[])
         AS e(portfolio_id, ordinal, type, version, time_ns, data)
     JOIN numbered n ON n.id = e.portfolio_id JOIN locked l ON l.id = e.portfolio_id
 ), remembered AS (
     INSERT INTO policy_memory (policy_id, portfolio_id, memory)
     SELECT m.policy_id, m.portfolio_id, m.memory
-    FROM unnest($48::uuid[], $49::uuid[], $50::bytea[], $51::bool[])
+    FROM unnest($50::uuid[], $51::uuid[], $52::bytea[], $53::bool[])
         AS m(policy_id, portfolio_id, memory, decided)
     WHERE CASE WHEN m.decided THEN m.portfolio_id IN (SELECT id FROM locked)
         ELSE EXISTS (SELECT FROM portfolios p JOIN held USING (shard) WHERE p.id = m.portfolio_id) END
     ON CONFLICT (policy_id) DO UPDATE SET memory = EXCLUDED.memory
 ), moved_on AS (
     UPDATE shards s
-    SET generation = $52, sequence = $53, time_ns = $54,
-        snapshot = coalesce($55::bytea, s.snapshot),
-        snapshot_sequence = CASE WHEN $55::bytea IS NULL THEN s.snapshot_sequence ELSE $53 END
+    SET generation = $54, sequence = $55, time_ns = $56,
+        snapshot = coalesce($57::bytea, s.snapshot),
+        snapshot_sequence = CASE WHEN $57::bytea IS NULL THEN s.snapshot_sequence ELSE $55 END
     FROM held WHERE s.shard = held.shard
 )
 SELECT NULL::uuid AS id, shard::bigint AS number FROM held
@@ -149,13 +150,16 @@ class PostgresEvaluationStore:
     async def _commit(self, commit: Commit) -> Committed:
         arguments = _arguments(commit)
         async with self._pool.acquire() as connection:
-            if not any(verdict.fills for verdict in commit.verdicts):
+            if not any(v.fills or v.changes_state for v in commit.verdicts):
                 return _committed(commit, await connection.fetch(_COMMIT, *arguments))
             async with connection.transaction():
                 committed = _committed(commit, await connection.fetch(_COMMIT, *arguments))
                 landed = [v for v in commit.verdicts if v.fills and v.before.id in committed.portfolios]
                 await write_holdings(connection, [(v.before, v.after) for v in landed])
                 await connection.executemany(_FILLS, [_fill(f, v) for v in landed for f in v.fills])
+                states = [(v.before.id, v.after.state.value) for v in commit.verdicts if v.changes_state]
+                moved = [each for each in states if each[0] in committed.portfolios]
+                await connection.executemany("UPDATE portfolios SET state = $2 WHERE id = $1", moved)
                 return committed
 
     async def report_lost_market(self, generation: int) -> None:
@@ -216,7 +220,7 @@ def _arguments(commit: Commit) -> list[object]:
         *_columns(4, ((v.before.id, v.before.revision, v.after.revision, len(v.events)) for v in verdicts)),
         *_columns(14, (_decision(d) for v in verdicts for d in v.decisions)),
         *_columns(19, (_adjustment(a, v) for v in verdicts for a in v.adjustments)),
-        *_columns(2, ((work.id, v.before.id) for v in verdicts for work in v.expired)),
+        *_columns(4, ((e.work.id, v.before.id, e.state, e.outcome) for v in verdicts for e in v.ended)),
         *_columns(6, _event_rows(verdicts)),
         *_columns(4, _memory_rows(commit)),
         commit.position.generation,
@@ -251,14 +255,14 @@ def _decision(decision: Decision) -> tuple[object, ...]:
 
 
 def _adjustment(adjustment: Adjustment, verdict: Verdict) -> tuple[object, ...]:
-    """One that was recommended and expired within the same frames is stored as it ended."""
-    expired = any(work.id == adjustment.id for work in verdict.expired)
+    """One that was recommended and ended within the same frames is stored as it ended."""
+    state = next((e.state for e in verdict.ended if e.work.id == adjustment.id), adjustment.state)
     return (
         adjustment.id,
         adjustment.portfolio_id,
         adjustment.policy_id,
         adjustment.policy_version,
-        (AdjustmentState.EXPIRED if expired else adjustment.state).value,
+        state.value,
         adjustment.mode,
         adjustment.priority,
         adjustment.risk_reducing,

@@ -22,6 +22,17 @@ class ExpiredData(Shown):
     expires_at: Moment
 
 
+class SupersededData(Shown):
+    """An adjustment that a newer plan or statement took the place of."""
+
+    adjustment_id: Id
+    portfolio_id: Id
+    policy_id: Id
+    policies: list[Id]
+    state: Literal[AdjustmentState.SUPERSEDED]
+    outcome: str = Field(description="Why it ended, in words.", examples=["its policy was changed"])
+
+
 class EndedData(AdjustmentData):
     """An adjustment that ended, and why."""
 
@@ -143,7 +154,7 @@ _DATA: dict[EventType, type[Shown]] = {
     EventType.ADJUSTMENT_PARTIALLY_EXECUTED: SettledData,
     EventType.ADJUSTMENT_FAILED: SettledData,
     EventType.ADJUSTMENT_REJECTED: EndedData,
-    EventType.ADJUSTMENT_SUPERSEDED: EndedData,
+    EventType.ADJUSTMENT_SUPERSEDED: SupersededData,
     EventType.ADJUSTMENT_EXPIRED: ExpiredData,
     EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
     EventType.FUNDING_ACCRUED: FundingAccruedData,

@@ -15,7 +15,8 @@ from app.domain.instruments import InstrumentKind
 from app.domain.portfolios import Balance, Portfolio
 from app.engine.book import Book
 from app.engine.fills import apply_legs_as_if_done
-from app.engine.levers import Lever, Levers, Market, legs_of
+from app.engine.legs import legs_of
+from app.engine.levers import Lever, Levers, Market
 from app.engine.metrics import observe
 from app.engine.observation import PairColumns
 from app.engine.state import State, vector

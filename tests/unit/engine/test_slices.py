@@ -243,7 +243,7 @@ def decided(portfolios, blocks):
         for portfolio_id, verdict in decide(book, memories, block, affected(book, block, overdue)).items():
             memories |= verdict.memories
             found = (
-                verdict.decisions, verdict.adjustments, verdict.events, verdict.fills, verdict.expired
+                verdict.decisions, verdict.adjustments, verdict.events, verdict.fills, verdict.ended
             )  # fmt: skip
             for kept, new in zip(concluded[portfolio_id], found, strict=True):
                 kept.extend(new)

@@ -1,0 +1,160 @@
+"""What is written down of a frame: decisions with their inputs, adjustments, what counts as traded."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from app.domain.adjustments import (
+    Adjustment,
+    AdjustmentState,
+    Decision,
+    Leg,
+    Outcome,
+    Reason,
+    TradeLeg,
+    TransferLeg,
+)
+from app.domain.identifiers import AdjustmentId, DecisionId, PolicyId, derived_id
+from app.domain.market import Frame
+from app.domain.policies import LiquidationGuard, Mode
+from app.domain.portfolios import Portfolio, PortfolioState
+from app.domain.times import NS_PER_SECOND
+from app.domain.values import decimal_text
+from app.engine.book import Book, View
+from app.engine.explanations import conditions_of
+from app.engine.goals import Row
+from app.engine.levers import Market
+from app.engine.market_view import FrameBlock
+from app.engine.memory import PolicyMemory, Traded
+from app.engine.metrics import Figures
+from app.engine.plan import Plan
+from app.engine.rounding import amount_up, price
+from app.engine.verdicts import Verdict, metric_texts, reduces_risk
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A view (the book's `number`) on frame `k`: its figures are those of `pair`."""
+
+    number: int
+    view: View
+    k: int
+    frame: Frame
+    pair: int
+    figures: Figures
+
+
+class Turn(Protocol):
+    """Whose turn it is: the portfolio as it has become, what is remembered, and the verdict so far."""
+
+    book: Book
+    block: FrameBlock
+    portfolio: Portfolio
+    verdict: Verdict
+
+    def memory(self, policy_id: PolicyId) -> PolicyMemory: ...
+
+    def remember(self, policy_id: PolicyId, memory: PolicyMemory) -> None: ...
+
+    def wake_at(self, time_ns: int) -> None: ...
+
+    def adopt(self, portfolio: Portfolio, *, figures_change: bool) -> None: ...
+
+    def change_state(self, state: PortfolioState, frame: Frame) -> None: ...
+
+
+class Records:
+    """Of one portfolio on one frame."""
+
+    def __init__(self, turn: Turn, sighting: Sighting) -> None:
+        self._turn = turn
+        self._sighting = sighting
+        self._frame = sighting.frame
+        self.market = Market(turn.block, sighting.k, turn.portfolio.valuation_currency)
+
+    def price_rows(self) -> list[int]:
+        view = self._sighting.view
+        return self._turn.block.price_rows(self._sighting.k, marks=view.marks, conversions=view.conversions)
+
+    def decision(self, number: int, reason: Reason, rows: Sequence[Row], inputs: dict[str, str]) -> Decision:
+        stored, frame, portfolio = self._turn.portfolio.policies[number], self._frame, self._turn.portfolio
+        memory = self._turn.memory(stored.id)
+        view, revision = self._sighting.view, portfolio.revision
+        identity = derived_id(
+            "decision", stored.id, stored.version, revision, frame.generation, frame.sequence
+        )
+        return Decision(
+            id=DecisionId(identity),
+            portfolio_id=portfolio.id,
+            policy_id=stored.id,
+            policy_version=stored.version,
+            portfolio_revision=revision,
+            position=frame.position,
+            time_ns=frame.time_ns,
+            outcome=Outcome.SUPPRESSED,
+            reason=reason,
+            conditions=conditions_of(
+                stored.policy,
+                [row for row in rows if row.fired],
+                accounts=[account.name for account in view.holdings.accounts],
+            ),
+            inputs=inputs,
+            repeats_before=frame.sequence - memory.suppressed_since if memory.suppressed else 0,
+        )
+
+    def adjustment(self, group: Iterable[int], decisions: dict[int, Decision], plan: Plan) -> Adjustment:
+        """In the name of the first policy that it serves."""
+        frame, sighting = self._frame, self._sighting
+        served = [self._turn.portfolio.policies[number] for number in group]
+        lead = served[0]
+        automatic = lead.policy.mode is Mode.AUTO
+        guards = any(isinstance(stored.policy, LiquidationGuard) for stored in served)
+        lasts = min(stored.policy.guards.expiry_seconds for stored in served)
+        return Adjustment(
+            id=AdjustmentId(derived_id("adjustment", decisions[next(iter(group))].id)),
+            portfolio_id=self._turn.portfolio.id,
+            policy_id=lead.id,
+            policy_version=lead.version,
+            state=AdjustmentState.QUEUED if automatic else AdjustmentState.RECOMMENDED,
+            mode=lead.policy.mode.value,
+            priority=lead.policy.priority,
+            risk_reducing=guards or reduces_risk(plan.legs),
+            legs=plan.legs,
+            expected_cost=amount_up(plan.cost),
+            metrics_before=metric_texts(sighting.view.underlyings, sighting.figures, sighting.pair),
+            metrics_after=plan.after.metrics,
+            reaches_target=not plan.misses,
+            position=frame.position,
+            decided_at_ns=frame.time_ns,
+            expires_at_ns=frame.time_ns + lasts * NS_PER_SECOND,
+            policies=tuple(stored.id for stored in served),
+            misses=plan.misses,
+        )
+
+    def traded(self, legs: Sequence[Leg]) -> list[Traded]:
+        """What counts toward trades an hour, turnover and reversals."""
+        values = [
+            self.market.notional(self.market.instrument(leg.instrument), leg.quantity)
+            * (1.0 if leg.quantity > 0 else -1.0)
+            for leg in legs
+            if isinstance(leg, TradeLeg)
+        ]
+        if not values:
+            return []
+        return [Traded(self._frame.time_ns, int(np.sign(sum(values))), sum(map(abs, values)))]
+
+    def collateral_rows(self, legs: Iterable[Leg]) -> list[int]:
+        """The prices by which what is moved was valued."""
+        moved = (leg.asset for leg in legs if isinstance(leg, TransferLeg))
+        return [row for asset in moved for row in self.market.price_rows(asset)]
+
+    def inputs(self, rows: Iterable[int]) -> dict[str, str]:
+        """Every price that was used, with the market entry that brought it."""
+        k, generation = self._sighting.k, self._frame.generation
+        block, names = self._turn.block, self._turn.block.universe.names
+        return {
+            names[row]: f"{decimal_text(price(block.price(k, row)))} @ {generation}-{block.frame_of(k, row)}"
+            for row in rows
+        }
