@@ -26,8 +26,9 @@ from app.engine.legs import legs_of
 from app.engine.levers import Lever, Levers, Market
 from app.engine.memory import PolicyMemory
 from app.engine.permitted import Permission, permit
-from app.engine.programme import Programme, Solver
+from app.engine.programme import Programme
 from app.engine.rounding import metric_text
+from app.engine.solver import Solver
 from app.engine.state import In
 from app.quant.arrays import FloatArray
 

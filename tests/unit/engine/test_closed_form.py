@@ -17,7 +17,8 @@ from app.engine.book import Book
 from app.engine.closed_form import closed_form
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
-from app.engine.programme import Programme, Solver
+from app.engine.programme import Programme
+from app.engine.solver import Solver
 from app.engine.universe import Universe
 
 PRICE = 50_000

@@ -8,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from app.engine.programme import Programme, Solver, Status
+from app.engine.programme import Programme
+from app.engine.solver import Solver, Status
 
 SHARED = Solver()
+SLACK = 3e-7
+"""What scipy may give up of a level: its tolerance is 1e-7 a row."""
+GAIN = 1_000.0 * SLACK
+"""What that may be worth to the next levels: a row of small effect against one of large."""
 
 
 def programme(
@@ -75,10 +80,12 @@ def least_by_stage(p, reached):
     )
     whole = np.concatenate((p.lot > 0.0, np.zeros(2 * m)))
     for objective, held in zip(objectives, [*reached, np.inf], strict=True):
-        found = milp(objective, constraints=constraints, bounds=bounds, integrality=whole)
+        found = milp(
+            objective, constraints=constraints, bounds=bounds, integrality=whole, options={"presolve": False}
+        )
         assert found.success, found.message
         yield float(found.fun)
-        constraints.append(LinearConstraint(objective, -np.inf, held + 1e-7))
+        constraints.append(LinearConstraint(objective, -np.inf, held + SLACK))
 
 
 def assert_in_limits(p, values):
@@ -88,6 +95,7 @@ def assert_in_limits(p, values):
 
 
 @given(programmes())
+@settings(deadline=None)
 def test_each_level_is_as_well_met_as_those_above_allow_and_the_rest_is_cheapest(p):
     solution = SHARED.solve(p)
     assert solution.status is Status.SOLVED
@@ -95,10 +103,11 @@ def test_each_level_is_as_well_met_as_those_above_allow_and_the_rest_is_cheapest
     reached = missed(p, solution.violations)
     cost = float((p.cost * solution.values).sum())
     least = list(least_by_stage(p, reached))
-    assert [*reached, cost] == pytest.approx(least, rel=1e-6, abs=2e-5)
+    assert [*reached, cost] == pytest.approx(least, rel=1e-6, abs=GAIN)
 
 
 @given(programmes())
+@settings(deadline=None)
 def test_a_lower_level_never_worsens_a_higher_one(p):
     """What the first level alone would miss, it misses still when others want something too."""
     first = p.level == p.level.min()
@@ -116,21 +125,21 @@ def test_a_lower_level_never_worsens_a_higher_one(p):
 
 
 @given(programmes(lots=(0.0, 0.1), rows=(1, 3)))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_whole_lots_miss_no_more_and_cost_at_most_a_lot_more_than_they_must(p):
     solution = SHARED.solve(p)
     assert solution.status is Status.SOLVED
     assert_in_limits(p, solution.values)
     reached = missed(p, solution.violations)
     *levels, least = least_by_stage(p, reached)
-    assert reached == pytest.approx(levels, rel=1e-6, abs=2e-5)
+    assert reached == pytest.approx(levels, rel=1e-6, abs=GAIN)
     dearest = float(p.cost[p.lot > 0.0].max(initial=0.0))
     cost = float((p.cost * solution.values).sum())
-    assert least - 2e-5 <= cost <= least + dearest + 2e-5
+    assert least - GAIN <= cost <= least + dearest + GAIN
 
 
 @given(programmes(variables=(1, 3), rows=(1, 3), lots=(1.0,), most=4))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_whole_lots_against_every_combination(p):
     solution = SHARED.solve(p)
     levels, least = min(
@@ -150,7 +159,7 @@ def outcome(p, values):
 
 
 @given(st.lists(programmes(lots=(0.0, 0.0, 1.0), rows=(1, 3)), min_size=2, max_size=6))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_the_same_to_the_bit_alone_and_after_any_others(several):
     solver = Solver()
     after_others = [solver.solve(each) for each in several]
@@ -161,6 +170,7 @@ def test_the_same_to_the_bit_alone_and_after_any_others(several):
 
 
 @given(programmes(), st.sampled_from([1e-6, 1e3, 1e8]))
+@settings(deadline=None)
 def test_the_currency_does_not_matter(p, rate):
     dearer = p._replace(cost=p.cost * rate, matrix=p.matrix * rate, low=p.low * rate, high=p.high * rate)
     here, there = SHARED.solve(p), SHARED.solve(dearer)
