@@ -35,19 +35,41 @@ class ExposureFigures(NamedTuple):
 
 
 @inlined
-def of_account(opcode: int, account: int, accounts: AccountFigures) -> float:
-    value: float
+def of_account(
+    opcode: int, equity: float, initial_margin: float, maintenance_margin: float, margin_ratio: float
+) -> float:
     if opcode == Opcode.ACCOUNT_EQUITY:
-        value = accounts.equity[account]
-    elif opcode == Opcode.ACCOUNT_INITIAL_MARGIN:
-        value = accounts.initial_margin[account]
-    elif opcode == Opcode.ACCOUNT_MAINTENANCE_MARGIN:
-        value = accounts.maintenance_margin[account]
-    elif opcode == Opcode.ACCOUNT_MARGIN_RATIO:
-        value = accounts.margin_ratio[account]
-    else:
-        value = 1.0 / accounts.margin_ratio[account]
-    return value
+        return equity
+    if opcode == Opcode.ACCOUNT_INITIAL_MARGIN:
+        return initial_margin
+    if opcode == Opcode.ACCOUNT_MAINTENANCE_MARGIN:
+        return maintenance_margin
+    return margin_ratio if opcode == Opcode.ACCOUNT_MARGIN_RATIO else 1.0 / margin_ratio
+
+
+@inlined
+def of_exposure(
+    opcode: int,
+    price: float,
+    delta: float,
+    gross_notional: float,
+    gamma: float,
+    dollar_gamma: float,
+    vega: float,
+    theta: float,
+) -> float:
+    """A delta without a price is none that could be acted on."""
+    if opcode == Opcode.NET_DELTA:
+        return np.nan if np.isnan(price) else delta
+    if opcode == Opcode.DELTA_NOTIONAL:
+        return delta * price
+    if opcode == Opcode.GROSS_NOTIONAL:
+        return gross_notional
+    if opcode == Opcode.GAMMA:
+        return gamma
+    if opcode == Opcode.DOLLAR_GAMMA:
+        return dollar_gamma
+    return vega if opcode == Opcode.VEGA else theta
 
 
 @inlined
@@ -57,24 +79,27 @@ def of_portfolio(
     stop_account: int,
     first_exposure: int,
     stop_exposure: int,
-    accounts: AccountFigures,
-    exposures: ExposureFigures,
+    equity: FloatArray,
+    initial_margin: FloatArray,
+    maintenance_margin: FloatArray,
+    margin_ratio: FloatArray,
+    gross_notional: FloatArray,
 ) -> float:
     if opcode == Opcode.PORTFOLIO_EQUITY:
-        return _sum(accounts.equity, first_account, stop_account)
+        return _sum(equity, first_account, stop_account)
     if opcode == Opcode.PORTFOLIO_INITIAL_MARGIN:
-        return _sum(accounts.initial_margin, first_account, stop_account)
+        return _sum(initial_margin, first_account, stop_account)
     if opcode == Opcode.PORTFOLIO_MAINTENANCE_MARGIN:
-        return _sum(accounts.maintenance_margin, first_account, stop_account)
+        return _sum(maintenance_margin, first_account, stop_account)
     if opcode == Opcode.PORTFOLIO_MARGIN_RATIO:
-        return _worst(accounts.margin_ratio, first_account, stop_account)
+        return _worst(margin_ratio, first_account, stop_account)
     if opcode == Opcode.PORTFOLIO_HEALTH_FACTOR:
-        return 1.0 / _worst(accounts.margin_ratio, first_account, stop_account)
-    gross = _sum(exposures.gross_notional, first_exposure, stop_exposure)
+        return 1.0 / _worst(margin_ratio, first_account, stop_account)
+    gross = _sum(gross_notional, first_exposure, stop_exposure)
     if opcode == Opcode.PORTFOLIO_GROSS_NOTIONAL:
         return gross
-    equity = _sum(accounts.equity, first_account, stop_account)
-    return np.inf if equity <= 0.0 else gross / equity
+    total = _sum(equity, first_account, stop_account)
+    return np.inf if total <= 0.0 else gross / total
 
 
 @inlined
@@ -94,24 +119,3 @@ def _worst(ratios: FloatArray, start: int, stop: int) -> float:
             return np.nan
         worst = max(worst, ratios[at])
     return worst
-
-
-@inlined
-def of_exposure(opcode: int, exposure: int, exposures: ExposureFigures) -> float:
-    value: float
-    price = exposures.underlying_price[exposure]
-    if opcode == Opcode.NET_DELTA:
-        value = np.nan if np.isnan(price) else exposures.delta[exposure]
-    elif opcode == Opcode.DELTA_NOTIONAL:
-        value = exposures.delta[exposure] * price
-    elif opcode == Opcode.GROSS_NOTIONAL:
-        value = exposures.gross_notional[exposure]
-    elif opcode == Opcode.GAMMA:
-        value = exposures.gamma[exposure]
-    elif opcode == Opcode.DOLLAR_GAMMA:
-        value = exposures.dollar_gamma[exposure]
-    elif opcode == Opcode.VEGA:
-        value = exposures.vega[exposure]
-    else:
-        value = exposures.theta[exposure]
-    return value

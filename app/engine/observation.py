@@ -10,9 +10,7 @@ from app.engine.book import ViewColumns
 from app.engine.conditions import (
     FIRST_ACCOUNT_OPCODE,
     FIRST_EXPOSURE_OPCODE,
-    FIRST_MARKET_OPCODE,
     FIRST_OPERATION,
-    ConditionColumns,
     Opcode,
 )
 from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
@@ -99,19 +97,18 @@ def observe_pairs(
             at = account + row - views.account[view]
             if _is_broken(row, at, tables.accounts, accounts):
                 findings.broken[j] = True
-        _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
+        if views.condition_stop[view] > views.condition[view]:
+            _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
         for row in range(views.trigger[view], views.trigger_stop[view]):
             at = trigger + row - views.trigger[view]
             value, low, high, advances = observed(
                 row, j, view, tables, market.clock_ns[k + 1], starts, accounts, exposures, conditions
             )
-            if advances:
-                findings.advances[j] = True
+            findings.advances[j] |= advances
             fires = value < low or value > high
             triggers.value[at], triggers.low[at], triggers.high[at] = value, low, high
             triggers.fired[at] = fires
-            if fires:
-                findings.fired[j] = True
+            findings.fired[j] |= fires
 
 
 @inlined
@@ -313,52 +310,53 @@ def _read_operands(
     exposures: ExposureFigures,
     conditions: ConditionFigures,
 ) -> None:
-    """What the conditions of a pair are made of."""
-    views = tables.views
-    for row in range(views.condition[view], views.condition_stop[view]):
-        if tables.conditions.opcode[row] < FIRST_OPERATION:
-            conditions.result[starts[3, j] + row - views.condition[view]] = _operand(
-                row,
-                k,
-                tables.conditions,
-                market,
+    """What the conditions of a pair are made of.
+
+    Figures are handed on one by one: arrays would be counted in and out with every row.
+    """
+    rows, first = tables.conditions, tables.views.condition[view]
+    for row in range(first, tables.views.condition_stop[view]):
+        opcode, subject = rows.opcode[row], rows.subject[row]
+        if opcode >= FIRST_OPERATION:
+            continue
+        if opcode <= Opcode.CONSTANT:
+            value = 1.0 if opcode == Opcode.CONSTANT else np.nan
+        elif opcode == Opcode.MARKET_COLUMN:
+            value = market.value[market.standing[k, subject]]
+        elif opcode == Opcode.CONVERSION:
+            value = _value(market, k, subject)
+        elif opcode >= FIRST_EXPOSURE_OPCODE:
+            at = starts[1, j] + subject
+            value = of_exposure(
+                opcode,
+                exposures.underlying_price[at],
+                exposures.delta[at],
+                exposures.gross_notional[at],
+                exposures.gamma[at],
+                exposures.dollar_gamma[at],
+                exposures.vega[at],
+                exposures.theta[at],
+            )
+        elif opcode >= FIRST_ACCOUNT_OPCODE:
+            at = starts[0, j] + subject
+            value = of_account(
+                opcode,
+                accounts.equity[at],
+                accounts.initial_margin[at],
+                accounts.maintenance_margin[at],
+                accounts.margin_ratio[at],
+            )
+        else:
+            value = of_portfolio(
+                opcode,
                 starts[0, j],
                 starts[0, j + 1],
                 starts[1, j],
                 starts[1, j + 1],
-                accounts,
-                exposures,
+                accounts.equity,
+                accounts.initial_margin,
+                accounts.maintenance_margin,
+                accounts.margin_ratio,
+                exposures.gross_notional,
             )
-
-
-@inlined
-def _operand(
-    row: int,
-    k: int,
-    conditions: ConditionColumns,
-    market: Market,
-    first_account: int,
-    stop_account: int,
-    first_exposure: int,
-    stop_exposure: int,
-    accounts: AccountFigures,
-    exposures: ExposureFigures,
-) -> float:
-    opcode, subject = conditions.opcode[row], conditions.subject[row]
-    if opcode >= FIRST_MARKET_OPCODE:
-        of_column = opcode == Opcode.MARKET_COLUMN
-        value = _price(market, k, subject) if of_column else _value(market, k, subject)
-    elif opcode >= FIRST_EXPOSURE_OPCODE:
-        value = of_exposure(opcode, first_exposure + subject, exposures)
-    elif opcode >= FIRST_ACCOUNT_OPCODE:
-        value = of_account(opcode, first_account + subject, accounts)
-    elif opcode == Opcode.CONSTANT:
-        value = 1.0
-    elif opcode == Opcode.UNKNOWN:
-        value = np.nan
-    else:
-        value = of_portfolio(
-            opcode, first_account, stop_account, first_exposure, stop_exposure, accounts, exposures
-        )
-    scaled: float = conditions.constant[row] * value
-    return scaled
+        conditions.result[starts[3, j] + row - first] = rows.constant[row] * value
