@@ -38,7 +38,9 @@ NOBODY = -1
 
 
 class ViewColumns(NamedTuple):
-    """Whose a view is, where its rows begin and end in every table, and when the clock may change them."""
+    """Whose a view is, where its rows begin and end in every table, when the clock may change them, and
+    whether an account of it is margined as a whole.
+    """
 
     slot: IntArray
     account: IntArray
@@ -56,6 +58,7 @@ class ViewColumns(NamedTuple):
     register: IntArray
     register_stop: IntArray
     due_ns: IntArray
+    portfolio_margin: BoolArray
     live: BoolArray
 
 
@@ -117,6 +120,7 @@ class Book:
         self.columns = Columns(ViewColumns)
         self.views: list[View | None] = []
         self.edges = Columns(EdgeColumns)
+        self.margins_portfolios = False
         self.first_edges: IntArray = np.full(self.universe.size + 2, NOBODY, dtype=np.int64)
         self._dead = 0
 
@@ -297,7 +301,8 @@ class Book:
             *self.conditions.append(rows.conditions),
             *self.registers.append(rows.registers),
         )
-        number, _ = self.columns.append([(slot, *bounds, rows.due_ns, True)])
+        self.margins_portfolios |= rows.portfolio_margin
+        number, _ = self.columns.append([(slot, *bounds, rows.due_ns, rows.portfolio_margin, True)])
         self.views.append(
             View(
                 portfolio=portfolio,

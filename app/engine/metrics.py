@@ -12,6 +12,7 @@ from app.engine.book import Book
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.market_view import FrameBlock
 from app.engine.observation import observe_pairs, option_positions, starts_of
+from app.engine.portfolio_accounts import account_requirements
 from app.engine.tables import (
     ConditionFigures,
     Findings,
@@ -78,6 +79,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         _tables(book),
         _market(block),
         _options(book, block, pairs),
+        account_requirements(book, block, pairs),
         starts,
         figures.accounts,
         figures.exposures,

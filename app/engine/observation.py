@@ -28,6 +28,7 @@ from app.engine.universe import NEVER_NS
 from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns
 from app.quant.arrays import BoolArray, IntArray
 from app.quant.compiled import compiled, inlined
+from app.quant.margin import Requirements
 
 _ONE_PERCENT = 0.01
 
@@ -67,6 +68,7 @@ def observe_pairs(
     tables: Tables,
     market: Market,
     options: OptionFigures,
+    requirements: Requirements,
     starts: IntArray,
     accounts: AccountFigures,
     exposures: ExposureFigures,
@@ -74,9 +76,12 @@ def observe_pairs(
     conditions: ConditionFigures,
     findings: Findings,
 ) -> None:
-    """Fills the figures; accounts and exposures come as zeros."""
+    """Fills the figures; accounts and exposures come as zeros.
+
+    `requirements` are those of the portfolio-margin accounts in the order in which they are met.
+    """
     views = tables.views
-    option_at = 0
+    option_at = requirement_at = 0
     for j in range(pairs.number.size):
         view, k = pairs.number[j], pairs.frame[j]
         if views.due_ns[view] <= market.clock_ns[k + 1]:
@@ -95,6 +100,7 @@ def observe_pairs(
             _add_balance(row, k, tables.balances, market, account, exposure, accounts, exposures)
         for row in range(views.account[view], views.account_stop[view]):
             at = account + row - views.account[view]
+            requirement_at = _override(row, at, tables.accounts, requirements, requirement_at, accounts)
             if _is_broken(row, at, tables.accounts, accounts):
                 findings.broken[j] = True
         if views.condition_stop[view] > views.condition[view]:
@@ -276,6 +282,23 @@ def _add_balance(
         exposures.gross_notional[exposure] += abs(worth)
         accounts.net_notional[account] += worth
         accounts.gross_notional[account] += abs(worth)
+
+
+@inlined
+def _override(
+    row: int,
+    at: int,
+    table: AccountColumns,
+    requirements: Requirements,
+    requirement_at: int,
+    accounts: AccountFigures,
+) -> int:
+    """What an account that is margined as a whole requires. Answers the number of the next one."""
+    if not table.portfolio_margin[row]:
+        return requirement_at
+    accounts.initial_margin[at] = requirements.initial[requirement_at]
+    accounts.maintenance_margin[at] = requirements.maintenance[requirement_at]
+    return requirement_at + 1
 
 
 @inlined

@@ -23,11 +23,13 @@ PAPER_VENUE = "paper"
 class AccountColumns(NamedTuple):
     """`liquidates`: Ballast itself closes it below maintenance, a paper account that really stands so.
 
-    `lends`: what backs it is its collateral in a pool, not its equity.
+    `lends`: what backs it is its collateral in a pool, not its equity. `portfolio_margin`: it is margined as
+    a whole, in scenarios.
     """
 
     liquidates: BoolArray
     lends: BoolArray
+    portfolio_margin: BoolArray
 
 
 class PositionColumns(NamedTuple):
@@ -84,7 +86,8 @@ class ViewRows:
         self.underlyings: dict[Asset, int] = {}
         self.conversions: dict[int, None] = {}
         self.marks: dict[int, None] = {}
-        self.accounts: list[tuple[bool, bool]] = []
+        self.accounts: list[tuple[bool, bool, bool]] = []
+        self.portfolio_margin = False
         self.positions: list[Sequence[Any]] = []
         self.balances: list[Sequence[Any]] = []
         self.exposures: list[tuple[int]] = []
@@ -99,7 +102,9 @@ class ViewRows:
             self._exposure(underlying)
         for ordinal, account in enumerate(holdings.accounts):
             on_paper = liquidates and account.venue == PAPER_VENUE
-            self.accounts.append((on_paper, account.margin_mode is MarginMode.LENDING))
+            mode = account.margin_mode
+            self.accounts.append((on_paper, mode is MarginMode.LENDING, mode is MarginMode.PORTFOLIO))
+            self.portfolio_margin |= mode is MarginMode.PORTFOLIO
             self._add_positions(ordinal, account, on_paper=on_paper)
             self._add_balances(ordinal, account)
 

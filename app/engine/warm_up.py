@@ -49,8 +49,9 @@ def _portfolio() -> Portfolio:
         valuation_currency=Asset("U"),
         state=PortfolioState.ACTIVE,
         revision=1,
-        accounts=(
-            Account(AccountId(_NOBODY), "main", "paper", MarginMode.CROSS, held, (Balance(Asset("U"), one),)),
+        accounts=tuple(
+            Account(AccountId(derived_id(mode)), mode, "paper", mode, held, (Balance(Asset("U"), one),))
+            for mode in (MarginMode.CROSS, MarginMode.PORTFOLIO)
         ),
         reserves=(),
         policies=(StoredPolicy(PolicyId(_NOBODY), 1, policy),),

@@ -21,8 +21,6 @@ from app.services.documents import (
 )
 from app.services.supersede_adjustments import NOT_STARTED, supersede_adjustments
 
-_COMPUTED = frozenset({MarginMode.CROSS, MarginMode.ISOLATED, MarginMode.LENDING})
-
 
 async def create_portfolio(
     unit: UnitOfWork,
@@ -36,11 +34,6 @@ async def create_portfolio(
     _distinct([account.name for account in document.accounts], "/accounts", "name")
     for index, account in enumerate(document.accounts):
         path = f"/accounts/{index}"
-        if account.margin_mode not in _COMPUTED:
-            raise InvalidInput(
-                f"margin mode {account.margin_mode} is not computed yet: use cross, isolated or lending",
-                path=f"{path}/margin_mode",
-            )
         await check_positions(unit, account.margin_mode, account.positions, f"{path}/positions")
         check_balances(account.balances, f"{path}/balances")
     check_balances(document.reserves, "/reserves")

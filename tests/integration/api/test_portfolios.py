@@ -8,6 +8,7 @@ from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.keys import HINTS
 from app.domain.adjustment_json import legs_to_json
 from app.domain.adjustments import TransferLeg
+from app.domain.portfolios import MarginMode
 from tests.integration.api.client import (
     CLOCK,
     add_adjustment,
@@ -43,14 +44,14 @@ async def test_names_are_unique_until_deleted(api):
     await api.portfolio(name="one")
 
 
-async def test_a_margin_mode_that_is_not_computed_is_refused(api):
-    for mode, status in (("isolated", 201), ("portfolio", 422), ("lending", 201)):
+async def test_an_account_has_one_of_the_margin_modes(api):
+    for mode in MarginMode:
         document = portfolio_document(accounts=[{"name": "main", "margin_mode": mode}])
-        response = await api("POST", "/v1/portfolios", document)
-        assert response.status_code == status
-        if status == 422:
-            problem = assert_problem(response, 422, "invalid-input")
-            assert problem["errors"][0]["pointer"] == "/accounts/0/margin_mode"
+        created = await api.ok("POST", "/v1/portfolios", document)
+        assert created["accounts"][0]["margin_mode"] == mode
+    document = portfolio_document(accounts=[{"name": "main", "margin_mode": "other"}])
+    problem = assert_problem(await api("POST", "/v1/portfolios", document), 422, "invalid-input")
+    assert problem["errors"][0]["pointer"] == "/accounts/0/margin_mode"
 
 
 async def test_pages_of_portfolios_join_without_gap(api):

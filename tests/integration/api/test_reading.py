@@ -71,6 +71,19 @@ async def test_risk_is_worked_out_on_the_newest_frame(api, redis):
     assert (await api.ok("GET", f"/v1/portfolios/{portfolio['id']}/risk"))["equity"] == "19000"
 
 
+async def test_risk_of_an_account_that_is_margined_as_a_whole(api, redis):
+    await start_market(redis, instrument="BTC-USDT", value=61000.5)
+    await start_market(redis)
+    document = portfolio_document()
+    document["accounts"][0]["margin_mode"] = "portfolio"
+    portfolio = await api.ok("POST", "/v1/portfolios", document)
+    risk = await api.ok("GET", f"/v1/portfolios/{portfolio['id']}/risk")
+    main = risk["accounts"][0]
+    # The ladder of scenarios ends 16 % down, and the roll shock of the delta is 1 %; 80 % of both maintains.
+    assert float(main["initial_margin"]) == pytest.approx(0.17 * 61000.5, rel=1e-11)
+    assert float(main["maintenance_margin"]) == pytest.approx(0.8 * 0.17 * 61000.5, rel=1e-11)
+
+
 async def test_what_has_no_price_is_unknown_not_zero(api, redis):
     await start_market(redis, instrument="BTC-USDT")
     document = portfolio_document()

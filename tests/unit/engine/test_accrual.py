@@ -468,6 +468,7 @@ def test_what_is_owed_bears_interest_at_whole_hours_and_what_has_no_rate_is_left
     assert running.owed == Decimal("40000.1") * Decimal("1.00001")  # it compounds
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 50), max_size=8), st.integers(1, 50 * 60))
 def test_interest_is_the_same_however_time_is_cut_into_frames(cuts, opened_minutes_ago):
     """An hour that nobody looked at is added when somebody does."""

@@ -1,0 +1,171 @@
+"""What portfolio-margin accounts require: their books revalued in scenarios, beside the loop over columns.
+
+Everything is put into the valuation currency of the portfolio first: a contract that settles in quote
+currency at what that is worth, one that settles in coin at what its coin is worth. The amounts that the rules
+name in quote currency are read as such of the valuation currency. Coins that an account holds are part of its
+book where the rules count them. Every venue's accounts are under Deribit's rules for BTC, as
+`app.quant.portfolio_margin` has them: of no other venue are all numbers known.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from app.domain.times import NS_PER_YEAR
+from app.engine.book import Book
+from app.engine.market_view import FrameBlock
+from app.engine.tables import PairColumns
+from app.engine.trigger_rows import NONE
+from app.engine.universe import NEVER_NS
+from app.quant.arrays import FloatArray, IntArray
+from app.quant.margin import Requirements
+from app.quant.portfolio_margin import DERIBIT_BTC, portfolio_margins
+from app.quant.solvency.books import BookStatus, PositionKind, books_of
+
+NO_REQUIREMENTS = Requirements(np.zeros(0), np.zeros(0))
+
+_KINDS = np.array(
+    [
+        [[PositionKind.LINEAR, PositionKind.LINEAR], [PositionKind.LINEAR_PUT, PositionKind.LINEAR_CALL]],
+        [[PositionKind.INVERSE, PositionKind.INVERSE], [PositionKind.COIN_PUT, PositionKind.COIN_CALL]],
+    ]
+)
+"""By whether it is inverse, an option, a call."""
+
+
+class _Rows(NamedTuple):
+    """Rows of positions or balances, the frame that each is looked at on, and the number of its account."""
+
+    rows: IntArray
+    frames: IntArray
+    owners: IntArray
+
+
+def account_requirements(book: Book, block: FrameBlock, pairs: PairColumns) -> Requirements:
+    """Initial and maintenance margin of the portfolio-margin accounts of all pairs.
+
+    Pair after pair, and in a view in the order of its accounts; shape (such accounts,), in the valuation
+    currency, NaN where a price or a volatility is not known. Views may be imagined.
+    """
+    if not book.margins_portfolios:
+        return NO_REQUIREMENTS
+    at = np.flatnonzero(book.columns.arrays.portfolio_margin[pairs.number])
+    if not at.size:
+        return NO_REQUIREMENTS
+    count, positions, coins = _holdings(book, PairColumns(pairs.number[at], pairs.frame[at]))
+    contracts, holdings = _contracts(book, block, positions), _coins(book, block, coins)
+    owners = np.concatenate((positions.owners, coins.owners))
+    columns: dict[str, Any] = {n: np.concatenate((contracts[n], holdings[n])) for n in contracts}
+    is_known = np.isfinite(np.stack([column.astype(np.float64) for column in columns.values()])).all(axis=0)
+    is_unknown = np.bincount(owners[~is_known], minlength=count) > 0
+    kept = np.flatnonzero(is_known)
+    kept = kept[np.argsort(owners[kept], kind="stable")]
+    columns = {name: column[kept] for name, column in columns.items()}
+    _, first, underlyings = np.unique(columns.pop("underlying"), return_index=True, return_inverse=True)
+    prices = columns.pop("underlying_price")[first]
+    counts = np.bincount(owners[kept], minlength=count)
+    books = books_of(position_counts=counts, cash=np.zeros(count), underlyings=underlyings, **columns)
+    margins = portfolio_margins(books=books, underlying_prices=prices, rules=DERIBIT_BTC)
+    is_unknown |= margins.statuses == BookStatus.INVALID
+    return Requirements(
+        np.where(is_unknown, np.nan, margins.initial_margin),
+        np.where(is_unknown, np.nan, margins.maintenance_margin),
+    )
+
+
+def _holdings(book: Book, pairs: PairColumns) -> tuple[int, _Rows, _Rows]:
+    """How many portfolio-margin accounts there are, numbered as they are met, and what they hold."""
+    views, positions, balances = book.columns.arrays, book.positions.arrays, book.balances.arrays
+    rows, of_pair = _ranges(views.account[pairs.number], views.account_stop[pairs.number])
+    is_margined = book.accounts.arrays.portfolio_margin[rows]
+    numbers = np.where(is_margined, np.cumsum(is_margined) - 1, NONE)
+    first_of_pair = np.searchsorted(of_pair, np.arange(pairs.number.size))
+
+    def owned(starts: IntArray, stops: IntArray, account: IntArray) -> _Rows:
+        found, of_pair = _ranges(starts[pairs.number], stops[pairs.number])
+        owners = numbers[first_of_pair[of_pair] + account[found]]
+        kept = owners != NONE
+        return _Rows(found[kept], pairs.frame[of_pair[kept]], owners[kept])
+
+    held = owned(views.position, views.position_stop, positions.account)
+    owned_balances = owned(views.balance, views.balance_stop, balances.account)
+    is_coin = balances.exposure[owned_balances.rows] != NONE
+    coins = _Rows(*(column[is_coin] for column in owned_balances))
+    return int(is_margined.sum()), held, coins
+
+
+def _contracts(book: Book, block: FrameBlock, held: _Rows) -> dict[str, Any]:
+    """Columns of `books_of`, in the valuation currency."""
+    universe, terms = block.universe, block.universe.terms
+    positions, rows = book.positions.arrays, held.rows
+    instruments = positions.instrument[rows]
+    is_inverse, is_option = terms.inverse[instruments], terms.option[instruments]
+    marks = _standing(block, held.frames, terms.price_row[instruments])
+    coin = _values(block, held.frames, positions.underlying_value[rows])
+    settled = _values(block, held.frames, positions.settlement_value[rows])
+    quote = np.where(is_inverse, coin / marks, settled)
+    per_contract = terms.multiplier[instruments]
+    expiries_ns = terms.expiry_ns[instruments]
+    left_ns = np.maximum(expiries_ns - block.times_ns[held.frames], 0)
+    volatilities = _standing(block, held.frames, universe.volatility_columns[instruments])
+    return {
+        "kinds": _KINDS[
+            is_inverse.astype(int), is_option.astype(int), universe.call[instruments].astype(int)
+        ],
+        "underlying": _keys(universe.conversions.length, held.frames, positions.underlying_value[rows]),
+        "underlying_price": coin,
+        "quantities": positions.quantity[rows],
+        "multipliers": np.where(is_inverse & ~is_option, per_contract * quote, per_contract),
+        "entry_prices": np.where(is_option, 0.0, positions.entry_price[rows] * quote),
+        "price_ratios": np.where(is_inverse, 1.0, marks * quote / coin),
+        "strikes": np.where(is_option, universe.strikes[instruments] * quote, 0.0),
+        "years_to_expiry": np.where(expiries_ns == NEVER_NS, 0.0, left_ns / NS_PER_YEAR),
+        "volatilities": np.where(is_option, volatilities, 0.0),
+    }
+
+
+def _coins(book: Book, block: FrameBlock, coins: _Rows) -> dict[str, Any]:
+    """The same of balances that are exposed to a price."""
+    balances, rows = book.balances.arrays, coins.rows
+    nothing, amounts = np.zeros(rows.size), balances.amount[rows]
+    conversions = balances.asset_value[rows]
+    return {
+        "kinds": np.full(rows.size, PositionKind.HOLDING),
+        "underlying": _keys(block.universe.conversions.length, coins.frames, conversions),
+        "underlying_price": _values(block, coins.frames, conversions),
+        "quantities": amounts,
+        "multipliers": np.where(amounts > 0.0, 1.0 - balances.haircut[rows], 1.0),
+        "entry_prices": nothing,
+        "price_ratios": nothing + 1.0,
+        "strikes": nothing,
+        "years_to_expiry": nothing,
+        "volatilities": nothing,
+    }
+
+
+def _standing(block: FrameBlock, frames: IntArray, columns: IntArray) -> FloatArray:
+    values: FloatArray = block.records.value[block.standing[frames, columns]]
+    return values
+
+
+def _values(block: FrameBlock, frames: IntArray, conversions: IntArray) -> FloatArray:
+    """Of one unit, each on its frame: few are different, and each of those is looked up once."""
+    count = block.universe.conversions.length
+    keys, inverse = np.unique(_keys(count, frames, conversions), return_inverse=True)
+    values = [block.value(*divmod(key, count)) for key in keys.tolist()]
+    found: FloatArray = np.array(values, dtype=np.float64)[inverse]
+    return found
+
+
+def _keys(conversions: int, frames: IntArray, numbers: IntArray) -> IntArray:
+    """Of a conversion on a frame."""
+    keys: IntArray = frames * conversions + numbers
+    return keys
+
+
+def _ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
+    """The rows of all ranges, one after the other, and the number of the range that each is of."""
+    counts = stops - starts
+    owners = np.repeat(np.arange(counts.size), counts)
+    rows = np.arange(owners.size) + (starts - np.cumsum(counts) + counts)[owners]
+    return rows, owners
