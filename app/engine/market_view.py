@@ -241,7 +241,8 @@ class FrameBlock:
             self.records,
         )
 
-    def values(self, k: int, columns: IntArray) -> FloatArray:
+    def values(self, k: int | IntArray, columns: IntArray) -> FloatArray:
+        """On one frame, or each on its own."""
         values: FloatArray = self.records.value[self.standing[k, columns]]
         return values
 
@@ -268,6 +269,21 @@ class FrameBlock:
         return (first if path.first_power > 0 else 1.0 / first) * (
             second if path.second_power > 0 else 1.0 / second
         )
+
+    def conversion_values(self, frames: IntArray, conversions: IntArray) -> FloatArray:
+        """As `value`, for many: each on its own frame."""
+        columns, paths = self.universe.conversions.arrays, self.universe.paths.arrays
+        path, stop = columns.start[conversions], columns.stop[conversions]
+        values: FloatArray = np.full(frames.size, nan)
+        while (open_ := np.flatnonzero(np.isnan(values) & (path < stop))).size:
+            at = path[open_]
+            first = self.values(frames[open_], paths.first[at])
+            second = self.values(frames[open_], paths.second[at])
+            values[open_] = np.where(paths.first_power[at] > 0, first, 1.0 / first) * np.where(
+                paths.second_power[at] > 0, second, 1.0 / second
+            )
+            path[open_] += 1
+        return values
 
     def price_rows(self, k: int, *, marks: Iterable[int], conversions: Iterable[int]) -> list[int]:
         """Instruments whose prices are used on a frame."""

@@ -44,10 +44,14 @@ class PathColumns(NamedTuple):
 
 
 class ConversionColumns(NamedTuple):
-    """Where the paths of a conversion begin and end, the preferred one first."""
+    """Where the paths of a conversion begin and end, the preferred one first.
+
+    `moves`: whether what is converted is an exposure, and not cash.
+    """
 
     start: IntArray
     stop: IntArray
+    moves: BoolArray
 
 
 class Terms(NamedTuple):
@@ -132,7 +136,8 @@ class Universe:
         key = (asset, currency)
         if key not in self._conversions:
             paths = self._paths(asset, currency)
-            self._conversions[key], _ = self.conversions.append([self.paths.append(paths)])
+            row = (*self.paths.append(paths), asset in self.exposures)
+            self._conversions[key], _ = self.conversions.append([row])
             self.paths_of.append(paths)
         return self._conversions[key]
 
