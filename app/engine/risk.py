@@ -12,6 +12,7 @@ from app.domain.instruments import Instrument
 from app.domain.market import Change, StreamPosition
 from app.domain.portfolios import Portfolio
 from app.engine.book import Book
+from app.engine.distances import distances
 from app.engine.market_view import MarketView
 from app.engine.metrics import observe
 from app.engine.tables import PairColumns
@@ -24,6 +25,7 @@ class AccountRisk:
     """In the valuation currency; NaN where a price is not known.
 
     `backing` is what margins are held against: the equity; of a loan, Σ collateral x liquidation threshold.
+    `liquidation_distance`: see `distances`.
     """
 
     id: AccountId
@@ -33,6 +35,7 @@ class AccountRisk:
     maintenance_margin: float
     margin_ratio: float
     health_factor: float
+    liquidation_distance: float
     backing: float
 
 
@@ -51,7 +54,7 @@ class UnderlyingRisk:
 
 @dataclass(frozen=True, slots=True)
 class RiskReport:
-    """`margin_ratio` and `health_factor` are those of the worst account."""
+    """`margin_ratio`, `health_factor` and `liquidation_distance` are those of the worst account."""
 
     position: StreamPosition
     time_ns: int
@@ -59,6 +62,7 @@ class RiskReport:
     leverage: float
     margin_ratio: float
     health_factor: float
+    liquidation_distance: float
     oldest_price_age_ns: int
     accounts: tuple[AccountRisk, ...]
     underlyings: tuple[UnderlyingRisk, ...]
@@ -78,7 +82,8 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
     book.put(replace(portfolio, in_flight=(), policies=()))
     view = book.deciding(book.slot(portfolio.id))
     block = market.block()
-    figures = observe(book, block, PairColumns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)))
+    pair = PairColumns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    figures, of_liquidation = observe(book, block, pair), distances(book, block, pair, pair.number)
     of_accounts, of_exposures = figures.accounts, figures.exposures
     accounts = tuple(
         AccountRisk(
@@ -89,6 +94,7 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
             maintenance_margin=float(of_accounts.maintenance_margin[i]),
             margin_ratio=float(of_accounts.margin_ratio[i]),
             health_factor=_inverse(float(of_accounts.margin_ratio[i])),
+            liquidation_distance=float(of_liquidation[i]),
             backing=float(of_accounts.backing[i]),
         )
         for i, account in enumerate(portfolio.accounts)
@@ -115,6 +121,7 @@ def portfolio_risk(portfolio: Portfolio, market: MarketView) -> RiskReport:
         leverage=leverage_of(gross_notional=gross, equity=equity),
         margin_ratio=worst,
         health_factor=_inverse(worst),
+        liquidation_distance=float(np.min(of_liquidation, initial=np.inf)),
         oldest_price_age_ns=block.oldest_age_ns(
             0, block.price_rows(0, marks=view.marks, conversions=view.conversions)
         ),

@@ -10,6 +10,7 @@ from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, Portf
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
+from app.engine.risk import portfolio_risk
 from app.engine.universe import Universe
 
 _NOBODY = derived_id("warm up")
@@ -29,13 +30,14 @@ _OPTION = Instrument.model_validate(
 
 
 def warm_up() -> None:
-    """Decides for one portfolio that nobody has."""
+    """Decides for one portfolio that nobody has, and shows its risk."""
     universe = Universe([_PERPETUAL, _OPTION])
     book, market = Book(universe), MarketView(universe)
     book.put(_portfolio())
     change = Change(TickKind.PRICE, _PERPETUAL.id, 1.0, 0.0, 1, Quality.VALID, 1)
     block = market.advance([Frame(1, 1, 1, "", 0, (change,))])
     decide(book, {}, block, affected(book, block))
+    portfolio_risk(_portfolio(), market)
 
 
 def _portfolio() -> Portfolio:

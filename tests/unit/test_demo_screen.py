@@ -15,6 +15,7 @@ RISK = RiskReport(
     leverage=3.0,
     margin_ratio=0.2,
     health_factor=5.0,
+    liquidation_distance=0.3,
     oldest_price_age_ns=0,
     accounts=(),
     underlyings=(UnderlyingRisk("BTC", 64_000.0, 0.25, 16_000.0, 0.0, 0.0, 0.0),),

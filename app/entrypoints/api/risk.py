@@ -26,6 +26,16 @@ Figure = Annotated[
 ]
 
 
+Distance = Annotated[
+    str,
+    Field(
+        description="The smallest relative move of prices that liquidates, up or down, of one underlying or "
+        "of all together; `unbounded` where none does, `unknown` without the prices it needs.",
+        examples=["0.183"],
+    ),
+]
+
+
 class ShownAccountRisk(Shown):
     """Money in the valuation currency."""
 
@@ -36,6 +46,7 @@ class ShownAccountRisk(Shown):
     maintenance_margin: Figure
     margin_ratio: Figure
     health_factor: Figure
+    liquidation_distance: Distance
 
 
 class ShownUnderlyingRisk(Shown):
@@ -64,6 +75,7 @@ class ShownRisk(Shown):
     leverage: Figure
     margin_ratio: Figure
     health_factor: Figure
+    liquidation_distance: Distance
     oldest_price_age_seconds: Figure
     accounts: list[ShownAccountRisk]
     underlyings: list[ShownUnderlyingRisk]
@@ -80,6 +92,7 @@ class ShownRisk(Shown):
             leverage=metric_text(report.leverage),
             margin_ratio=metric_text(report.margin_ratio),
             health_factor=metric_text(report.health_factor),
+            liquidation_distance=metric_text(report.liquidation_distance),
             oldest_price_age_seconds=metric_text(report.oldest_price_age_ns / NS_PER_SECOND),
             accounts=[
                 ShownAccountRisk(
@@ -90,6 +103,7 @@ class ShownRisk(Shown):
                     maintenance_margin=metric_text(a.maintenance_margin),
                     margin_ratio=metric_text(a.margin_ratio),
                     health_factor=metric_text(a.health_factor),
+                    liquidation_distance=metric_text(a.liquidation_distance),
                 )
                 for a in report.accounts
             ],

@@ -4,6 +4,8 @@ from decimal import Decimal
 from math import isinf, isnan
 from uuid import uuid4
 
+import pytest
+
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Quality, StreamPosition, TickKind
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position
@@ -35,3 +37,11 @@ def test_what_cannot_be_valued_is_unknown_and_not_without_bound():
     assert isnan(unpriced.equity)
     assert isnan(unpriced.leverage)
     assert isnan(unpriced.margin_ratio)
+    assert isnan(unpriced.liquidation_distance)
+
+
+def test_the_distance_to_liquidation_is_that_of_the_worst_account():
+    """40,000 / 0.995 is where 20,000 of collateral are half a percent of a bitcoin bought at 60,000."""
+    report = risk(collateral=Decimal(20_000), price=50_000.0)
+    assert report.accounts[0].liquidation_distance == pytest.approx(1 - 40_000 / 0.995 / 50_000, rel=1e-14)
+    assert report.liquidation_distance == report.accounts[0].liquidation_distance
