@@ -21,14 +21,16 @@ class TickKind(StrEnum):
     MARK = "mark"
     IMPLIED_VOL = "implied_vol"
     FUNDING_RATE = "funding_rate"
+    STRESS = "stress"
     HEARTBEAT = "heartbeat"
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One source's statement about one instrument at its own event time.
 
-    `value` is a price in the instrument's quote, a volatility per year as a decimal, or a funding rate
-    per funding interval as a decimal; `confidence` is the half width of the source's own interval.
+    `value` is a price in the instrument's quote, a volatility per year as a decimal, a funding rate per
+    funding interval as a decimal, or an index of stress, 0 being calm; `confidence` is the half width of the
+    source's own interval. `instrument` of a stress is the name of its index, which need not be listed.
     """
 
     kind: TickKind

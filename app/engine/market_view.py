@@ -133,7 +133,7 @@ class MarketView:
             last[kind][name] = (change, sequence)
             row = index.get(name)
             if row is None:
-                self.unlisted = True
+                self.unlisted |= kind is not TickKind.STRESS
                 continue
             if kind is TickKind.MARK or (kind is TickKind.PRICE and name not in marks):
                 column = row

@@ -13,7 +13,7 @@ import msgspec
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
-from app.oracle.admission import BOUNDS, LATEST_NS, check_time, check_value
+from app.oracle.admission import BOUNDS, LATEST_NS, check_name, check_time, check_value
 from app.oracle.consensus import DEFAULT_MAXIMUM_AGE_NS, consensus
 
 
@@ -178,8 +178,7 @@ class Sequencer:
         lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
         check_time(tick, now_ns=now_ns, maximum_age_ns=limits.maximum_age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
-            if tick.instrument not in self.instruments:
-                raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"no instrument {tick.instrument!r}")
+            check_name(tick, instruments=self.instruments, indices=self._lines[TickKind.STRESS])
             check_value(tick)
             line = self._lines[tick.kind].get(tick.instrument)
             last = line.quotes.get(tick.source) if line is not None else None

@@ -29,6 +29,7 @@ LISTENING_SECONDS = 0.1
 MERGING_SECONDS = 0.05
 MAXIMUM_PAYLOAD = 512
 _PATIENCE_MS = 1_000
+_OF_NO_INSTRUMENT = frozenset({TickKind.HEARTBEAT, TickKind.STRESS})
 
 _encoder = msgspec.json.Encoder()
 
@@ -242,8 +243,9 @@ class _Writer:
 
     async def _learn_instruments(self, entries: Sequence[TickEntry]) -> None:
         """Looks again, at most once a second, when a tick names an instrument nobody knows."""
-        named = {tick.instrument for entry in entries for tick in entry.ticks}
-        named.discard("")  # heartbeats
+        named = {
+            tick.instrument for entry in entries for tick in entry.ticks if tick.kind not in _OF_NO_INSTRUMENT
+        }
         if named <= self.sequencer.instruments:
             return
         now_ns = self._service.clock.now_ns()

@@ -223,6 +223,9 @@ def _stream_messages() -> dict[str, Schema]:
     tick = _object(
         kind=kinds, source=_TEXT, instrument=_TEXT, sequence=integer, time_ns=integer, value=decimal
     )
+    tick["properties"]["instrument"] = _TEXT | {
+        "description": "A listed instrument; of a `stress`, the name of its index."
+    }
     tick["properties"]["confidence"] = decimal | {"description": "Half width of the source's own interval."}
     array = "[kind, source, instrument, sequence, time_ns, value, confidence]"
     change = "[kind, instrument, value, confidence, sources, quality, time_ns]"

@@ -21,8 +21,10 @@ async def read_all(_: Reader, deps: Deps) -> ShownMarket:
 
 @router.get("/{instrument_id:path}")
 async def read_one(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> ShownMarket:
-    async with deps.units() as unit:
-        instrument = await unit.instruments.get(instrument_id)
+    """Of an instrument, or of an index of stress, which need not be listed."""
+    known = await deps.market.values([(kind, instrument_id) for kind in _KINDS])
+    if (TickKind.STRESS, instrument_id) not in known:
+        async with deps.units() as unit:
+            await unit.instruments.get(instrument_id)
     position, clock_ns = await deps.market.clock()
-    known = await deps.market.values([(kind, instrument.id) for kind in _KINDS])
     return ShownMarket.of(list(known.values()), position.entry_id, clock_ns)

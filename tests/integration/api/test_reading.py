@@ -38,6 +38,9 @@ async def test_market_values_carry_quality_and_age_by_the_market_clock(api, redi
     one = await api.ok("GET", "/v1/market/BTC-USDT-PERP")
     price = next(v for v in one["values"] if v["kind"] == "price")
     assert (price["age_seconds"], price["quality"], price["sources"]) == ("0.25", "valid", 1)
+    await start_market(redis, kind=TickKind.STRESS, instrument="MARKET", value=0.62)
+    (stress,) = (await api.ok("GET", "/v1/market/MARKET"))["values"]
+    assert (stress["kind"], stress["instrument"], stress["value"]) == ("stress", "MARKET", "0.62")
     assert (await api.ok("GET", "/v1/market/BTC-USD-PERP"))["values"] == []
     assert_problem(await api("GET", "/v1/market/NONE"), 404, "not-found")
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
+from app.oracle.admission import MAXIMUM_INDICES
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 
 NOW_NS = 1_767_225_600_000_000_000
@@ -213,6 +214,29 @@ def test_a_refused_tick_neither_votes_nor_moves_the_clock():
     assert reasons(step) == [Rejection.NOT_POSITIVE, Rejection.UNKNOWN_INSTRUMENT]
     good = one_frame(machine, entry="2-0", ticks=[price(100.0, sequence=1)], wall_ns=0)
     assert good.frame.changes[0].value == 100.0
+
+
+def stress(value, *, sequence=1, index="MARKET", source="venue"):
+    return price(value, sequence=sequence, source=source, instrument=index, kind=TickKind.STRESS)
+
+
+def test_an_index_of_stress_need_not_be_listed():
+    machine = sequencer()
+    ticks = [stress(0.2), stress(0.4, source="b"), stress(0.9, source="c"), stress(-0.1, index="BTC")]
+    step = one_frame(machine, entry="1-0", ticks=[*ticks, stress(0.5, index="")], wall_ns=0)
+    assert reasons(step) == [Rejection.NOT_POSITIVE, Rejection.UNKNOWN_INSTRUMENT]
+    (change,) = step.frame.changes
+    assert (change.kind, change.instrument, change.value, change.sources) == ("stress", "MARKET", 0.4, 3)
+
+
+def test_there_is_a_limit_to_the_indices_of_stress():
+    """Whoever publishes names them, and every one is kept."""
+    machine = sequencer()
+    ticks = [stress(0.5, index=f"I{n}") for n in range(MAXIMUM_INDICES + 1)]
+    step = one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
+    assert reasons(step) == [Rejection.UNKNOWN_INSTRUMENT]
+    again = one_frame(machine, entry="2-0", ticks=[stress(0.6, sequence=2, index="I0")], wall_ns=0)
+    assert not again.rejected
 
 
 def test_a_heartbeat_carries_time_alone():
