@@ -105,8 +105,9 @@ def aged(window: Window, sums: FloatArray, linear: int, last_ns: int, now_ns: in
     if window.half_life_years < math.inf:
         half_lives = (now_ns - last_ns) / NS_PER_YEAR / window.half_life_years
         decay = math.exp(-math.log(2.0) * half_lives)
-        for each in range(sums.shape[1]):
-            sums[0, each] *= decay if each < linear else decay * decay
+        for bucket in range(sums.shape[0]):
+            for each in range(sums.shape[1]):
+                sums[bucket, each] *= decay if each < linear else decay * decay
     if window.bucket_ns == 0:
         return 0
     # What ends as a bucket ends belongs to it, hence the nanosecond.

@@ -27,12 +27,13 @@ class Window(NamedTuple):
         return cls(half_life_years=half_life / _YEAR)
 
     @classmethod
-    def rolling(cls, length: timedelta, *, buckets: int = 24) -> Self:
-        """Equal weights within ``length``, forgotten a bucket at a time.
+    def rolling(cls, length: timedelta, *, buckets: int = 24, half_life: timedelta | None = None) -> Self:
+        """Within ``length``, forgotten a bucket at a time; equal weights, or decaying ones.
 
         The newest bucket is being filled, so the window reaches back by ``length`` at most and by
         ``length x (1 - 1 / buckets)`` at least. Buckets begin at multiples of their length since 1970.
         """
         if buckets < 1 or length < buckets * _MICROSECOND:
             raise ValueError(f"a window of {length} cannot have {buckets} buckets")
-        return cls(bucket_ns=length // _MICROSECOND * 1_000 // buckets, buckets=buckets)
+        weights = cls.everything() if half_life is None else cls.decaying(half_life)
+        return cls(weights.half_life_years, length // _MICROSECOND * 1_000 // buckets, buckets)

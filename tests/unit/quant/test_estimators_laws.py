@@ -30,8 +30,9 @@ WINDOWS = (
     Window.everything(),
     Window.decaying(timedelta(hours=7)),
     Window.rolling(timedelta(hours=12), buckets=4),
+    Window.rolling(timedelta(hours=12), buckets=4, half_life=timedelta(hours=7)),
 )
-windows = pytest.mark.parametrize("window", WINDOWS, ids=["everything", "decaying", "rolling"])
+windows = pytest.mark.parametrize("window", WINDOWS, ids=["everything", "decaying", "rolling", "both"])
 estimators = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: each.__name__)
 
 
@@ -196,6 +197,27 @@ def test_a_rolling_window_holds_its_last_buckets(estimator, count):
         assert answer.volatilities[0] ** 2 == pytest.approx(variance, rel=1e-11)
     else:
         np.testing.assert_allclose(answer.volatilities, expected.volatilities, rtol=1e-11)
+
+
+def test_weights_decay_within_a_rolling_window():
+    """At hour 40 it holds the bars since hour 30; older ones are not faint but gone."""
+    half_life = timedelta(hours=5)
+    window = Window.rolling(timedelta(hours=12), buckets=4, half_life=half_life)
+    series = hourly(40)
+    state, _ = bars.measure(series, window=window)
+    recent, _ = bars.measure(part(series, slice(29, 40)), window=Window.decaying(half_life))
+    answer, expected = bar_volatilities.ewma(state), bar_volatilities.ewma(recent)
+    np.testing.assert_allclose(answer.volatilities, expected.volatilities, rtol=1e-12)
+    np.testing.assert_allclose(answer.effective_observations, expected.effective_observations, rtol=1e-12)
+
+
+@estimators
+@pytest.mark.parametrize("half_life", [None, timedelta(hours=5)], ids=["equal", "decaying"])
+def test_once_a_rolling_window_is_full_it_does_not_matter_since_when_it_is_kept(estimator, half_life):
+    window = Window.rolling(timedelta(hours=12), buckets=4, half_life=half_life)
+    early, _ = bars.measure(hourly(60), window=window)
+    late, _ = bars.measure(part(hourly(60), slice(44, 60)), window=window)
+    assert estimator(early).volatilities.tobytes() == estimator(late).volatilities.tobytes()
 
 
 @pytest.mark.parametrize(("silence", "left"), [(10, 2), (11, 0), (12, 0), (1_000_000, 0)])
