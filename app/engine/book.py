@@ -6,6 +6,7 @@ What is in flight counts as if done; while something is, a second view holds wha
 one can be liquidated.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -85,7 +86,7 @@ class View(Struct, frozen=True):
     """What the rows of a portfolio describe: `holdings`, with what is in flight as if done or as they stand.
 
     `conversions` and `marks` are what it is priced with: numbers of conversions, and rows of the market.
-    `read` are the rows that its conditions name.
+    `read` are the rows and series that its policies name.
     """
 
     portfolio: Portfolio
@@ -121,7 +122,9 @@ class Book:
         self.views: list[View | None] = []
         self.edges = Columns(EdgeColumns)
         self.margins_portfolios = False
-        self.first_edges: IntArray = np.full(self.universe.size + 2, NOBODY, dtype=np.int64)
+        self.first_edges: IntArray = np.full(self.universe.width, NOBODY, dtype=np.int64)
+        self.series_read: Counter[int] = Counter()
+        """By column, how many views read a series; no other one is in it."""
         self._dead = 0
 
     def __len__(self) -> int:
@@ -221,7 +224,8 @@ class Book:
             self.rebuild(self.universe)
 
     def dependents(self, changed_frames: IntArray, changed_rows: IntArray, *, frames: int) -> "Todo":
-        """Who must look at which of so many frames, because instruments had news in them."""
+        """Who must look at which of so many frames, because instruments or series had news in them."""
+        self._fit_edges()
         fitting = max(64, 2 * changed_rows.size)
         while True:
             found = np.empty((2, fitting), dtype=np.int64)
@@ -264,6 +268,7 @@ class Book:
         slots = self.slots.arrays
         for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
             if number != NOBODY:
+                self._count_series(number, -1)
                 self.views[number] = None
                 self.columns.arrays.live[number] = False
                 self._dead += 1
@@ -272,11 +277,27 @@ class Book:
         self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool
     ) -> int:
         number = self._append_view(slot, portfolio, holdings, decides=decides, stands=stands)
+        self._fit_edges()
+        self._count_series(number, 1)
         view, first_edges = self.view(number), self.first_edges
         for row in self._rows_of(view):
             edge, _ = self.edges.append([(number, first_edges[row])])
             first_edges[row] = edge
         return number
+
+    def _fit_edges(self) -> None:
+        """There may be more series than before."""
+        missing = self.universe.width - self.first_edges.size
+        if missing:
+            more = np.full(missing, NOBODY, dtype=np.int64)
+            self.first_edges = np.concatenate((self.first_edges, more))
+
+    def _count_series(self, number: int, by: int) -> None:
+        for column in self.view(number).read:
+            if column > self.universe.one_row:
+                self.series_read[column] += by
+                if not self.series_read[column]:
+                    del self.series_read[column]
 
     def _append_view(
         self,
@@ -318,14 +339,14 @@ class Book:
         return number
 
     def _rows_of(self, view: View) -> set[int]:
-        """Rows of the market whose news may change its figures."""
+        """Rows of the market and series whose news may change its figures or what its policies want."""
         universe = self.universe
         rows = {*view.marks, *view.read}
         rows |= {universe.index[p.instrument] for a in view.holdings.accounts for p in a.positions}
         for conversion in view.conversions:
             for path in universe.paths_of[conversion]:
                 rows |= {path.first, path.second}
-        return {row for row in rows if row < universe.size}
+        return {row for row in rows if row not in (universe.unknown_row, universe.one_row)}
 
 
 class Todo(NamedTuple):

@@ -34,6 +34,7 @@ def decide(
     there; whoever could not commit a verdict puts the portfolio back as it is stored and decides again.
     """
     turns: dict[int, Turn] = {}
+    block = block.on(book.universe)
     while todo:
         book.compact_when_due()
         todo = _pass(book, memories, block, turns, todo)

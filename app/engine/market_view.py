@@ -1,15 +1,17 @@
 """The market as the decision core sees it: records of what became known, and which one stands where.
 
-A *column* of the market is an instrument's price, an option's implied volatility or a perpetual's funding
-rate (see `universe`). Each change appends a record; the market is the number of the record that stands in
-every column. A block of consecutive frames holds that row of numbers after each of its frames, so that many
-frames are looked at in one pass. What is decided is the same as frame by frame: nothing is merged or skipped.
+A *column* of the market is an instrument's price, an option's implied volatility, a perpetual's funding rate
+or a series that somebody asked for (see `universe`). Each change appends a record; the market is the number
+of the record that stands in every column. A block of consecutive frames holds that row of numbers after each
+of its frames, so that many frames are looked at in one pass. What is decided is the same as frame by frame:
+nothing is merged or skipped.
 
+News of an instrument are news of its row, whatever column they are in; those of a series are of its column.
 Time is news as well: where the market clock comes to a funding boundary or an expiry, the instruments that
 have it changed on that frame.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan, nan
@@ -21,14 +23,15 @@ from numpy.typing import NDArray
 
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
 from app.engine.columns import Columns
+from app.engine.series import SeriesSpec, Stress
 from app.engine.universe import NO_COLUMN, Path, Universe
+from app.engine.volatilities import Estimated, MeasuredState, Volatilities
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.compiled import compiled
 
-_changes = msgspec.msgpack.Decoder(list[tuple[Change, int]])
-_encoder = msgspec.msgpack.Encoder()
 _UNKNOWN, _ONE = 0, 1
 _MOST_RECORDS = 1 << 18
+_STRESS = TickKind.STRESS  # looking a member up in its class costs as much as the rest of a line
 
 RecordNumbers = NDArray[np.int32]
 
@@ -42,46 +45,99 @@ class Records(NamedTuple):
     frame: IntArray
 
 
+class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """Every last change with its frame; the series, with the frame of the estimate that stands and what it
+    goes on from where they are measured here.
+    """
+
+    known: list[tuple[Change, int]]
+    series: list[tuple[SeriesSpec, int, MeasuredState | None]]
+
+
+_decode = msgspec.msgpack.Decoder(_Snapshot).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
 class MarketView:
-    """Last known values, with their age, quality and frame."""
+    """Last known values, with their age, quality and frame.
+
+    `begun` says that a series was begun which no snapshot has: one has to be kept before its first bars are.
+    """
 
     def __init__(self, universe: Universe) -> None:
         self.universe = universe
         self.position = ORIGIN
         self.time_ns = 0
         self.unlisted = False  # becomes true when a change names an instrument that is not known here
-        self._forget()
+        self.begun = False
+        self._listed_width = universe.width - len(universe.series_columns)
+        self._followed = 0  # of the series that were asked for, the first so many
+        self._indices: dict[str, int] = {}
+        self._volatilities = Volatilities(universe.size + 1)
+        self._forget(0)
 
-    def _forget(self) -> None:
+    def _forget(self, now_ns: int) -> None:
         """A new generation knows nothing of the old one's prices."""
         self.records = Columns(Records)
         self.records.append([(np.nan, 0, 0, 0), (1.0, 0, 0, 0)])
-        self.standing: RecordNumbers = np.zeros(self.universe.width, dtype=np.int32)
+        self.standing: RecordNumbers = np.zeros(self._listed_width + self._followed, dtype=np.int32)
         self.standing[self.universe.one_row] = _ONE
         self._last: dict[TickKind, dict[str, tuple[Change, int]]] = {kind: {} for kind in TickKind}
+        self._volatilities.forget(now_ns)
 
     def load(self, changes: Iterable[Change], *, position: StreamPosition, time_ns: int) -> None:
         """The state at a position, from the consensus values that stood then."""
+        self._follow_series(time_ns)
         self._stand((change, position.sequence) for change in changes)
         self.position, self.time_ns = position, time_ns
 
-    def snapshot(self) -> bytes:
-        return _encoder.encode([known for kind in self._last.values() for known in kind.values()])
+    def snapshot(self, kept: Container[int] = ()) -> bytes:
+        """What is known, and the series in the columns that are `kept`: nobody reads the others any more."""
+        self.begun = False
+        return self._packed(kept)
 
     def restore(self, packed: bytes, *, position: StreamPosition, time_ns: int) -> None:
-        self._stand(_changes.decode(packed))
+        """The state at a position. Of a series that is in several snapshots the one begun first counts."""
+        snapshot = _decode(packed)
+        self._follow_series(time_ns)
+        begun = self.begun
+        columns = [self.universe.series(spec) for spec, _, _ in snapshot.series]
+        self._follow_series(time_ns)
+        self.begun = begun
+        self._stand(snapshot.known)
+        for column, (_, sequence, state) in zip(columns, snapshot.series, strict=True):
+            if state is not None and column in self._volatilities:
+                estimated = self._volatilities.restore(column, state)
+                if estimated is not None:
+                    self.standing[column] = self._estimate_record(estimated, sequence)
         self.position, self.time_ns = position, time_ns
 
     def on(self, universe: Universe) -> "MarketView":
         """The same market seen with other listings."""
         view = MarketView(universe)
-        view.restore(self.snapshot(), position=self.position, time_ns=self.time_ns)
+        view.restore(self._packed(range(self.universe.width)), position=self.position, time_ns=self.time_ns)
+        view.begun = self.begun
         return view
+
+    def _packed(self, kept: Container[int]) -> bytes:
+        self._follow_series(self.time_ns)
+        known = [known for kind in self._last.values() for known in kind.values()]
+        series = [
+            (
+                spec,
+                int(self.records.arrays.frame[self.standing[column]]),
+                self._volatilities.state(column) if column in self._volatilities else None,
+            )
+            for spec, column in self.universe.series_columns.items()
+            if column in kept
+        ]
+        return _encode(_Snapshot(known, series))
 
     def advance(self, frames: Sequence[Frame]) -> "FrameBlock":
         """Takes frames of one generation in, one after the other; the states on the way."""
+        self._follow_series(self.time_ns)
         if frames[0].generation != self.position.generation:
-            self._forget()
+            self._forget(frames[0].time_ns)
         if self.records.length > _MOST_RECORDS + 4 * self.universe.width:
             self._compact()
         news = _News()
@@ -90,9 +146,13 @@ class MarketView:
         clock_ns = np.array([self.time_ns, *(frame.time_ns for frame in frames)], dtype=np.int64)
         sequences = np.array([frame.sequence for frame in frames], dtype=np.int64)[changed_frames]
         states = self._states(news, changed_frames, sequences, frames=len(frames))
+        estimated: Sequence[Estimated] = ()
+        if self._volatilities:
+            estimated = self._estimate(frames, clock_ns[1:], news, changed_frames, states)
         self.standing = states[-1].copy()
         self.position, self.time_ns = frames[-1].position, frames[-1].time_ns
-        changed = _with_time(self.universe, clock_ns, changed_frames, np.array(news.rows, dtype=np.int64))
+        changed_rows = np.array(news.rows, dtype=np.int64)
+        changed = _with_time(self.universe, clock_ns, changed_frames, changed_rows, estimated)
         return FrameBlock(
             universe=self.universe,
             frames=frames,
@@ -105,6 +165,7 @@ class MarketView:
 
     def block(self) -> "FrameBlock":
         """The last frame once more, for portfolios that changed since."""
+        self._follow_series(self.time_ns)
         generation, sequence = self.position
         nothing = np.zeros(0, dtype=np.int64)
         return FrameBlock(
@@ -117,6 +178,24 @@ class MarketView:
             records=self.records.arrays,
         )
 
+    def _follow_series(self, time_ns: int) -> None:
+        """From now on those too that were asked for since the last time."""
+        columns = self.universe.series_columns
+        if len(columns) == self._followed:
+            return
+        new = list(columns.items())[self._followed :]
+        self._followed = len(columns)
+        self.standing = np.concatenate((self.standing, np.zeros(len(new), dtype=np.int32)))
+        for spec, column in new:
+            if isinstance(spec, Stress):
+                self._indices[spec.index] = column
+                if known := self._last[_STRESS].get(spec.index):
+                    self._stand([known])
+            elif (row := self.universe.index.get(spec.instrument)) is not None:
+                price = int(self.universe.terms.price_row[row])
+                self._volatilities.follow(column, price, spec.measure, begun_ns=time_ns)
+                self.begun = True
+
     def _stand(self, known: Iterable[tuple[Change, int]]) -> None:
         news, sequences = _News(), list[int]()
         for change, sequence in known:
@@ -125,17 +204,18 @@ class MarketView:
         self.standing = self._states(news, at_once, np.array(sequences, dtype=np.int64), frames=1)[0]
 
     def _take(self, changes: Sequence[Change], sequence: int, news: "_News") -> int:
-        """How many of them are of listed instruments."""
+        """How many of them are of listed instruments or of series."""
         last, index, marks = self._last, self.universe.index, self._last[TickKind.MARK]
+        indices = self._indices
         before = len(news.rows)
         for change in changes:
             kind, name = change.kind, change.instrument
             last[kind][name] = (change, sequence)
-            row = index.get(name)
+            row = (indices if kind is _STRESS else index).get(name)
             if row is None:
-                self.unlisted |= kind is not TickKind.STRESS
+                self.unlisted |= kind is not _STRESS
                 continue
-            if kind is TickKind.MARK or (kind is TickKind.PRICE and name not in marks):
+            if (kind is TickKind.PRICE and name not in marks) or kind is TickKind.MARK or kind is _STRESS:
                 column = row
             elif kind is TickKind.IMPLIED_VOL:
                 column = self.universe.volatility_columns[row]
@@ -147,6 +227,34 @@ class MarketView:
             news.columns.append(column)
             news.changes.append(change)
         return len(news.rows) - before
+
+    def _estimate(
+        self,
+        frames: Sequence[Frame],
+        times_ns: IntArray,
+        news: "_News",
+        changed_frames: IntArray,
+        states: RecordNumbers,
+    ) -> Sequence[Estimated]:
+        """Volatilities whose bars were closed, put into the states."""
+        found = list(
+            self._volatilities.take(
+                times_ns,
+                changed_frames,
+                np.array(news.columns, dtype=np.int64),
+                np.array([change.value for change in news.changes], dtype=np.float64),
+            )
+        )
+        for estimated in found:
+            record = self._estimate_record(estimated, frames[estimated.k].sequence)
+            states[estimated.k :, estimated.column] = record
+        return found
+
+    def _estimate_record(self, estimated: Estimated, sequence: int) -> int:
+        if isnan(estimated.value):
+            return _UNKNOWN
+        record, _ = self.records.append([(estimated.value, estimated.time_ns, Quality.VALID, sequence)])
+        return record
 
     def _states(
         self, news: "_News", changed_frames: IntArray, sequences: IntArray, *, frames: int
@@ -163,7 +271,7 @@ class MarketView:
                 sequences,
             )
         )
-        states = np.empty((frames, self.universe.width), dtype=np.int32)
+        states = np.empty((frames, self.standing.size), dtype=np.int32)
         columns = np.array(news.columns, dtype=np.int64)
         _fill_states(self.standing, changed_frames, columns, first, states)
         return states
@@ -195,8 +303,8 @@ class _News:
 class FrameBlock:
     """States after each of `frames`: row k of `standing` belongs to `frames[k]`.
 
-    Instrument `changed_rows[i]` had news in frame `changed_frames[i]`. `clock_ns` is the market time before
-    the block and after each of its frames.
+    The instrument or series `changed_rows[i]` had news in frame `changed_frames[i]`. `clock_ns` is the market
+    time before the block and after each of its frames.
     """
 
     universe: Universe
@@ -211,9 +319,16 @@ class FrameBlock:
     def times_ns(self) -> IntArray:
         return self.clock_ns[1:]
 
+    def lacks(self, universe: Universe) -> bool:
+        """Whether it was made before something was listed, or a series was asked for."""
+        width, had = self.standing.shape[1], self.universe.series_columns
+        return self.universe.names != universe.names or any(
+            not had.get(spec, width) < width for spec in universe.series_columns
+        )
+
     def on(self, universe: Universe) -> "FrameBlock":
-        """The same frames with other listings; what was not listed is not known in them."""
-        if universe is self.universe:
+        """The same frames with other listings and series; what was not there is not known in them."""
+        if universe is self.universe and self.standing.shape[1] == universe.width:
             return self
         standing = np.full((len(self.frames), universe.width), _UNKNOWN, dtype=np.int32)
         standing[:, universe.one_row] = _ONE
@@ -227,8 +342,12 @@ class FrameBlock:
         ):
             both = (now != NO_COLUMN) & (then != NO_COLUMN)
             standing[:, now[both]] = self.standing[:, then[both]]
-        row_now = np.full(old.size, NO_COLUMN, dtype=np.int64)
+        row_now = np.full(old.width, NO_COLUMN, dtype=np.int64)
         row_now[before] = after
+        for spec, column in universe.series_columns.items():
+            had = old.series_columns.get(spec, NO_COLUMN)
+            if NO_COLUMN != had < self.standing.shape[1]:
+                standing[:, column], row_now[had] = self.standing[:, had], column
         rows = row_now[self.changed_rows]
         listed = rows != NO_COLUMN
         return FrameBlock(
@@ -308,10 +427,17 @@ class FrameBlock:
 
 
 def _with_time(
-    universe: Universe, clock_ns: IntArray, changed_frames: IntArray, changed_rows: IntArray
+    universe: Universe,
+    clock_ns: IntArray,
+    changed_frames: IntArray,
+    changed_rows: IntArray,
+    estimated: Sequence[Estimated],
 ) -> tuple[IntArray, IntArray]:
     """What changed in which frame, in the order of the frames, with what the clock came to."""
     frames, rows = [changed_frames], [changed_rows]
+    if estimated:
+        frames.append(np.array([each.k for each in estimated]))
+        rows.append(np.array([each.column for each in estimated]))
     for k, (before_ns, now_ns) in enumerate(pairwise(clock_ns.tolist())):
         due = universe.due_by_the_clock(before_ns, now_ns)
         if due.size:

@@ -60,6 +60,7 @@ class Figures:
 
 
 def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
+    block = block.on(book.universe)  # the loop must not read past what the block has
     count = pairs.number.size
     starts = np.empty((4, count + 1), dtype=np.int64)
     starts_of(pairs, book.columns.arrays, starts)

@@ -7,6 +7,7 @@ from app.domain.identifiers import Asset, InstrumentId
 from app.domain.metrics import Level, MetricName, MetricRef
 from app.domain.portfolios import Portfolio
 from app.engine.conditions import Opcode, Operand
+from app.engine.series import STANDARD, Forecast, Realized, SeriesSpec, Stress
 from app.engine.universe import NO_COLUMN, Universe
 
 _UNKNOWN = (Operand(Opcode.UNKNOWN),)
@@ -42,7 +43,9 @@ _UNDERLYING = {
 
 
 class Operands:
-    """`exposure` and `conversion` number an underlying and an asset; `read` collects rows of the market."""
+    """`exposure` and `conversion` number an underlying and an asset; `read` collects rows of the market and
+    columns of series.
+    """
 
     def __init__(
         self,
@@ -71,9 +74,14 @@ class Operands:
             case Level.INSTRUMENT:
                 return self._of_instrument(metric)
             case Level.INDEX:
-                return _UNKNOWN
+                return (self.of_series(Stress(metric.subject)),)
             case _:
                 assert_never(metric.level)
+
+    def of_series(self, spec: SeriesSpec) -> Operand:
+        column = self._universe.series(spec)
+        self._read[column] = None
+        return Operand(Opcode.MARKET_COLUMN, column)
 
     def _of_portfolio(self, name: MetricName) -> tuple[Operand, ...]:
         if name is MetricName.RESERVE_AVAILABLE:
@@ -102,14 +110,23 @@ class Operands:
 
     def _of_instrument(self, metric: MetricRef) -> tuple[Operand, ...]:
         universe = self._universe
-        row = universe.index.get(InstrumentId(metric.subject))
+        instrument = InstrumentId(metric.subject)
+        row = universe.index.get(instrument)
         if row is None:
             return _UNKNOWN
-        columns = {
-            MetricName.PRICE: row,
-            MetricName.IMPLIED_VOLATILITY: int(universe.volatility_columns[row]),
-        }
-        column = columns.get(metric.name, NO_COLUMN)
+        match metric.name:
+            case MetricName.PRICE:
+                column = row
+            case MetricName.IMPLIED_VOLATILITY:
+                column = int(universe.volatility_columns[row])
+            case MetricName.REALIZED_VOLATILITY:
+                return (self.of_series(Realized(instrument, STANDARD)),)
+            case MetricName.FORECAST_VOLATILITY:
+                return (self.of_series(Forecast(instrument)),)
+            case MetricName.FUNDING_RATE:
+                column = int(universe.funding_columns[row])
+            case _:
+                return _UNKNOWN
         if column == NO_COLUMN:
             return _UNKNOWN
         self._read[row] = None

@@ -30,6 +30,7 @@ from app.domain.policies import (
     VolatilityTarget,
 )
 from app.domain.portfolios import Account
+from app.engine.series import Realized, SeriesSpec
 from app.quant.arrays import FloatArray, IntArray
 
 NONE = -1
@@ -86,7 +87,7 @@ class TriggerRow(NamedTuple):
     low: float = -inf
     high: float = inf
     parameters: Sequence[float] = ()
-    condition: Condition | MetricRef | None = None
+    condition: Condition | MetricRef | SeriesSpec | None = None
 
 
 def trigger_rows(
@@ -143,11 +144,11 @@ def _volatility_rows(policy: VolatilityTarget, accounts: Sequence[Account]) -> I
             low=1.0 - band,
             high=1.0 + band,
             parameters=tuple(float(limit) for limit in limits),
-            condition=volatility_metric(policy),
+            condition=volatility_of(policy),
         )
 
 
-def volatility_metric(policy: VolatilityTarget) -> MetricRef:
+def volatility_of(policy: VolatilityTarget) -> MetricRef | SeriesSpec:
     source = policy.volatility
     match source:
         case ImpliedVolatility():
@@ -155,7 +156,7 @@ def volatility_metric(policy: VolatilityTarget) -> MetricRef:
         case ForecastVolatility():
             return MetricRef(MetricName.FORECAST_VOLATILITY, Level.INSTRUMENT, source.instrument)
         case RealizedVolatility():
-            return MetricRef(MetricName.REALIZED_VOLATILITY, Level.INSTRUMENT, source.instrument)
+            return Realized.of(source)
         case _:
             assert_never(source)
 

@@ -4,7 +4,8 @@ A path leads over at most two quoted pairs. Spot comes before perpetuals and one
 frame the first path whose prices are known counts, so a listed market that nobody quotes makes nothing
 unknown that another one prices. Price columns have two rows more than instruments: one that is never known,
 and one that is the constant 1.0, so that "no step" is a row like any other. Behind them stand the implied
-volatilities of the options and the funding rates of the perpetuals.
+volatilities of the options, the funding rates of the perpetuals, and the series that somebody asked for, in
+that order.
 """
 
 from bisect import bisect_right
@@ -18,6 +19,7 @@ from app.domain.identifiers import Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.times import to_ns
 from app.engine.columns import Columns
+from app.engine.series import SeriesSpec
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 NEVER_NS = int(np.iinfo(np.int64).max)
@@ -79,7 +81,9 @@ class _Edge(NamedTuple):
 
 
 class Universe:
-    """Immutable; a new listing makes a new one. Conversions are numbered as they are first asked for."""
+    """Immutable; a new listing makes a new one. Conversions and series are numbered as they are first asked
+    for; the columns of a market grow with the series.
+    """
 
     def __init__(self, instruments: Iterable[Instrument]) -> None:
         self.instruments: Mapping[InstrumentId, Instrument] = {
@@ -120,6 +124,7 @@ class Universe:
         self._accrual_intervals_ns = sorted(set(intervals_ns[intervals_ns > 0].tolist()))
         self._expiries_ns = sorted(self.terms.expiry_ns.tolist())
         self._edges = self._quoted_pairs(listed)
+        self.series_columns: dict[SeriesSpec, int] = {}
         self._conversions: dict[tuple[Asset, Asset], int] = {}
         self.paths_of: list[list[Path]] = []
         """By the number of the conversion; the columns below say the same."""
@@ -140,6 +145,13 @@ class Universe:
             self._conversions[key], _ = self.conversions.append([row])
             self.paths_of.append(paths)
         return self._conversions[key]
+
+    def series(self, spec: SeriesSpec) -> int:
+        """Its column of the market. One of an instrument that is not listed is never known."""
+        if spec not in self.series_columns:
+            self.series_columns[spec] = self.width
+            self.width += 1
+        return self.series_columns[spec]
 
     def due_by_the_clock(self, after_ns: int, until_ns: int) -> IntArray:
         """Rows of the instruments with a boundary of accrual or their expiry after one time, by the other.

@@ -13,6 +13,7 @@ from app.domain.times import to_ns
 from app.engine.conditions import Programme, Row, compile_condition, compile_metric
 from app.engine.operands import Operands
 from app.engine.registers import Registers, fitting
+from app.engine.series import SeriesSpec
 from app.engine.trigger_rows import NONE, TriggerRow, trigger_rows
 from app.engine.universe import NEVER_NS, Universe
 from app.quant.arrays import BoolArray, FloatArray, IntArray
@@ -171,6 +172,8 @@ class ViewRows:
         begins, register = len(self.conditions), len(self.registers)
         if isinstance(row.condition, MetricRef):
             self.add_metric(row.condition)
+        elif isinstance(row.condition, SeriesSpec):
+            self.add_series(row.condition)
         elif row.condition is not None:
             programme = self.add_condition(row.condition, known)
             if programme.registers:
@@ -192,6 +195,11 @@ class ViewRows:
     def add_metric(self, metric: MetricRef) -> None:
         """As a programme that comes to its value."""
         self.conditions += compile_metric(metric, self._operands().resolve).rows
+
+    def add_series(self, spec: SeriesSpec) -> None:
+        """Likewise."""
+        operand = self._operands().of_series(spec)
+        self.conditions.append(Row(operand.opcode, NONE, NONE, operand.subject, operand.constant))
 
     def _operands(self) -> Operands:
         return Operands(

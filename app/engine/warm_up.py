@@ -7,10 +7,12 @@ from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.market import Change, Frame, Quality, TickKind
 from app.domain.policies import DeltaNeutral, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position
+from app.domain.times import NS_PER_SECOND
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
 from app.engine.risk import portfolio_risk
+from app.engine.series import STANDARD, Forecast
 from app.engine.universe import Universe
 
 _NOBODY = derived_id("warm up")
@@ -34,8 +36,10 @@ def warm_up() -> None:
     universe = Universe([_PERPETUAL, _OPTION])
     book, market = Book(universe), MarketView(universe)
     book.put(_portfolio())
+    universe.series(Forecast(_PERPETUAL.instrument_id))
     change = Change(TickKind.PRICE, _PERPETUAL.id, 1.0, 0.0, 1, Quality.VALID, 1)
-    block = market.advance([Frame(1, 1, 1, "", 0, (change,))])
+    market.advance([Frame(1, 1, 1, "", 0, (change,))])
+    block = market.advance([Frame(1, 2, STANDARD.bar_seconds * NS_PER_SECOND, "", 0, (change,))])
     decide(book, {}, block, affected(book, block))
     portfolio_risk(_portfolio(), market)
 

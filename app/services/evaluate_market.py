@@ -68,6 +68,7 @@ class Lane:
         self._feed = feed
         self._clock = clock
         self._grant = grants[0]
+        self._snapshots = {grant.snapshot for grant in grants if grant.snapshot is not None}
         self._book = Book(Universe(()))
         self._market = MarketView(self._book.universe)
         self._unsettled: set[PortfolioId] = set()
@@ -106,8 +107,10 @@ class Lane:
         """Market as at the checkpoint, book as stored now, and a look at what changed in between."""
         position, grant = self._grant.position, self._grant
         await self._list_instruments()
-        if grant.snapshot is not None:
-            self._market.restore(grant.snapshot, position=self._snapshot, time_ns=grant.time_ns)
+        for packed in self._snapshots:
+            self._market.restore(packed, position=self._snapshot, time_ns=grant.time_ns)
+        self._market.begun = len(self._snapshots) > 1  # none of them has the series of all
+        self._snapshots.clear()
         for frames in self._blocks(await self._feed.between(self._snapshot, position)):
             self._market.advance(frames)
         self._market.position, self._market.time_ns = position, grant.time_ns
@@ -220,8 +223,8 @@ class Lane:
                 self._log.info("moved", portfolios=len(left_out))
                 moved |= left_out
                 await self._reload(left_out)
-                if block.universe.names != self._book.universe.names:
-                    self._unsettled |= left_out  # what was just listed had no price in this block
+                if block.lacks(self._book.universe):
+                    self._unsettled |= left_out  # what was just listed or asked for is not in this block
                 block = block.on(self._book.universe)
             verdicts = self._decided(block, only(self._book, todo, left_out), must=left_out)
         await self._feed.publish(events, dict.fromkeys(self.epochs, mark.position))
@@ -233,8 +236,10 @@ class Lane:
         snapshot_is_due = commits and (
             position.generation != self._snapshot.generation
             or position.sequence - self._snapshot.sequence >= SNAPSHOT_FRAMES
+            or self._market.begun
         )
-        return _Mark(position, self._market.time_ns, self._market.snapshot() if snapshot_is_due else None)
+        snapshot = self._market.snapshot(self._book.series_read) if snapshot_is_due else None
+        return _Mark(position, self._market.time_ns, snapshot)
 
     def _unsaved_memories(self, verdicts: Iterable[Verdict] = ()) -> Memories:
         """Of policies that none of the verdicts has something new to remember of."""
