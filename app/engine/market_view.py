@@ -237,14 +237,8 @@ class MarketView:
         states: RecordNumbers,
     ) -> Sequence[Estimated]:
         """Volatilities whose bars were closed, put into the states."""
-        found = list(
-            self._volatilities.take(
-                times_ns,
-                changed_frames,
-                np.array(news.columns, dtype=np.int64),
-                np.array([change.value for change in news.changes], dtype=np.float64),
-            )
-        )
+        values = (change.value for change in news.changes)
+        found = self._volatilities.take(times_ns, changed_frames, news.columns, values)
         for estimated in found:
             record = self._estimate_record(estimated, frames[estimated.k].sequence)
             states[estimated.k :, estimated.column] = record

@@ -7,7 +7,7 @@ comparison for each series that follows it. Once the window is full, the estimat
 alone, whoever follows the series and since when.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from math import nan
 from typing import NamedTuple
@@ -65,6 +65,13 @@ class ClosedBars(NamedTuple):
     last: FloatArray
 
 
+def _room_for(count: int) -> ClosedBars:
+    return ClosedBars(*np.empty((4, count), dtype=np.int64), *np.empty((4, count)))
+
+
+_NONE_CLOSED = _room_for(0)
+
+
 class Estimated(NamedTuple):
     """A volatility as of `time_ns`, the end of its last bar, from frame k of the block on; NaN: not known."""
 
@@ -93,6 +100,7 @@ class Volatilities:
         self._first_of = np.full(prices, NOBODY, dtype=np.int64)
         self._bars = Columns(OpenBars)
         self._due_ns = np.full(1, _NEVER_NS, dtype=np.int64)
+        self._prices: set[int] = set()
         self._columns: list[int] = []
         self._numbers: dict[int, int] = {}
         self._begun_ns: list[int] = []
@@ -110,6 +118,7 @@ class Volatilities:
         bar_ns = measure.bar_seconds * NS_PER_SECOND
         number, _ = self._bars.append([(self._first_of[price], bar_ns, _NO_BAR, nan, nan, nan, nan)])
         self._first_of[price] = self._numbers[column] = number
+        self._prices.add(price)
         self._columns.append(column)
         self._begun_ns.append(begun_ns)
         alike = self._alike.setdefault(measure, _Alike(measure, len(self._alike)))
@@ -124,29 +133,35 @@ class Volatilities:
             alike.forget()
 
     def take(
-        self, times_ns: IntArray, frames: IntArray, columns: IntArray, values: FloatArray
-    ) -> Iterator[Estimated]:
+        self, times_ns: IntArray, frames: IntArray, columns: Sequence[int], values: Iterable[float]
+    ) -> Sequence[Estimated]:
         """What follows from a block, in order: `values[i]` came to stand in `columns[i]` in `frames[i]`."""
-        most = self._bars.length * times_ns.size
-        closed = ClosedBars(*np.empty((4, most), dtype=np.int64), *np.empty((4, most)))
+        quiet = times_ns.size == 1 and times_ns[0] < self._due_ns[0]
+        if quiet and self._prices.isdisjoint(columns):
+            return ()
+        closed = _NONE_CLOSED if quiet else _room_for(self._bars.length * times_ns.size)
         found = _fill_bars(
             times_ns,
             frames,
-            columns,
-            values,
+            np.array(columns, dtype=np.int64),
+            np.array(list(values), dtype=np.float64),
             self._first_of,
             self._bars.arrays,
             self._bars.length,
             self._due_ns,
             closed,
         )
+        return list(self._estimated(closed, found)) if found else ()
+
+    def _estimated(self, closed: ClosedBars, found: int) -> Iterator[Estimated]:
+        """Those that are measured alike take in what was closed in one frame together."""
         places = [self._places[number] for number in closed.number[:found].tolist()]
-        in_order = sorted(range(found), key=lambda at: (int(closed.k[at]), places[at][0].ordinal))
-        for (k, _), group in groupby(in_order, key=lambda at: (int(closed.k[at]), places[at][0].ordinal)):
+        keys = [(k, alike.ordinal) for k, (alike, _) in zip(closed.k[:found].tolist(), places, strict=True)]
+        for (k, _), group in groupby(sorted(range(found), key=keys.__getitem__), key=keys.__getitem__):
             same = list(group)
             alike, rows = places[same[0]][0], np.array([places[at][1] for at in same], dtype=np.int64)
-            values_now = alike.close(rows, ClosedBars._make(column[same] for column in closed))
-            for at, value in zip(same, values_now, strict=True):
+            values = alike.close(rows, ClosedBars._make(column[same] for column in closed))
+            for at, value in zip(same, values, strict=True):
                 yield Estimated(k, self._columns[closed.number[at]], value, int(closed.closed_ns[at]))
 
     def state(self, column: int) -> MeasuredState:
