@@ -62,7 +62,7 @@ BTC_CALL = Instrument(
 )
 INSTRUMENTS = (BTC_SPOT, BTC_PERP, BTC_INVERSE, BTC_CALL)
 
-ALL_SCOPES = ("read", "trade", "admin", "ticks")
+ALL_SCOPES = ("read", "trade", "admin", "ticks", "operator")
 
 
 async def create_market(engine: AsyncEngine, *, shards: int = 4, clock: str = "replay") -> None:

@@ -184,6 +184,11 @@ class Adjustment(Struct, frozen=True):
     policies: tuple[PolicyId, ...] = ()
     misses: tuple[Miss, ...] = ()
 
+    @property
+    def operator(self) -> bool:
+        """Whether a policy of the operator leads it: those rank below zero."""
+        return self.priority < 0
+
 
 class Outcome(StrEnum):
     ACTED = "acted"

@@ -11,6 +11,7 @@ BallastError
 │   ├── AlreadyExists       the name or id is taken
 │   └── IdempotencyConflict same key, other body, or still in flight
 ├── Denied                  authenticated, but not allowed
+│   └── OperatorsOwn        a rule of whoever runs the service, which traders do not change
 ├── Unavailable             a part that is needed is not there now; trying again is right
 │   ├── PriceUnknown        no consensus price for what must be valued
 │   ├── Fenced              another process holds the lease; this one must stop writing
@@ -75,6 +76,10 @@ class IdempotencyConflict(Conflict):
 
 class Denied(BallastError):
     """The key lacks the scope."""
+
+
+class OperatorsOwn(Denied):
+    """Seen by the trader whose portfolio it binds, changed by the operator alone."""
 
 
 class Unavailable(BallastError):

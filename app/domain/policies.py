@@ -54,6 +54,9 @@ Policy = Annotated[AnyPolicy, Field(discriminator="kind")]
 POLICY: TypeAdapter[AnyPolicy] = TypeAdapter(Policy)
 
 
+_PRIORITIES = 1001  # a priority is 0 to 1000
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
     """A policy with its identity; `version` grows with every edit, older ones are kept."""
@@ -61,3 +64,12 @@ class StoredPolicy:
     id: PolicyId
     version: int
     policy: AnyPolicy
+    operator: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Who comes first, the lowest: the operator's, below zero, before every trader's own.
+
+        Policies of the same rank keep their stored order.
+        """
+        return self.policy.priority - (_PRIORITIES if self.operator else 0)

@@ -88,7 +88,7 @@ class Arbitration:
     def _ranked(self) -> list[int]:
         """Numbers of the policies in the order of their rank."""
         policies = self._policies
-        return sorted(range(len(policies)), key=lambda number: (policies[number].policy.priority, number))
+        return sorted(range(len(policies)), key=lambda number: (policies[number].rank, number))
 
     def _fired(self, number: int) -> list[Row]:
         return [row for row in self._rows[number] if row.fired]
@@ -287,8 +287,8 @@ class Arbitration:
 
     def _why_nothing(self, number: int, permission: Permission) -> Reason:
         if permission.reduces_only:
-            halted = self._turn.portfolio.state is PortfolioState.REDUCE_ONLY
-            return Reason.REDUCE_ONLY if halted else Reason.PRICE_QUALITY
+            active = self._turn.portfolio.state is PortfolioState.ACTIVE
+            return Reason.PRICE_QUALITY if active else Reason.REDUCE_ONLY
         guards = isinstance(self._policies[number].policy, LiquidationGuard)
         return Reason.NO_CURE if guards else Reason.DUST
 

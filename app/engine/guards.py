@@ -48,9 +48,8 @@ def before_planning(
     """`rows`: those that fired. An emergency rests less, and the caps on cost and activity do not hold."""
     policy = stored.policy
     emergency = is_emergency(policy, rows)
-    if portfolio.state is PortfolioState.HALTED and not (
-        isinstance(policy, LiquidationGuard) and policy.act_when_halted
-    ):
+    halted = portfolio.state is PortfolioState.HALTED
+    if halted and not _acts_when_halted(stored):
         return Reason.PORTFOLIO_HALTED
     open_work = [work for work in portfolio.in_flight if work.serves(stored.id)]
     if open_work and not _may_be_replaced(open_work, policy, memory, time_ns):
@@ -70,7 +69,9 @@ def before_planning(
         return Reason.PRICE_MOVED_LESS
     return Permission(
         most=_most(policy, memory, time_ns, emergency=emergency),
-        reduces_only=poor or portfolio.state is PortfolioState.REDUCE_ONLY,
+        reduces_only=poor
+        or portfolio.state is PortfolioState.REDUCE_ONLY
+        or (halted and not isinstance(policy, LiquidationGuard)),
         lifts_cost_caps=emergency and not _obeys_cost_caps(policy),
     )
 
@@ -83,6 +84,12 @@ def _may_be_replaced(
     last_ns = max(memory.acted_ns, memory.compared_ns)
     recommended = all(work.state is AdjustmentState.RECOMMENDED for work in open_work)
     return recommended and time_ns >= last_ns + rests_ns
+
+
+def _acts_when_halted(stored: StoredPolicy) -> bool:
+    """A halt is the trader's, and switches nothing off that the operator has set."""
+    policy = stored.policy
+    return stored.operator or (isinstance(policy, LiquidationGuard) and policy.act_when_halted)
 
 
 def dwell_seconds(policy: AnyPolicy, rows: Sequence[Row]) -> int:

@@ -119,7 +119,7 @@ class Records:
             policy_version=lead.version,
             state=AdjustmentState.QUEUED if automatic else AdjustmentState.RECOMMENDED,
             mode=lead.policy.mode.value,
-            priority=lead.policy.priority,
+            priority=lead.rank,
             risk_reducing=guards or reduces_risk(plan.legs),
             legs=plan.legs,
             expected_cost=amount_up(plan.cost),

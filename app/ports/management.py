@@ -23,6 +23,7 @@ from app.domain.identifiers import (
     EndpointId,
     FillId,
     InstrumentId,
+    OperatorPolicyId,
     PolicyId,
     PortfolioId,
     TenantId,
@@ -31,17 +32,19 @@ from app.domain.instruments import Instrument
 from app.domain.market import Change, StreamPosition, TickKind
 from app.domain.policies import AnyPolicy
 from app.domain.portfolios import Portfolio, PortfolioState
+from app.ports.operator_policies import OperatorPolicyStore
 
 Item = TypeVar("Item")
 
 
 class Scope(StrEnum):
-    """What a key may do. No scope implies another."""
+    """What a key may do. No scope implies another; `operator` reaches over all tenants."""
 
     READ = "read"
     TRADE = "trade"
     ADMIN = "admin"
     TICKS = "ticks"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ class PolicyRecord:
     portfolio_id: PortfolioId
     version: int
     policy: AnyPolicy
+    operator_policy_id: OperatorPolicyId | None = None
+
+    @property
+    def operator(self) -> bool:
+        return self.operator_policy_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ class PolicyVersion:
 class AdjustmentRecord(Struct, frozen=True):
     """An adjustment with what execution has left of it; `outcome` says in words why it ended."""
 
+    tenant_id: TenantId
     adjustment: Adjustment
     remaining: tuple[Leg, ...]
     outcome: str
@@ -235,6 +244,13 @@ class AdjustmentStore(Protocol):
         """Those in `states` (that serve the policy) that nobody else is working on, oldest first."""
         ...
 
+    async def lock_open_of_operator(
+        self, operator_policy_id: OperatorPolicyId, states: Collection[AdjustmentState]
+    ) -> list[AdjustmentRecord]:
+        """The same of every portfolio that the operator's policy bound, which are locked."""
+        ...
+
+    async def end(self, ids: Collection[AdjustmentId], state: AdjustmentState, outcome: str) -> None: ...
     async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
         """State, legs, remaining legs and outcome. Only approval changes legs, by their reference prices."""
         ...
@@ -288,6 +304,8 @@ class UnitOfWork(Protocol):
     def fills(self) -> FillStore: ...
     @property
     def policies(self) -> PolicyStore: ...
+    @property
+    def operator_policies(self) -> OperatorPolicyStore: ...
     @property
     def adjustments(self) -> AdjustmentStore: ...
     @property

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.domain.adjustment_events import adjustment_event
 from app.domain.adjustments import Adjustment, AdjustmentState, Leg, TradeLeg
-from app.domain.errors import Conflict, NotFound, PriceUnknown, Unavailable
+from app.domain.errors import Conflict, NotFound, OperatorsOwn, PriceUnknown, Unavailable
 from app.domain.identifiers import AdjustmentId, InstrumentId, TenantId
 from app.domain.market import Change, Quality, TickKind
 from app.domain.policies import Guards, Mode
@@ -71,6 +71,10 @@ async def reject_adjustment(
     unit: UnitOfWork, tenant_id: TenantId, adjustment_id: AdjustmentId, *, because: str, time_ns: int
 ) -> AdjustmentRecord:
     portfolio, record = await _locked(unit, tenant_id, adjustment_id)
+    if record.adjustment.operator and record.adjustment.mode == Mode.AUTO:
+        raise OperatorsOwn(
+            "a policy of the operator decided this; it is executed without the trader's consent"
+        )
     rejected = moved(record, AdjustmentState.REJECTED, because or "rejected by the client")
     await unit.adjustments.save(rejected)
     await unit.append([adjustment_event(tenant_id, rejected.adjustment, time_ns, outcome=rejected.outcome)])

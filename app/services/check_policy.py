@@ -50,10 +50,24 @@ async def check_policy(unit: UnitOfWork, portfolio: Portfolio, policy: AnyPolicy
     check_decimals(policy)
     for path, name in _accounts(policy):
         account_named(portfolio, name, path)
+    for use, instrument in await _used(unit, policy):
+        if use.trades:
+            _check_venue(use, instrument, portfolio)
+
+
+async def check_policy_of_any(unit: UnitOfWork, policy: AnyPolicy) -> None:
+    """The same for portfolios that nobody knows yet: each names its accounts as it likes."""
+    check_decimals(policy)
+    for path, _ in _accounts(policy):
+        raise InvalidInput("portfolios that are not named one by one have accounts of other names", path=path)
+    await _used(unit, policy)
+
+
+async def _used(unit: UnitOfWork, policy: AnyPolicy) -> list[tuple[_Use, Instrument]]:
+    """What it names, once each is there and is what it has to be."""
     uses = list(_uses(policy))
     known = await unit.instruments.some({InstrumentId(use.name) for use in uses})
-    for use in uses:
-        _check_use(use, known.get(InstrumentId(use.name)), portfolio)
+    return [(use, _checked(use, known.get(InstrumentId(use.name)))) for use in uses]
 
 
 def _accounts(policy: AnyPolicy) -> Iterator[tuple[str, str]]:
@@ -139,7 +153,7 @@ def _rule_uses(policy: Rule) -> Iterator[_Use]:
             yield from _named(f"{field}/trade_instruments", action.trade_instruments, _TRADED, None, *account)
 
 
-def _check_use(use: _Use, instrument: Instrument | None, portfolio: Portfolio) -> None:
+def _checked(use: _Use, instrument: Instrument | None) -> Instrument:
     if instrument is None:
         raise InvalidInput(f"no instrument {use.name}", path=use.path)
     if instrument.kind not in use.kinds:
@@ -151,8 +165,7 @@ def _check_use(use: _Use, instrument: Instrument | None, portfolio: Portfolio) -
         raise InvalidInput(
             f"{use.name} is on {instrument.underlying}, not on {use.underlying}", path=use.path
         )
-    if use.trades:
-        _check_venue(use, instrument, portfolio)
+    return instrument
 
 
 def _check_venue(use: _Use, instrument: Instrument, portfolio: Portfolio) -> None:

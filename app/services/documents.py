@@ -19,6 +19,7 @@ from pydantic import (
 
 from app.domain.errors import InvalidInput
 from app.domain.instruments import AssetCode, InstrumentName
+from app.domain.policies import Policy
 from app.domain.portfolios import MarginMode, PortfolioState
 
 STORED_LIMIT = Decimal("1e20")
@@ -291,6 +292,41 @@ class TransferDocument(Document):
             raise ValueError("from_account and to_account are the same pocket")
         if self.fee >= self.amount:
             raise ValueError("the fee leaves nothing of the amount")
+        return self
+
+
+class OperatorPolicyDocument(Document):
+    """A policy, and whom it binds: portfolios by their ids, all of a tenant, or all there are.
+
+    Of a tenant, and of all, the portfolios that are created later are bound too.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "policy": {
+                        "kind": "liquidation_guard",
+                        "name": "solvency rule",
+                        "mode": "auto",
+                        "trigger": "0.9",
+                        "restore": "0.7",
+                    },
+                    "all": True,
+                }
+            ]
+        }
+    )
+
+    policy: Policy
+    portfolios: Annotated[tuple[UUID, ...], Field(max_length=1_000)] = ()
+    tenant: Annotated[Name | None, Field(description="The tenant's name.")] = None
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _binds_one_way(self) -> Self:
+        if [bool(self.portfolios), self.tenant is not None, self.all].count(True) != 1:
+            raise ValueError("say whom it binds in one way: portfolios, tenant or all")
         return self
 
 

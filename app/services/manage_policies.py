@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.domain.errors import VersionMoved
+from app.domain.errors import OperatorsOwn, VersionMoved
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
 from app.domain.policies import AnyPolicy
 from app.domain.portfolios import Portfolio
@@ -75,6 +75,11 @@ async def _locked(
     record = await unit.policies.get(tenant_id, policy_id)
     portfolio = await unit.portfolios.lock(tenant_id, record.portfolio_id)
     record = await unit.policies.get(tenant_id, policy_id)
+    if record.operator:
+        raise OperatorsOwn(
+            f"policy {policy_id} is the operator's: it binds this portfolio until whoever runs the service "
+            "changes it, and can be neither edited nor switched off nor deleted here"
+        )
     if expected_version is not None and record.version != expected_version:
         raise VersionMoved(
             f"the policy is at version {record.version}, not {expected_version}; read it again"

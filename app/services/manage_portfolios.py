@@ -48,6 +48,7 @@ async def create_portfolio(
         reserves=reserves_of(document.reserves),
     )
     await unit.portfolios.create(portfolio)
+    await unit.operator_policies.bind_new(portfolio)
     return portfolio
 
 

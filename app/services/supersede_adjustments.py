@@ -1,6 +1,6 @@
 """Open adjustments that a newer statement replaces."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -30,8 +30,16 @@ async def supersede_adjustments(
     time_ns: int,
 ) -> None:
     """Those that no executor has taken. The portfolio is locked; the caller touches it."""
-    for record in await unit.adjustments.lock_open(portfolio.id, states, policy_id):
-        superseded = moved(record, AdjustmentState.SUPERSEDED, because)
-        await unit.adjustments.save(superseded)
-        event = adjustment_event(portfolio.tenant_id, superseded.adjustment, time_ns, outcome=because)
-        await unit.append([event])
+    records = await unit.adjustments.lock_open(portfolio.id, states, policy_id)
+    await supersede(unit, records, because=because, time_ns=time_ns)
+
+
+async def supersede(
+    unit: UnitOfWork, records: Sequence[AdjustmentRecord], *, because: str, time_ns: int
+) -> None:
+    superseded = [moved(record, AdjustmentState.SUPERSEDED, because) for record in records]
+    ids = [record.adjustment.id for record in superseded]
+    await unit.adjustments.end(ids, AdjustmentState.SUPERSEDED, because)
+    await unit.append(
+        [adjustment_event(r.tenant_id, r.adjustment, time_ns, outcome=because) for r in superseded]
+    )

@@ -19,18 +19,20 @@ from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.bootstrap import stack
 from app.domain.adjustments import MissReason
-from app.domain.identifiers import PortfolioId, shard_of
+from app.domain.errors import OperatorsOwn
+from app.domain.identifiers import OperatorPolicyId, PortfolioId, shard_of
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Frame, Quality, StreamPosition, Tick, TickKind
-from app.domain.policies import Cure, LiquidationGuard, Mode
-from app.domain.portfolios import MarginMode
+from app.domain.policies import Cure, Guards, LiquidationGuard, Mode
+from app.domain.portfolios import MarginMode, PortfolioState
 from app.engine.memory import PolicyMemory
 from app.ports.evaluation import Commit
-from app.services.documents import PositionDocument, SnapshotDocument
+from app.services.documents import OperatorPolicyDocument, PositionDocument, SnapshotDocument
 from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
 from app.services.manage_instruments import put_instrument
+from app.services.manage_operator_policies import create_operator_policy
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
-from app.services.manage_portfolios import delete_portfolio
+from app.services.manage_portfolios import change_portfolio_state, delete_portfolio
 from app.services.replace_positions import replace_positions
 from app.settings import Settings
 from tests import factories
@@ -90,6 +92,18 @@ class Running:
 
     async def decisions(self, portfolio=None):
         return await self.pool.fetch(DECISIONS, (portfolio or self.portfolio).id)
+
+    async def stored(self, unit):
+        return await unit.portfolios.get(self.tenant, self.portfolio.id)
+
+    async def adjustments(self, least: int = 1):
+        """Newest first; nothing while there are fewer."""
+        async with self.units() as unit:
+            page = await unit.adjustments.page(
+                self.tenant, portfolio_id=self.portfolio.id, policy_id=None, state=None, after=None, limit=9
+            )
+        found = [record.adjustment for record in page.items]
+        return found if len(found) >= least else []
 
     async def revision_evaluated(self) -> int | None:
         """None while the present one has not been."""
@@ -240,6 +254,40 @@ async def test_what_a_plan_serves_and_misses_is_committed_with_it(running, short
     assert (miss.policy_id, miss.why) == (policy.id, MissReason.RESERVE_EXHAUSTED)
     loaded = await PostgresEvaluationStore(running.pool).load([short_of_reserve.id], range(4))
     assert [work.policies for work in loaded.portfolios[0].in_flight] == [(policy.id,)]
+
+
+async def test_the_operators_policy_acts_first_and_though_the_trader_halts(running):
+    """It leads the one plan for both; a halt silences the trader's own policies alone."""
+    rule = GUARD.model_copy(update={"priority": 1000, "guards": Guards(cooldown_seconds=0)})
+    document = OperatorPolicyDocument(policy=rule, portfolios=(running.portfolio.id,))
+    async with running.units() as unit:
+        await create_operator_policy(unit, OperatorPolicyId(uuid4()), document)
+        stored = {s.operator: s.id for s in (await running.stored(unit)).policies}
+    with pytest.raises(OperatorsOwn):
+        async with running.units() as unit:
+            await set_policy_enabled(
+                unit, running.tenant, stored[True], enabled=False, expected_version=None, time_ns=0
+            )
+    await running.price(CALM)
+    await running.price(CRASH)
+    (adjustment,) = await eventually(running.adjustments)
+    assert (adjustment.policies, adjustment.priority) == ((stored[True], stored[False]), -1)
+
+    async with running.units() as unit:
+        await replace_policy(
+            unit,
+            running.tenant,
+            stored[False],
+            GUARD.model_copy(update={"act_when_halted": False}),
+            expected_version=None,
+            time_ns=0,
+        )
+        await change_portfolio_state(
+            unit, running.tenant, running.portfolio.id, PortfolioState.HALTED, time_ns=0
+        )
+        await running.hold(unit, "1.1")  # which supersedes what is only recommended
+    again, _ = await eventually(lambda: running.adjustments(least=2))
+    assert again.policies == (stored[True],)
 
 
 async def test_a_hint_of_what_is_evaluated_already_decides_nothing(running, short_of_reserve, redis_url):

@@ -21,6 +21,7 @@ from app.adapters.postgres.management_fills import FillRows
 from app.adapters.postgres.management_idempotency import IdempotencyRows
 from app.adapters.postgres.management_instruments import InstrumentRows
 from app.adapters.postgres.management_keys import KeyRows
+from app.adapters.postgres.management_operator_policies import OperatorPolicyRows
 from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.management_portfolios import PortfolioRows
 from app.adapters.postgres.management_webhooks import WebhookRows
@@ -65,6 +66,7 @@ class PostgresUnitOfWork:
         self.portfolios = PortfolioRows(connection, raw, market=market, touched=self.touched)
         self.fills = FillRows(connection)
         self.policies = PolicyRows(connection)
+        self.operator_policies = OperatorPolicyRows(raw, touched=self.touched)
         self.adjustments = AdjustmentRows(connection)
         self.webhooks = WebhookRows(connection)
         self.idempotency = IdempotencyRows(connection)

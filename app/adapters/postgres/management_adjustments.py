@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, any_, exists, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,7 +13,7 @@ from app.adapters.postgres.tables import adjustments, policies
 from app.domain.adjustment_json import legs_to_json
 from app.domain.adjustments import AdjustmentState
 from app.domain.errors import Conflict, NotFound
-from app.domain.identifiers import AdjustmentId, PolicyId, PortfolioId, TenantId
+from app.domain.identifiers import AdjustmentId, OperatorPolicyId, PolicyId, PortfolioId, TenantId
 from app.ports.management import AdjustmentRecord, Page, Place
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -59,6 +60,31 @@ class AdjustmentRows:
         ordered = query.order_by(adjustments.c.generation, adjustments.c.sequence, adjustments.c.id)
         found = await self._connection.execute(ordered.with_for_update(skip_locked=True))
         return [_record(row) for row in found]
+
+    async def lock_open_of_operator(
+        self, operator_policy_id: OperatorPolicyId, states: Collection[AdjustmentState]
+    ) -> list[AdjustmentRecord]:
+        copy = policies.alias()
+        query = (
+            select(adjustments)
+            .join(copy, copy.c.portfolio_id == adjustments.c.portfolio_id)
+            .where(
+                copy.c.operator_policy_id == operator_policy_id,
+                adjustments.c.state.in_(sorted(states)),
+                or_(adjustments.c.policy_id == copy.c.id, copy.c.id == any_(adjustments.c.policies)),
+            )
+            .order_by(adjustments.c.portfolio_id, adjustments.c.generation, adjustments.c.sequence)
+        )
+        found = await self._connection.execute(query.with_for_update(of=adjustments, skip_locked=True))
+        return [_record(row) for row in found]
+
+    async def end(self, ids: Collection[AdjustmentId], state: AdjustmentState, outcome: str) -> None:
+        every = literal(list(ids), ARRAY(UUID(as_uuid=True)))
+        await self._connection.execute(
+            update(adjustments)
+            .where(adjustments.c.id == any_(every))
+            .values(state=state.value, outcome=outcome)
+        )
 
     async def save(self, record: AdjustmentRecord, *, fill_time_ns: int | None = None) -> None:
         values: dict[str, Any] = {
@@ -111,4 +137,4 @@ def _serves(policy_id: PolicyId) -> ColumnElement[bool]:
 
 def _record(row: Row[tuple[object, ...]]) -> AdjustmentRecord:
     columns = row._asdict()
-    return AdjustmentRecord(adjustment_of(columns), remaining_of(columns), row.outcome)
+    return AdjustmentRecord(row.tenant_id, adjustment_of(columns), remaining_of(columns), row.outcome)

@@ -4,10 +4,28 @@ from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import BigInteger, Row, Select, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import decisions, policies, policy_memory, policy_versions
+from app.adapters.postgres.tables import (
+    decisions,
+    operator_policy_versions,
+    policies,
+    policy_memory,
+    policy_versions,
+)
 from app.domain.adjustments import Decision, Outcome, Reason
 from app.domain.errors import NotFound
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
@@ -15,7 +33,7 @@ from app.domain.market import StreamPosition
 from app.domain.policies import POLICY, AnyPolicy
 from app.ports.management import PolicyRecord, PolicyVersion
 
-_Record = tuple[object, object, int, object]
+_Record = tuple[object, object, int, object, object]
 
 
 class PolicyRows:
@@ -33,7 +51,7 @@ class PolicyRows:
         found = await self._connection.execute(
             _of(tenant_id)
             .where(policies.c.portfolio_id == portfolio_id)
-            .order_by(policies.c.ordinal, policies.c.id)
+            .order_by(policies.c.operator_policy_id.is_(None), policies.c.ordinal, policies.c.id)
         )
         return [_record(row) for row in found]
 
@@ -77,11 +95,13 @@ class PolicyRows:
         self, tenant_id: TenantId, policy_id: PolicyId, *, before: int | None, limit: int
     ) -> list[PolicyVersion]:
         """Newest first."""
-        await self.get(tenant_id, policy_id)
-        table = policy_versions
-        query = select(table.c.version, table.c.document, table.c.created_at).where(
-            table.c.policy_id == policy_id
-        )
+        record = await self.get(tenant_id, policy_id)
+        table: Table = policy_versions
+        owner: ColumnElement[bool] = policy_versions.c.policy_id == policy_id
+        if record.operator:
+            table = operator_policy_versions
+            owner = operator_policy_versions.c.operator_policy_id == record.operator_policy_id
+        query = select(table.c.version, table.c.document, table.c.created_at).where(owner)
         if before is not None:
             query = query.where(table.c.version < literal(before, BigInteger))
         found = await self._connection.execute(query.order_by(table.c.version.desc()).limit(limit))
@@ -117,7 +137,13 @@ class PolicyRows:
 
 
 def _of(tenant_id: TenantId) -> Select[_Record]:
-    columns = (policies.c.id, policies.c.portfolio_id, policies.c.version, policies.c.document)
+    columns = (
+        policies.c.id,
+        policies.c.portfolio_id,
+        policies.c.version,
+        policies.c.document,
+        policies.c.operator_policy_id,
+    )
     return select(*columns).where(policies.c.tenant_id == tenant_id, policies.c.deleted_at.is_(None))
 
 
@@ -132,7 +158,8 @@ def _row(record: PolicyRecord) -> dict[str, object]:
 
 
 def _record(row: Row[_Record]) -> PolicyRecord:
-    return PolicyRecord(row.id, row.portfolio_id, row.version, POLICY.validate_json(row.document))
+    policy = POLICY.validate_json(row.document)
+    return PolicyRecord(row.id, row.portfolio_id, row.version, policy, row.operator_policy_id)
 
 
 def _decision(row: Row[tuple[object, ...]]) -> Decision:

@@ -46,7 +46,7 @@ SELECT portfolio_id, asset, amount, keep
 FROM reserves WHERE portfolio_id = ANY($1::uuid[]) ORDER BY portfolio_id, ordinal
 """
 _POLICIES = """
-SELECT id, portfolio_id, version, document
+SELECT id, portfolio_id, version, document, operator_policy_id IS NOT NULL AS operator
 FROM policies WHERE portfolio_id = ANY($1::uuid[]) AND enabled AND deleted_at IS NULL
 ORDER BY portfolio_id, ordinal, id
 """
@@ -153,7 +153,7 @@ def _reserve(row: Any) -> Reserve:
 
 
 def _policy(row: Any) -> StoredPolicy:
-    return StoredPolicy(row["id"], row["version"], POLICY.validate_json(row["document"]))
+    return StoredPolicy(row["id"], row["version"], POLICY.validate_json(row["document"]), row["operator"])
 
 
 def _in_flight(row: Any) -> InFlight:

@@ -71,4 +71,5 @@ def allowed(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
 
 Reader = Annotated[Caller, Depends(allowed(Scope.READ))]
 Trader = Annotated[Caller, Depends(allowed(Scope.TRADE))]
+Operator = Annotated[Caller, Depends(allowed(Scope.OPERATOR))]
 Administrator = Annotated[Caller, Depends(allowed(Scope.ADMIN))]

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
+from app.domain.errors import Denied
 from app.domain.identifiers import ApiKeyId
 from app.entrypoints.api.dependencies import Administrator, Deps
 from app.entrypoints.api.schemas import CreatedKey, Id, Listing, ShownKey
@@ -30,6 +31,8 @@ class KeyDocument(Document):
 @router.post("", status_code=201, response_model=CreatedKey)
 async def create(document: KeyDocument, caller: Administrator, deps: Deps, writes: WritingOnce) -> Response:
     """The only answer that shows the key."""
+    if Scope.OPERATOR in document.scopes and Scope.OPERATOR not in caller.scopes:
+        raise Denied("whoever runs the service gives out the scope 'operator'; a tenant cannot")
 
     async def work(unit: UnitOfWork) -> Answer:
         key, token = await create_key(

@@ -167,6 +167,10 @@ class ShownPolicy(Shown):
     id: Id
     portfolio_id: Id
     version: int = Field(description="Also its ETag.", examples=[3])
+    operator: bool = Field(
+        description="Set by whoever runs the service: it comes first, and the trader cannot change it.",
+        examples=[False],
+    )
     policy: Policy
     warnings: list[PolicyWarning] = Field(default_factory=list)
 
@@ -176,6 +180,7 @@ class ShownPolicy(Shown):
             id=record.id,
             portfolio_id=record.portfolio_id,
             version=record.version,
+            operator=record.operator,
             policy=record.policy,
             warnings=[PolicyWarning.of(warning) for warning in warnings],
         )
@@ -244,7 +249,7 @@ class AdjustmentData(Shown):
     policies: list[Id]
     state: AdjustmentState
     mode: Mode
-    priority: int = Field(examples=[100])
+    priority: int = Field(description="Lower is first; below zero the operator's.", examples=[100])
     risk_reducing: bool
     legs: list[ShownLeg]
     expected_cost: DecimalText
