@@ -245,9 +245,12 @@ class AdjustmentStore(Protocol):
         ...
 
     async def lock_open_of_operator(
-        self, operator_policy_id: OperatorPolicyId, states: Collection[AdjustmentState]
+        self,
+        operator_policy_id: OperatorPolicyId,
+        portfolio_ids: Collection[PortfolioId],
+        states: Collection[AdjustmentState],
     ) -> list[AdjustmentRecord]:
-        """The same of every portfolio that the operator's policy bound, which are locked."""
+        """The same of the operator's policy in those portfolios, which are locked."""
         ...
 
     async def end(self, ids: Collection[AdjustmentId], state: AdjustmentState, outcome: str) -> None: ...

@@ -25,7 +25,10 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class OperatorPolicyRecord:
-    """`ordinal` is its stored order, taken when it is first written; `bound` counts portfolios."""
+    """`ordinal` is its stored order, taken when it is first written; `bound` counts portfolios.
+
+    `in_line`: every portfolio has this version, or is released. Until then batches of them follow.
+    """
 
     id: OperatorPolicyId
     version: int
@@ -33,6 +36,7 @@ class OperatorPolicyRecord:
     binding: Binding
     ordinal: int = 0
     bound: int = 0
+    in_line: bool = False
 
 
 class OperatorPolicyStore(Protocol):
@@ -43,10 +47,24 @@ class OperatorPolicyStore(Protocol):
         ...
 
     async def write(self, record: OperatorPolicyRecord) -> None:
-        """As a version of its own. Every portfolio bound, or bound no more, moves on by a revision."""
+        """As a version of its own, which no portfolio has yet."""
         ...
 
-    async def delete(self, record: OperatorPolicyRecord) -> None: ...
+    async def delete(self, operator_policy_id: OperatorPolicyId) -> None: ...
+    async def behind(self) -> tuple[OperatorPolicyId, AnyPolicy] | None:
+        """One, locked, that portfolios have still to follow, and that nobody else is at."""
+        ...
+
+    async def bring_in_line(
+        self, operator_policy_id: OperatorPolicyId, policy: AnyPolicy, named: Sequence[PortfolioId] = (), *,
+        limit: int,
+    ) -> list[PortfolioId]:  # fmt: skip
+        """So many of the portfolios that are behind, each of which moves on by a revision.
+
+        Those bound come before those to be released. `named` are those that a write names one by one.
+        """
+        ...
+
     async def bind_new(self, portfolio: Portfolio) -> None:
         """What binds all or its tenant's, to a portfolio that is being created."""
         ...

@@ -1,7 +1,8 @@
 """The operator's policies: rules of whoever runs the service, which bind portfolios of any tenant.
 
 Each portfolio bound has a copy among its policies, so that it is evaluated, remembered and explained like any
-other. A write changes all copies at once, and what they had open is superseded.
+other. A write takes a batch of portfolios along, in its transaction; those that are left follow in batches of
+their own (`follow_operator_policies.py`). What a copy had open is superseded.
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,19 @@ from app.services.check_policy import check_policy, check_policy_of_any
 from app.services.documents import OperatorPolicyDocument
 from app.services.supersede_adjustments import NOT_STARTED, supersede
 
+BATCH = 1_000
+"""Portfolios that a transaction holds at once, and that may be named one by one. Evaluators wait for it."""
+
 
 async def create_operator_policy(
-    unit: UnitOfWork, operator_policy_id: OperatorPolicyId, document: OperatorPolicyDocument
+    unit: UnitOfWork,
+    operator_policy_id: OperatorPolicyId,
+    document: OperatorPolicyDocument,
+    *,
+    time_ns: int,
 ) -> OperatorPolicyRecord:
     binding = await _checked_binding(unit, document)
-    await unit.operator_policies.write(OperatorPolicyRecord(operator_policy_id, 1, document.policy, binding))
-    return await unit.operator_policies.get(operator_policy_id)
+    return await _write(unit, OperatorPolicyRecord(operator_policy_id, 1, document.policy, binding), time_ns)
 
 
 async def replace_operator_policy(
@@ -38,11 +45,7 @@ async def replace_operator_policy(
     stored = await _locked(unit, operator_policy_id, expected_version)
     binding = await _checked_binding(unit, document)
     edited = replace(stored, version=stored.version + 1, policy=document.policy, binding=binding)
-    await unit.operator_policies.write(edited)
-    await _supersede(
-        unit, operator_policy_id, because="its policy was changed by the operator", time_ns=time_ns
-    )
-    return await unit.operator_policies.get(operator_policy_id)
+    return await _write(unit, edited, time_ns)
 
 
 async def set_operator_policy_enabled(
@@ -59,20 +62,36 @@ async def set_operator_policy_enabled(
         return stored
     policy = stored.policy.model_copy(update={"enabled": enabled})
     edited = replace(stored, version=stored.version + 1, policy=policy)
-    await unit.operator_policies.write(edited)
-    because = f"its policy was {'enabled' if enabled else 'disabled'} by the operator"
-    await _supersede(unit, operator_policy_id, because=because, time_ns=time_ns)
-    return edited
+    return await _write(unit, edited, time_ns)
 
 
 async def delete_operator_policy(
     unit: UnitOfWork, operator_policy_id: OperatorPolicyId, *, expected_version: int | None, time_ns: int
 ) -> None:
     stored = await _locked(unit, operator_policy_id, expected_version)
-    await unit.operator_policies.delete(stored)
-    await _supersede(
-        unit, operator_policy_id, because="its policy was deleted by the operator", time_ns=time_ns
-    )
+    await unit.operator_policies.delete(operator_policy_id)
+    await bring_in_line(unit, operator_policy_id, stored.policy, time_ns=time_ns)
+
+
+async def bring_in_line(
+    unit: UnitOfWork,
+    operator_policy_id: OperatorPolicyId,
+    policy: AnyPolicy,
+    named: Sequence[PortfolioId] = (),
+    *,
+    limit: int = BATCH,
+    time_ns: int,
+) -> None:
+    """The next portfolios take the version over, or let go of it; what the copy had open is superseded."""
+    batch = await unit.operator_policies.bring_in_line(operator_policy_id, policy, named, limit=limit)
+    records = await unit.adjustments.lock_open_of_operator(operator_policy_id, batch, NOT_STARTED)
+    await supersede(unit, records, because="the operator changed its policy", time_ns=time_ns)
+
+
+async def _write(unit: UnitOfWork, record: OperatorPolicyRecord, time_ns: int) -> OperatorPolicyRecord:
+    await unit.operator_policies.write(record)
+    await bring_in_line(unit, record.id, record.policy, record.binding.portfolios, time_ns=time_ns)
+    return await unit.operator_policies.get(record.id)
 
 
 async def _locked(
@@ -84,13 +103,6 @@ async def _locked(
             f"the policy is at version {record.version}, not {expected_version}; read it again"
         )
     return record
-
-
-async def _supersede(
-    unit: UnitOfWork, operator_policy_id: OperatorPolicyId, *, because: str, time_ns: int
-) -> None:
-    records = await unit.adjustments.lock_open_of_operator(operator_policy_id, NOT_STARTED)
-    await supersede(unit, records, because=because, time_ns=time_ns)
 
 
 async def _checked_binding(unit: UnitOfWork, document: OperatorPolicyDocument) -> Binding:

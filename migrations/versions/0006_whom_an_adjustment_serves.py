@@ -62,6 +62,12 @@ def _create_operator_policies() -> None:
             UUID(as_uuid=True),
             comment="the same, of one tenant; neither: the portfolios whose policies it is among",
         ),
+        sa.Column(
+            "in_line",
+            sa.Boolean,
+            nullable=False,
+            comment="every portfolio has this version, or is released",
+        ),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
         _created(),
         sa.CheckConstraint(

@@ -261,7 +261,7 @@ async def test_the_operators_policy_acts_first_and_though_the_trader_halts(runni
     rule = GUARD.model_copy(update={"priority": 1000, "guards": Guards(cooldown_seconds=0)})
     document = OperatorPolicyDocument(policy=rule, portfolios=(running.portfolio.id,))
     async with running.units() as unit:
-        await create_operator_policy(unit, OperatorPolicyId(uuid4()), document)
+        await create_operator_policy(unit, OperatorPolicyId(uuid4()), document, time_ns=0)
         stored = {s.operator: s.id for s in (await running.stored(unit)).policies}
     with pytest.raises(OperatorsOwn):
         async with running.units() as unit:

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, any_, exists, literal, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import ARRAY, UUID
+from sqlalchemy import ColumnElement, Row, Uuid, any_, exists, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -62,7 +63,10 @@ class AdjustmentRows:
         return [_record(row) for row in found]
 
     async def lock_open_of_operator(
-        self, operator_policy_id: OperatorPolicyId, states: Collection[AdjustmentState]
+        self,
+        operator_policy_id: OperatorPolicyId,
+        portfolio_ids: Collection[PortfolioId],
+        states: Collection[AdjustmentState],
     ) -> list[AdjustmentRecord]:
         copy = policies.alias()
         query = (
@@ -70,6 +74,7 @@ class AdjustmentRows:
             .join(copy, copy.c.portfolio_id == adjustments.c.portfolio_id)
             .where(
                 copy.c.operator_policy_id == operator_policy_id,
+                adjustments.c.portfolio_id == any_(_array(portfolio_ids)),
                 adjustments.c.state.in_(sorted(states)),
                 or_(adjustments.c.policy_id == copy.c.id, copy.c.id == any_(adjustments.c.policies)),
             )
@@ -79,10 +84,9 @@ class AdjustmentRows:
         return [_record(row) for row in found]
 
     async def end(self, ids: Collection[AdjustmentId], state: AdjustmentState, outcome: str) -> None:
-        every = literal(list(ids), ARRAY(UUID(as_uuid=True)))
         await self._connection.execute(
             update(adjustments)
-            .where(adjustments.c.id == any_(every))
+            .where(adjustments.c.id == any_(_array(ids)))
             .values(state=state.value, outcome=outcome)
         )
 
@@ -129,6 +133,11 @@ class AdjustmentRows:
     async def any_in(self, portfolio_id: PortfolioId, state: AdjustmentState) -> bool:
         found = exists().where(adjustments.c.portfolio_id == portfolio_id, adjustments.c.state == state.value)
         return bool(await self._connection.scalar(select(found)))
+
+
+def _array(ids: Collection[UUID]) -> ColumnElement[Any]:
+    """One parameter, however many there are."""
+    return literal(list(ids), ARRAY(Uuid(as_uuid=True)))
 
 
 def _serves(policy_id: PolicyId) -> ColumnElement[bool]:

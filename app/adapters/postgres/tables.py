@@ -228,6 +228,7 @@ operator_policies = Table(
         ForeignKey("tenants.id", ondelete="CASCADE"),
         comment="the same, of one tenant; neither: the portfolios whose policies it is among",
     ),
+    Column("in_line", Boolean, nullable=False, comment="every portfolio has this version, or is released"),
     Column("deleted_at", DateTime(timezone=True)),
     _created(),
     CheckConstraint("NOT binds_all OR binds_tenant IS NULL", name="binds_one_way"),

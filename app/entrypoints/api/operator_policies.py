@@ -34,7 +34,11 @@ class ShownOperatorPolicy(Shown):
     portfolios: list[Id]
     tenant: str | None = Field(examples=[None])
     all: bool = Field(examples=[True])
-    bound: int = Field(description="Portfolios that it binds now.", examples=[1250])
+    bound: int = Field(description="Portfolios that have this version.", examples=[1250])
+    in_line: bool = Field(
+        description="False while portfolios have still to follow this version, or to be released.",
+        examples=[True],
+    )
 
     @classmethod
     def of(cls, record: OperatorPolicyRecord) -> "ShownOperatorPolicy":
@@ -46,6 +50,7 @@ class ShownOperatorPolicy(Shown):
             tenant=record.binding.tenant,
             all=record.binding.all,
             bound=record.bound,
+            in_line=record.in_line,
         )
 
 
@@ -57,10 +62,15 @@ def _answer(record: OperatorPolicyRecord) -> Answer:
 async def create(
     document: OperatorPolicyDocument, caller: Operator, deps: Deps, writes: WritingOnce
 ) -> Response:
-    """Every portfolio bound has a copy among its policies, which comes before all of the trader's."""
+    """Every portfolio bound has a copy among its policies, which comes before all of the trader's.
+
+    The first thousand have it with the answer, the others soon after.
+    """
+    time_ns = await deps.market.time_ns()
 
     async def work(unit: UnitOfWork) -> Answer:
-        record = await create_operator_policy(unit, OperatorPolicyId(deps.new_id()), document)
+        policy_id = OperatorPolicyId(deps.new_id())
+        record = await create_operator_policy(unit, policy_id, document, time_ns=time_ns)
         headers = {"ETag": f'"{record.version}"', "Location": f"/v1/operator/policies/{record.id}"}
         return Answer(ShownOperatorPolicy.of(record), 201, headers)
 

@@ -74,17 +74,24 @@ def api(*, host: str, port: int) -> Role:
         from app.entrypoints.api.application import create_app
         from app.entrypoints.api.dependencies import Dependencies
         from app.entrypoints.api.websocket import CloseCode, stream_router
+        from app.services.follow_operator_policies import OperatorPolicyFollower
 
         warm_up()  # risk is computed by the evaluator's loops
         parts = await connected.api()
 
+        follower = OperatorPolicyFollower(parts.units, parts.market)
+
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-            following = asyncio.create_task(parts.hub.run(stop, close_code=CloseCode.SHUTDOWN))
+            beside = [
+                asyncio.create_task(parts.hub.run(stop, close_code=CloseCode.SHUTDOWN)),
+                asyncio.create_task(follower.run(stop)),
+            ]
             try:
                 yield
             finally:
-                following.cancel()
+                for task in beside:
+                    task.cancel()
 
         dependencies = Dependencies(units=parts.units, market=parts.market, checks=parts.checks)
         app = create_app(

@@ -1,11 +1,16 @@
 """The operator's policies over HTTP: they bind portfolios of any tenant, and traders can only look."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from app.adapters.postgres.portfolio_rows import load_portfolios
+from app.domain.identifiers import OperatorPolicyId
+from app.ports.operator_policies import Binding, OperatorPolicyRecord
+from app.services.documents import OperatorPolicyDocument
+from app.services.follow_operator_policies import OperatorPolicyFollower
 from tests import factories
 from tests.integration.api.client import (
     Client,
@@ -200,12 +205,45 @@ async def test_deleted_it_binds_nobody_and_keeps_its_records(
     assert states == ["superseded", "superseded", "executing"]
     events = await events_of(asyncpg_pool, portfolio["id"])
     assert [(type_, data["outcome"]) for _, type_, data in events] == [
-        ("adjustment.superseded", "its policy was deleted by the operator")
+        ("adjustment.superseded", "the operator changed its policy")
     ] * 2
     assert_problem(await operator("GET", f"{PATH}/{created['id']}"), 404, "not-found")
     assert_problem(await operator("DELETE", f"{PATH}/{created['id']}"), 404, "not-found")
     assert (await operator.ok("GET", PATH))["items"] == []
     assert await policies_of(trader, await trader.portfolio()) == []
+
+
+async def test_those_that_a_transaction_does_not_hold_follow_in_batches(operator, trader, dependencies):
+    """A later version overtakes one that not all have yet, and a deletion too."""
+    portfolios = [await trader.portfolio() for _ in range(5)]
+    follower = OperatorPolicyFollower(dependencies.units, dependencies.market, batch=2)
+    rule = OperatorPolicyId(uuid4())
+    everybody = OperatorPolicyDocument.model_validate({"policy": solvency(), "all": True})
+
+    async def versions():
+        bound = [await policies_of(trader, portfolio) for portfolio in portfolios]
+        return [item["version"] for items in bound for item in items]
+
+    async with dependencies.units() as unit:
+        record = OperatorPolicyRecord(rule, 1, everybody.policy, Binding(all=True))
+        await unit.operator_policies.write(record)
+    assert await follower.follow()
+    assert await versions() == [1, 1]
+    async with dependencies.units() as unit:
+        await unit.operator_policies.write(replace(record, version=2))
+    shown = []
+    while await follower.follow():
+        read = await operator.ok("GET", f"{PATH}/{rule}")
+        shown.append((read["bound"], read["in_line"]))
+    assert (await versions(), shown) == ([2] * 5, [(2, False), (4, False), (5, True)])
+    assert sorted([await trader.revision(portfolio["id"]) for portfolio in portfolios]) == [2, 2, 2, 3, 3]
+    async with dependencies.units() as unit:
+        await unit.operator_policies.delete(rule)
+    assert await follower.follow()
+    assert await versions() == [2, 2, 2]
+    while await follower.follow():
+        assert len(await versions()) <= 1
+    assert await versions() == []
 
 
 async def test_what_it_decided_is_not_the_traders_to_reject(*, operator, trader, engine, tenant, redis):
