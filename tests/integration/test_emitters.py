@@ -16,6 +16,7 @@ from app.domain.identifiers import Asset
 from app.domain.instruments import Instrument
 from app.domain.market import Tick, TickKind
 from app.domain.policies import Guards, LiquidationGuard, Mode
+from app.domain.portfolios import MarginMode
 from app.settings import Settings
 from tests import factories
 from tests.event_documents import emitted
@@ -32,6 +33,10 @@ FUTURE = Instrument.model_validate(
         "quote": "USDT",
         "expiry": "2024-03-01T08:00:00Z",
     }
+)
+
+POOL = Instrument(
+    id="AAVE-BTC", kind="lending", underlying="BTC", quote="USDT", supply_rate_annual=Decimal("0.01")
 )
 
 
@@ -60,7 +65,10 @@ async def test_the_evaluator_emits_what_the_registry_says(
     await factories.create_portfolio(
         engine, tenant, positions={"BTC-USDT-PERP": ("1", "60000")}, balances={"USDT": "15000"}
     )
-    await factories.create_instruments(engine, [FUTURE])
+    await factories.create_instruments(engine, [FUTURE, POOL])
+    await factories.create_portfolio(
+        engine, tenant, positions={POOL.id: ("1", "0")}, margin_mode=MarginMode.LENDING
+    )
     await factories.create_portfolio(
         engine,
         tenant,
