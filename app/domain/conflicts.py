@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from app.domain.contradictions import contradictions
 from app.domain.families.delta_neutral import CostAwareBand, FixedBand
 from app.domain.metrics import MetricName
 from app.domain.policies import (
@@ -16,6 +17,7 @@ from app.domain.policies import (
     DeltaNeutral,
     LeverageBand,
     LiquidationGuard,
+    Rule,
     StressResponse,
     VolatilityTarget,
 )
@@ -61,12 +63,21 @@ def _alone(policy: AnyPolicy) -> Iterator[Conflict]:
                 if policy.guards.maximum_cost is not None
                 else "/guards/maximum_cost_bps",
             )
+    if isinstance(policy, Rule):
+        yield from _vain_conditions(policy)
     if policy.guards.maximum_reversals_per_hour is None and policy.guards.cooldown_seconds == 0:
         yield Conflict(
             "nothing_stops_oscillation",
             "without a cooldown and without a limit of reversals it may trade to and fro on every frame",
             "/guards/cooldown_seconds",
         )
+
+
+def _vain_conditions(policy: Rule) -> Iterator[Conflict]:
+    """What can never be true never acts; what always is, always does."""
+    for finding in contradictions(policy.condition):
+        code = "always_true" if finding.holds else "never_true"
+        yield Conflict(code, finding.message, f"/condition{finding.path}")
 
 
 def _deltas(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:

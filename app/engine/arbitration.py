@@ -120,7 +120,7 @@ class Arbitration:
 
     def _prices(self, stored: StoredPolicy) -> Prices:
         block, k = self._turn.block, self._sighting.k
-        rows = self._records.price_rows()
+        rows = self._records.price_rows(read=isinstance(stored.policy, Rule))
         underlying = 0.0
         if isinstance(stored.policy, DeltaNeutral):
             underlying = self._market.value_of(Asset(stored.policy.underlying))

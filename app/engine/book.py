@@ -59,6 +59,7 @@ class ViewColumns(NamedTuple):
     register: IntArray
     register_stop: IntArray
     due_ns: IntArray
+    asks_distance: BoolArray
     portfolio_margin: BoolArray
     live: BoolArray
 
@@ -323,7 +324,9 @@ class Book:
             *self.registers.append(rows.registers),
         )
         self.margins_portfolios |= rows.portfolio_margin
-        number, _ = self.columns.append([(slot, *bounds, rows.due_ns, rows.portfolio_margin, True)])
+        number, _ = self.columns.append(
+            [(slot, *bounds, rows.due_ns, rows.asks_distance, rows.portfolio_margin, True)]
+        )
         self.views.append(
             View(
                 portfolio=portfolio,

@@ -13,6 +13,7 @@ class AccountFigures(NamedTuple):
     """Notionals are of deltas: their sum, and the sum of their magnitudes.
 
     `backing` is what margins are held against: the equity; of a loan, Σ collateral x liquidation threshold.
+    `distance` is how far prices may move until it is liquidated; NaN where no policy asks.
     """
 
     equity: FloatArray
@@ -21,6 +22,7 @@ class AccountFigures(NamedTuple):
     margin_ratio: FloatArray
     net_notional: FloatArray
     gross_notional: FloatArray
+    distance: FloatArray
     backing: FloatArray
 
 
@@ -36,7 +38,12 @@ class ExposureFigures(NamedTuple):
 
 @inlined
 def of_account(
-    opcode: int, equity: float, initial_margin: float, maintenance_margin: float, margin_ratio: float
+    opcode: int,
+    equity: float,
+    initial_margin: float,
+    maintenance_margin: float,
+    margin_ratio: float,
+    distance: float,
 ) -> float:
     if opcode == Opcode.ACCOUNT_EQUITY:
         return equity
@@ -44,6 +51,8 @@ def of_account(
         return initial_margin
     if opcode == Opcode.ACCOUNT_MAINTENANCE_MARGIN:
         return maintenance_margin
+    if opcode == Opcode.ACCOUNT_LIQUIDATION_DISTANCE:
+        return distance
     return margin_ratio if opcode == Opcode.ACCOUNT_MARGIN_RATIO else 1.0 / margin_ratio
 
 
@@ -83,6 +92,7 @@ def of_portfolio(
     initial_margin: FloatArray,
     maintenance_margin: FloatArray,
     margin_ratio: FloatArray,
+    distance: FloatArray,
     gross_notional: FloatArray,
 ) -> float:
     if opcode == Opcode.PORTFOLIO_EQUITY:
@@ -95,6 +105,8 @@ def of_portfolio(
         return _worst(margin_ratio, first_account, stop_account)
     if opcode == Opcode.PORTFOLIO_HEALTH_FACTOR:
         return 1.0 / _worst(margin_ratio, first_account, stop_account)
+    if opcode == Opcode.PORTFOLIO_LIQUIDATION_DISTANCE:
+        return _nearest(distance, first_account, stop_account)
     gross = _sum(gross_notional, first_exposure, stop_exposure)
     if opcode == Opcode.PORTFOLIO_GROSS_NOTIONAL:
         return gross
@@ -108,6 +120,17 @@ def _sum(values: FloatArray, start: int, stop: int) -> float:
     for at in range(start, stop):
         total += values[at]
     return total
+
+
+@inlined
+def _nearest(distances: FloatArray, start: int, stop: int) -> float:
+    """One that is unknown makes the whole unknown."""
+    nearest = np.inf
+    for at in range(start, stop):
+        if np.isnan(distances[at]):
+            return np.nan
+        nearest = min(nearest, distances[at])
+    return nearest
 
 
 @inlined

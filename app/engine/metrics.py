@@ -9,6 +9,7 @@ from app.domain.identifiers import Asset, InstrumentId
 from app.domain.portfolios import MarginMode, Portfolio
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
+from app.engine.distances import distances
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.market_view import FrameBlock
 from app.engine.observation import observe_pairs, option_positions, starts_of
@@ -75,6 +76,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         conditions=ConditionFigures(np.empty(conditions)),
         findings=Findings(*np.zeros((len(Findings._fields), count), dtype=bool)),
     )
+    _put_distances(book, block, pairs, figures)
     observe_pairs(
         pairs,
         _tables(book),
@@ -89,6 +91,16 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         figures.findings,
     )
     return figures
+
+
+def _put_distances(book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures) -> None:
+    """Where a policy asks how far prices may move until an account is liquidated."""
+    figures.accounts.distance[:] = np.nan
+    asked = np.flatnonzero(book.columns.arrays.asks_distance[pairs.number])
+    if asked.size:
+        counts = figures.starts[0, asked + 1] - figures.starts[0, asked]
+        first = np.repeat(figures.starts[0, asked] - np.cumsum(counts) + counts, counts)
+        figures.accounts.distance[first + np.arange(first.size)] = distances(book, block, pairs, asked)
 
 
 def mark_prices(block: FrameBlock, k: int) -> dict[InstrumentId, float]:

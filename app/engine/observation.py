@@ -14,7 +14,7 @@ from app.engine.conditions import (
     Opcode,
 )
 from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
-from app.engine.judging import observed
+from app.engine.judging import judge_triggers
 from app.engine.tables import (
     ConditionFigures,
     Findings,
@@ -88,7 +88,7 @@ def observe_pairs(
             for row in range(views.position[view], views.position_stop[view]):
                 if _is_due(row, k, tables.positions, market):
                     findings.due[j] = True
-        account, exposure, trigger = starts[0, j], starts[1, j], starts[2, j]
+        account, exposure = starts[0, j], starts[1, j]
         for row in range(views.exposure[view], views.exposure_stop[view]):
             at = exposure + row - views.exposure[view]
             exposures.underlying_price[at] = _value(market, k, tables.exposures.underlying_value[row])
@@ -105,16 +105,18 @@ def observe_pairs(
                 findings.broken[j] = True
         if views.condition_stop[view] > views.condition[view]:
             _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
-        for row in range(views.trigger[view], views.trigger_stop[view]):
-            at = trigger + row - views.trigger[view]
-            value, low, high, advances = observed(
-                row, j, view, tables, market.clock_ns[k + 1], starts, accounts, exposures, conditions
-            )
-            findings.advances[j] |= advances
-            fires = value < low or value > high
-            triggers.value[at], triggers.low[at], triggers.high[at] = value, low, high
-            triggers.fired[at] = fires
-            findings.fired[j] |= fires
+        judge_triggers(
+            j,
+            view,
+            market.clock_ns[k + 1],
+            tables,
+            starts,
+            accounts,
+            exposures,
+            conditions,
+            triggers,
+            findings,
+        )
 
 
 @inlined
@@ -368,6 +370,7 @@ def _read_operands(
                 accounts.initial_margin[at],
                 accounts.maintenance_margin[at],
                 accounts.margin_ratio[at],
+                accounts.distance[at],
             )
         else:
             value = of_portfolio(
@@ -380,6 +383,7 @@ def _read_operands(
                 accounts.initial_margin,
                 accounts.maintenance_margin,
                 accounts.margin_ratio,
+                accounts.distance,
                 exposures.gross_notional,
             )
         conditions.result[starts[3, j] + row - first] = rows.constant[row] * value

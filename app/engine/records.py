@@ -74,9 +74,11 @@ class Records:
         self._frame = sighting.frame
         self.market = Market(turn.block, sighting.k, turn.portfolio.valuation_currency)
 
-    def price_rows(self) -> list[int]:
+    def price_rows(self, *, read: bool = False) -> list[int]:
+        """What the portfolio's figures are made of, and with `read` what its policies' conditions name."""
         view = self._sighting.view
-        return self._turn.block.price_rows(self._sighting.k, marks=view.marks, conversions=view.conversions)
+        marks = (*view.marks, *view.read) if read else view.marks
+        return self._turn.block.price_rows(self._sighting.k, marks=marks, conversions=view.conversions)
 
     def decision(self, number: int, reason: Reason, rows: Sequence[Row], inputs: dict[str, str]) -> Decision:
         stored, frame, portfolio = self._turn.portfolio.policies[number], self._frame, self._turn.portfolio

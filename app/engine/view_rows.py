@@ -10,15 +10,16 @@ from app.domain.metrics import MetricRef
 from app.domain.policies import StressResponse
 from app.domain.portfolios import Account, MarginMode, Portfolio, Position
 from app.domain.times import to_ns
-from app.engine.conditions import Programme, Row, compile_condition, compile_metric
+from app.engine.conditions import Opcode, Programme, Row, compile_condition, compile_metric
 from app.engine.operands import Operands
 from app.engine.registers import Registers, fitting
 from app.engine.series import SeriesSpec
-from app.engine.trigger_rows import NONE, TriggerRow, trigger_rows
+from app.engine.trigger_rows import NONE, TriggerKind, TriggerRow, trigger_rows
 from app.engine.universe import NEVER_NS, Universe
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 PAPER_VENUE = "paper"
+_DISTANCES = (Opcode.ACCOUNT_LIQUIDATION_DISTANCE, Opcode.PORTFOLIO_LIQUIDATION_DISTANCE)
 
 
 class AccountColumns(NamedTuple):
@@ -99,6 +100,7 @@ class ViewRows:
         self.read: dict[int, None] = {}
         self.remembering: list[Remembering] = []
         self.due_ns = NEVER_NS
+        self.asks_distance = False
         for underlying in underlyings:
             self._exposure(underlying)
         for ordinal, account in enumerate(holdings.accounts):
@@ -159,6 +161,7 @@ class ViewRows:
                 cost_rate=self._cheapest(stored.policy.instruments),
                 tier=int(known[0]) if known and isinstance(stored.policy, StressResponse) else 0,
             ):
+                self.asks_distance |= row.kind is TriggerKind.LIQUIDATION_DISTANCE
                 exposure = NONE if row.underlying is None else self._exposure(row.underlying)
                 at = first_parameter + len(self.parameters)
                 self.parameters += [(value,) for value in row.parameters]
@@ -188,18 +191,22 @@ class ViewRows:
     def add_condition(self, tree: Condition, known: Registers = ()) -> Programme:
         """Appended to `conditions` and `registers`, where those of the view begin anew."""
         programme = compile_condition(tree, self._operands().resolve)
-        self.conditions += programme.rows
+        self._add_rows(programme)
         self.registers += [(value,) for value in fitting(programme, known)]
         return programme
 
     def add_metric(self, metric: MetricRef) -> None:
         """As a programme that comes to its value."""
-        self.conditions += compile_metric(metric, self._operands().resolve).rows
+        self._add_rows(compile_metric(metric, self._operands().resolve))
 
     def add_series(self, spec: SeriesSpec) -> None:
         """Likewise."""
         operand = self._operands().of_series(spec)
         self.conditions.append(Row(operand.opcode, NONE, NONE, operand.subject, operand.constant))
+
+    def _add_rows(self, programme: Programme) -> None:
+        self.conditions += programme.rows
+        self.asks_distance |= any(row.opcode in _DISTANCES for row in programme.rows)
 
     def _operands(self) -> Operands:
         return Operands(

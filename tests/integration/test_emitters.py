@@ -11,11 +11,13 @@ import pytest
 
 from app.bootstrap import stack
 from app.domain.adjustments import TransferLeg
+from app.domain.conditions import Comparison
 from app.domain.events import EVENTS, Emitter
+from app.domain.families.rule import Notify, SetState
 from app.domain.identifiers import Asset
 from app.domain.instruments import Instrument
 from app.domain.market import Tick, TickKind
-from app.domain.policies import Guards, LiquidationGuard, Mode
+from app.domain.policies import Guards, LiquidationGuard, Mode, Rule
 from app.domain.portfolios import MarginMode
 from app.settings import Settings
 from tests import factories
@@ -44,8 +46,16 @@ def registered(emitter):
     return {spec.type for spec in EVENTS.values() if emitter in spec.emitters}
 
 
-def guard(mode):
-    guards = Guards(expiry_seconds=1)
+FALLEN = Rule(
+    name="fallen",
+    mode=Mode.AUTO,
+    condition=Comparison(metric="price.BTC-USDT-PERP", op="below", value=50_000),
+    actions=(Notify(message="BTC is below 50,000"), SetState(state="reduce_only")),
+)
+
+
+def guard(mode, **guards):
+    guards = Guards(**({"expiry_seconds": 1} | guards))
     return LiquidationGuard(
         name="guard", mode=mode, trigger=Decimal("0.05"), restore=Decimal("0.03"), guards=guards
     )
@@ -62,9 +72,11 @@ async def test_the_evaluator_emits_what_the_registry_says(
 ):
     for mode in (Mode.RECOMMEND, Mode.AUTO):
         await factories.create_portfolio(engine, tenant, policies=[guard(mode)])
-    await factories.create_portfolio(
-        engine, tenant, positions={"BTC-USDT-PERP": ("1", "60000")}, balances={"USDT": "15000"}
-    )
+    await factories.create_portfolio(engine, tenant, policies=[FALLEN])
+    held = {"positions": {"BTC-USDT-PERP": ("1", "60000")}}
+    patient = guard(Mode.RECOMMEND, expiry_seconds=86_400, cooldown_seconds=0)
+    await factories.create_portfolio(engine, tenant, **held, balances={"USDT": "20000"}, policies=[patient])
+    await factories.create_portfolio(engine, tenant, **held, balances={"USDT": "15000"})
     await factories.create_instruments(engine, [FUTURE, POOL])
     await factories.create_portfolio(
         engine, tenant, positions={POOL.id: ("1", "0")}, margin_mode=MarginMode.LENDING
@@ -86,7 +98,8 @@ async def test_the_evaluator_emits_what_the_registry_says(
         rate = Tick(TickKind.FUNDING_RATE, "test", "BTC-USDT-PERP", 1, BEGIN_NS, 0.0001)
         await ticks.publish([rate])
         seconds = (0, 1, 2, 3, 8 * 3_600)  # in the end funding is due, and the future expires
-        for sequence, (second, price) in enumerate(zip(seconds, (60_000.0, *[44_000.0] * 4), strict=True), 1):
+        prices = (60_000.0, *[44_000.0] * 3, 42_000.0)
+        for sequence, (second, price) in enumerate(zip(seconds, prices, strict=True), 1):
             time_ns = BEGIN_NS + second * SECOND_NS
             await ticks.publish(
                 [

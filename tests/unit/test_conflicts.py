@@ -37,6 +37,21 @@ def stress():
     return policy("stress_response", tiers=[tier])
 
 
+ABOVE = {"kind": "comparison", "metric": "margin_ratio", "op": "above", "value": "0.5"}
+
+
+def below(value):
+    return {"kind": "comparison", "metric": "margin_ratio", "op": "below", "value": value}
+
+
+def all_of(*conditions):
+    return {"kind": "all", "conditions": list(conditions)}
+
+
+def rule(condition):
+    return policy("rule", condition=condition, actions=[{"kind": "notify", "message": "so it is"}])
+
+
 def pockets(target, maximum="9"):
     pocket = {"account": "main", "minimum_health": "1.5", "target_health": target, "maximum_health": maximum}
     route = {"source": "main", "destination": "reserve", "asset": "USDT"}
@@ -95,6 +110,9 @@ def test_one_that_is_switched_off_fights_nobody():
         (delta(guards={"cooldown_seconds": 0, "maximum_reversals_per_hour": None}),
          {"nothing_stops_oscillation"}),
         (delta(guards={"cooldown_seconds": 0}), set()),
+        (rule(all_of(ABOVE, below("0.1"))), {"never_true"}),
+        (rule(all_of(ABOVE, below("0.9"))), set()),
+        (rule({"kind": "not", "condition": all_of(ABOVE, below("0.1"))}), {"never_true", "always_true"}),
     ],
 )  # fmt: skip
 def test_a_policy_alone(one, codes):

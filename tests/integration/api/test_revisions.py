@@ -33,7 +33,9 @@ WRITES = {
     "POST /v1/adjustments/{adjustment_id}/reject": ({}, {}),
 }
 GONE = "DELETE /v1/portfolios/{portfolio_id}"
-NOT_OF_A_PORTFOLIO = re.compile(r"\w+ /v1/(keys|instruments|webhooks|operator)\b|POST /v1/portfolios$")
+NOT_OF_A_PORTFOLIO = re.compile(
+    r"\w+ /v1/(keys|instruments|webhooks|operator)\b|POST /v1/(portfolios|policies/preview)$"
+)
 
 
 def test_no_write_is_forgotten_here():

@@ -218,6 +218,5 @@ def test_every_metric_of_a_portfolio_is_read_or_known_to_be_missing():
     texts = [text.replace("BTC-USDT-PERP", "BTC-C") for text in texts]
     values = Reader(texts).values(market_at(PRICES | {"BTC-C": 0.04})[1])
     assert {text for text, value in values.items() if isnan(value)} == {
-        "liquidation_distance@perps", "realized_volatility.BTC-C", "forecast_volatility.BTC-C",
-        "funding_rate.BTC-C", "stress.MARKET",
+        "realized_volatility.BTC-C", "forecast_volatility.BTC-C", "funding_rate.BTC-C", "stress.MARKET",
     }  # fmt: skip
