@@ -65,12 +65,18 @@ INSTRUMENTS = (BTC_SPOT, BTC_PERP, BTC_INVERSE, BTC_CALL)
 ALL_SCOPES = ("read", "trade", "admin", "ticks", "operator")
 
 
-async def create_market(engine: AsyncEngine, *, shards: int = 4, clock: str = "replay") -> None:
+async def create_market(
+    engine: AsyncEngine,
+    *,
+    shards: int = 4,
+    clock: str = "replay",
+    instruments: Sequence[Instrument] = INSTRUMENTS,
+) -> None:
     """The market `market` with its shards, and the instruments: what must be there before a portfolio."""
     async with engine.begin() as connection:
         await _insert(connection, tables.markets, [{"name": "market", "clock": clock, "shards": shards}])
         await _insert(connection, tables.shards, [{"shard": number} for number in range(shards)])
-    await create_instruments(engine)
+    await create_instruments(engine, instruments)
 
 
 async def create_instruments(engine: AsyncEngine, instruments: Sequence[Instrument] = INSTRUMENTS) -> None:

@@ -19,7 +19,7 @@ ticks. So a bad row is reported before anything was published, and no file is ev
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
@@ -159,7 +159,7 @@ def first_prices(
     return found
 
 
-def with_heartbeats(entries: Iterable[list[Tick]], *, every: timedelta) -> Iterator[list[Tick]]:
+def with_heartbeats(entries: Iterable[Sequence[Tick]], *, every: timedelta) -> Iterator[Sequence[Tick]]:
     """The entries, and a heartbeat after each `every` in which none carries time.
 
     One gap gets at most `HEARTBEATS_PER_GAP` of them: in a longer one they stand further apart, evenly.

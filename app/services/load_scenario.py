@@ -3,28 +3,42 @@
 Identifiers derive from names, so that loading it again, here or elsewhere, means the same things.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from app.domain.errors import InvalidInput
-from app.domain.identifiers import PolicyId, PortfolioId, TenantId, derived_id
+from app.domain.errors import InvalidInput, NotFound
+from app.domain.identifiers import OperatorPolicyId, PolicyId, PortfolioId, TenantId, derived_id
 from app.domain.instruments import Instrument
+from app.domain.policies import Policy
 from app.ports.management import UnitOfWork
-from app.services.documents import Document
+from app.services.declared_series import DeclaredSeries
+from app.services.documents import Document, OperatorPolicyDocument
 from app.services.manage_instruments import create_instrument
 from app.services.manage_keys import ensure_tenant
+from app.services.manage_operator_policies import create_operator_policy
 from app.services.manage_policies import create_policy
 from app.services.manage_portfolios import create_portfolio
 from app.services.place_scenario import ScenarioPortfolio, StartingMarket, place
 
 
+class ScenarioOperatorPolicy(Document):
+    """`portfolios`: those of the scenario that it binds, by name."""
+
+    policy: Policy
+    portfolios: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class Scenario(Document):
+    """`series`: what the replay's market has besides the recording (`declared_series.py`)."""
+
     instruments: tuple[Instrument, ...] = ()
+    series: tuple[DeclaredSeries, ...] = ()
     portfolios: tuple[ScenarioPortfolio, ...] = ()
+    operator_policies: tuple[ScenarioOperatorPolicy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +101,25 @@ async def load_scenario(
             for number, policy in enumerate(portfolio.policies):
                 policy_id = PolicyId(derived_id("scenario", tenant_name, portfolio.name, number, policy.name))
                 await create_policy(unit, tenant_id, portfolio_id, policy_id, policy)
+    await _load_operator_policies(unit, tenant_name, scenario.operator_policies, loaded)
     return LoadedScenario(tenant_id, loaded)
+
+
+async def _load_operator_policies(
+    unit: UnitOfWork,
+    tenant_name: str,
+    policies: Sequence[ScenarioOperatorPolicy],
+    loaded: Mapping[str, PortfolioId],
+) -> None:
+    for number, each in enumerate(policies):
+        unknown = next((name for name in each.portfolios if name not in loaded), None)
+        if unknown is not None:
+            path = f"/operator_policies/{number}/portfolios"
+            raise InvalidInput(f"{path}: the scenario has no portfolio {unknown!r}", path=path)
+        key = OperatorPolicyId(derived_id("scenario", tenant_name, "operator", number, each.policy.name))
+        bound = tuple(loaded[name] for name in each.portfolios)
+        document = OperatorPolicyDocument(policy=each.policy, portfolios=bound)
+        try:
+            await unit.operator_policies.get(key)
+        except NotFound:
+            await create_operator_policy(unit, key, document, time_ns=0)

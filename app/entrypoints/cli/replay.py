@@ -5,7 +5,7 @@ import json
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from app.engine.rounding import metric_text
 from app.entrypoints.cli import local
 from app.entrypoints.cli.supervise import Supervisor, parts
 from app.lab.history import first_prices, read_ticks, survey, with_heartbeats
+from app.services.declared_series import DeclaredSeries, with_series
 from app.services.load_scenario import load_scenario, parse_scenario
 from app.services.replay_history import paced
 from app.services.show_risk import show_equity_with_reserve, show_risk
@@ -84,7 +85,7 @@ async def with_scenario(settings: Settings, options: Options, text: str) -> None
         async with units() as unit:
             loaded = await load_scenario(unit, TENANT, scenario, prices)
         await running.enter_async_context(_roles(ready, options.evaluators, directory))
-        count = await _publish(connected, options)
+        count = await _publish(connected, options, scenario.series)
         outcome = {
             "file": options.file.name,
             "entries": count,
@@ -120,12 +121,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _publish(connected: Stack, options: Options) -> int:
+async def _publish(connected: Stack, options: Options, series: Sequence[DeclaredSeries] = ()) -> int:
     recording = survey(options.file, instrument=options.instrument)
-    entries = with_heartbeats(
-        read_ticks(options.file, instrument=options.instrument, start=options.start, end=options.end),
-        every=HEARTBEAT,
-    )
+    recorded = read_ticks(options.file, instrument=options.instrument, start=options.start, end=options.end)
+    entries = with_heartbeats(with_series(recorded, series), every=HEARTBEAT)
     with Progress(console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
         total = recording.entries if options.start is None and options.end is None else None
         task: TaskID = progress.add_task(options.file.name, total=total)

@@ -1,5 +1,6 @@
 """A scenario file becomes a tenant's portfolios, once."""
 
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -9,8 +10,10 @@ from app.domain.identifiers import ApiKeyId, derived_id
 from app.ports.management import Scope
 from app.services.load_scenario import load_scenario, parse_scenario
 from app.services.manage_keys import create_key, ensure_tenant
+from tests import factories
 from tests.integration.api.client import Client
 
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 TEXT = """
 instruments:
   - {id: ETH-PERP, kind: perpetual, underlying: ETH, quote: USDT, tick_size: 0.01}
@@ -66,3 +69,38 @@ def test_a_mistake_is_told_with_its_place(text, path):
         parse_scenario(text)
     assert error.value.path == path
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+async def test_every_example_is_placed_on_a_market_and_its_policies_are_taken(example, units, engine):
+    scenario = parse_scenario(example.read_text(encoding="utf-8"))
+    await factories.create_market(engine, instruments=scenario.instruments)
+    async with units() as unit:
+        loaded = await load_scenario(unit, "examples", scenario, {"BTC-USDT": 40_000.0})
+        for portfolio in scenario.portfolios:
+            kept = await unit.portfolios.get(loaded.tenant_id, loaded.portfolios[portfolio.name])
+            operators = [each for each in scenario.operator_policies if portfolio.name in each.portfolios]
+            assert len(kept.policies) == len(portfolio.policies) + len(operators)
+
+
+async def test_an_operator_policy_of_a_scenario_binds_the_portfolios_it_names_once(units, market_rows):
+    rule = "{kind: leverage_band, name: house limit, minimum: 0, target: 4, maximum: 5, boost: false}"
+    text = TEXT + f"operator_policies: [{{portfolios: [guarded], policy: {rule}}}]"
+    for _ in range(2):
+        async with units() as unit:
+            loaded = await load_scenario(unit, "demo", parse_scenario(text))
+    async with units() as unit:
+        portfolio = await unit.portfolios.get(loaded.tenant_id, loaded.portfolios["guarded"])
+    assert [(stored.policy.kind, stored.operator) for stored in portfolio.policies] == [
+        ("leverage_band", True),
+        ("liquidation_guard", False),
+    ]
+
+
+async def test_an_operator_policy_for_a_portfolio_that_is_not_there_is_told(units, market_rows):
+    rule = "{kind: leverage_band, name: house limit, minimum: 0, target: 4, maximum: 5, boost: false}"
+    text = TEXT + f"operator_policies: [{{portfolios: [nobody], policy: {rule}}}]"
+    with pytest.raises(InvalidInput, match="nobody") as error:
+        async with units() as unit:
+            await load_scenario(unit, "demo", parse_scenario(text))
+    assert error.value.path == "/operator_policies/0/portfolios"
