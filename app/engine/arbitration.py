@@ -40,6 +40,7 @@ from app.engine.guards import (
     dwell_seconds,
     is_emergency,
     is_within_cost_caps,
+    rest_seconds,
 )
 from app.engine.legs import is_like
 from app.engine.memory import DAY_NS
@@ -316,7 +317,13 @@ class Arbitration:
         automatic = adjustment.state is AdjustmentState.QUEUED
         turn.verdict.events.append(adjustment_event(turn.portfolio.tenant_id, adjustment, frame.time_ns))
         for number in group:
-            self._remember_acting(number, rows[number], plan.legs, open_adjustment=not automatic)
+            self._remember_acting(
+                number,
+                rows[number],
+                plan.legs,
+                open_adjustment=not automatic,
+                is_restored=automatic and number not in plan.misses_of,
+            )
         if not automatic:
             turn.wake_at(adjustment.expires_at_ns)
         work = InFlight(
@@ -332,15 +339,21 @@ class Arbitration:
         return automatic
 
     def _remember_acting(
-        self, number: int, rows: Sequence[Row], legs: Sequence[Leg], *, open_adjustment: bool
+        self,
+        number: int,
+        rows: Sequence[Row],
+        legs: Sequence[Leg],
+        *,
+        open_adjustment: bool,
+        is_restored: bool = False,
     ) -> None:
         stored, time_ns = self._policies[number], self._frame.time_ns
-        memory, guards = self._turn.memory(stored.id), stored.policy.guards
+        memory = self._turn.memory(stored.id)
         if isinstance(stored.policy, StressResponse):
             memory = tiered(stored, rows, memory, self._sighting.view.holdings)
             self._turn.book.recall(stored.id, memory.registers)
         traded = self._records.traded(legs)
-        until_ns = time_ns + guards.cooldown_seconds * NS_PER_SECOND
+        until_ns = time_ns + rest_seconds(stored.policy, is_restored=is_restored) * NS_PER_SECOND
         self._turn.remember(
             stored.id,
             replace(
@@ -354,7 +367,7 @@ class Arbitration:
                 traded=(*memory.traded_since(time_ns - DAY_NS), *traded),
             ),
         )
-        if guards.cooldown_seconds:
+        if until_ns > time_ns:
             self._turn.wake_at(until_ns)
 
     def _suppress(self, number: int, reason: Reason) -> None:

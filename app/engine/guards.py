@@ -25,6 +25,8 @@ from app.engine.permitted import Permission
 
 _WIDENED = 2.0
 _BASIS_POINT = 1e-4
+_RESTORED_REST_SECONDS = 10
+"""Time enough for what was done to be filled."""
 _COMPARED_AFTER_NS = 10 * NS_PER_SECOND
 
 
@@ -111,6 +113,16 @@ def is_emergency(policy: AnyPolicy, rows: list[Row]) -> bool:
             return any(row.value >= float(1 / level) for row in rows)
         case _:
             return any(row.value <= float(level) for row in rows)
+
+
+def rest_seconds(policy: AnyPolicy, *, is_restored: bool) -> int:
+    """After acting. What triggers a guard that had restored its level is a market that went on falling, or
+    another account: a long rest would let it be liquidated though it could be cured.
+    """
+    rest = policy.guards.cooldown_seconds
+    if is_restored and isinstance(policy, LiquidationGuard):
+        return min(rest, _RESTORED_REST_SECONDS)
+    return rest
 
 
 def cooldown_until_ns(policy: AnyPolicy, memory: PolicyMemory, *, emergency: bool) -> int:
