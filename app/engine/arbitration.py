@@ -233,13 +233,17 @@ class Arbitration:
             Wish(
                 number,
                 self._policies[number],
-                rows[number],
+                self._as_they_are(number, rows[number]),
                 self._turn.memory(self._policies[number].id),
                 group.get(number),
             )
             for number in self._ranked()
         ]
         return arrange(wishes, scene=scene, priced=self._priced)
+
+    def _as_they_are(self, number: int, rows: list[Row]) -> list[Row]:
+        """Of a policy that a plan would push out: what it compares is still where it is."""
+        return [replace(now, fired=row.fired) for now, row in zip(self._rows[number], rows, strict=True)]
 
     def _too_dear(self, group: Group, plan: Plan) -> int | None:
         """The least urgent policy whose own cap the plan passes."""

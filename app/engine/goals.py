@@ -7,7 +7,7 @@ being hit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import inf, isnan
+from math import copysign, inf, isnan
 from typing import assert_never
 
 import numpy as np
@@ -47,22 +47,28 @@ _ROUNDING = 1e-6
 """Collateral moves in steps of 1e-8 and prices are floats: a level is reached to this fraction."""
 
 Interval = tuple[float, float]
+Terms = tuple[tuple[int, float], ...]
 
 
 class Goal(Struct, frozen=True):
     """`terms` times the figures, in the valuation currency, to be inside `aim`.
 
     `figure` names what it is about, and `unit` is what one of it is worth: the figure wanted is `aim` /
-    `unit` where the goal is one figure alone.
+    `unit` where the goal is one figure alone. Where it is a ratio held against `level`, `terms` are what
+    is above that, and `per` what they are a share of. A goal that `yields` is none where another policy
+    acts on the same figure.
     """
 
     policy: int
     step: int
     figure: str
-    terms: tuple[tuple[int, float], ...]
+    terms: Terms
     aim: Interval
     accepted: Interval
     unit: float = 1.0
+    level: float = 0.0
+    per: Terms = ()
+    yields: bool = False
 
     def value(self, figures: FloatArray) -> float:
         return float(sum(float(figures[at]) * weight for at, weight in self.terms))
@@ -71,6 +77,13 @@ class Goal(Struct, frozen=True):
         """How far outside of what is accepted."""
         value = self.value(figures)
         return max(self.accepted[0] - value, value - self.accepted[1], 0.0)
+
+    def reading(self, value: float, figures: FloatArray) -> float:
+        """The figure of the registry that a value stands for."""
+        if not self.per:
+            return value / self.unit
+        share = float(sum(float(figures[at]) * weight for at, weight in self.per))
+        return self.level + value / share if share else inf
 
 
 class Row(Struct, frozen=True):
@@ -112,6 +125,16 @@ class Scene(Struct, frozen=True):
     def lot_of(self, name: InstrumentId) -> float:
         return float(self.market.instrument(name).lot_size)
 
+    def greek_lots_of(self, names: Iterable[str], figure: Of) -> float:
+        """Dollar gamma or vega of one lot of each."""
+        total = 0.0
+        for name in names:
+            instrument = self.market.instrument(name)
+            unit, worth = self.market.unit(instrument), self.market.value_of(Asset(instrument.underlying))
+            greek = unit.gamma_per_percent if figure is Of.DOLLAR_GAMMA else unit.vega_per_point
+            total += abs(greek) * worth * float(instrument.lot_size)
+        return total
+
     def delta_lot_of(self, name: str) -> float:
         instrument = self.market.instrument(name)
         return abs(self.market.unit(instrument).delta) * float(instrument.lot_size)
@@ -136,7 +159,7 @@ def goals_of(
         case CapitalEfficiency():
             return [g for row in known for g in _health(number, policy, row, scene, acts=acts and row.fired)]
         case VolatilityTarget():
-            return [g for row in known for g in _exposed(number, row, scene, acts=acts and row.fired)]
+            return [g for row in known for g in _exposed(number, policy, row, scene, acts=acts and row.fired)]
         case StressResponse():
             return list(_shrunk(number, policy, known, memory, scene, acts=acts))
         case Rule():
@@ -152,6 +175,7 @@ def _guarded(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, a
 
 
 def _delta(number: int, policy: DeltaNeutral, row: Row, scene: Scene, *, acts: bool) -> Goal:
+    """Met to a lot of each hedge instrument, inside the band."""
     price = float(scene.state.prices[row.exposure])
     band = (row.low, row.high)
     if not acts:
@@ -159,7 +183,10 @@ def _delta(number: int, policy: DeltaNeutral, row: Row, scene: Scene, *, acts: b
     else:
         edges = band if policy.hedge_to is HedgeTo.BAND_EDGE else (row.target, row.target)
         aim = _toward(row.value, edges, float(policy.hedging_ratio))
-        accepted = (min(row.low, aim[0]), max(row.high, aim[1]))
+        lots = sum(scene.delta_lot_of(name) for name in policy.hedge_instruments)
+        slack = lots + _ROUNDING * max(abs(row.value), abs(aim[0]))
+        low, high = min(row.low, aim[0]), max(row.high, aim[1])
+        accepted = (max(low, aim[0] - slack), min(high, aim[1] + slack))
     return Goal(
         number,
         0,
@@ -195,6 +222,8 @@ def _margin(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, ac
         terms,
         (-inf, allowed),
         (-inf, allowed + slack),
+        level=float(level),
+        per=((equity, 1.0),) if policy.metric is MetricName.MARGIN_RATIO else ((maintenance, -ratio),),
     )
 
 
@@ -215,7 +244,9 @@ def _distance(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, 
         needed = 0.0 if acts else min(now, 0.0)
         slack = _ROUNDING * (abs(scene.at(equity)) + abs(scene.at(net)))
         figure = f"{policy.metric}@{scene.account_name(account)}"
-        yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf))
+        per = ((maintenance, copysign(1.0, move)), (net, -copysign(1.0, move)))
+        aim, accepted = (needed, inf), (needed - slack, inf)
+        yield Goal(number, 0, figure, terms, aim, accepted, level=distance, per=per)
 
 
 def _leverage(number: int, policy: LeverageBand, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
@@ -239,7 +270,8 @@ def _leverage(number: int, policy: LeverageBand, row: Row, scene: Scene, *, acts
         else:
             edge = 0.0 if acts else min(now, 0.0)
             aim, accepted = (edge, inf), (edge - slack, inf)
-        yield Goal(number, 0, f"{MetricName.LEVERAGE}{name}", terms, aim, accepted)
+        per = tuple((at, 1.0) for at in equity)
+        yield Goal(number, 0, f"{MetricName.LEVERAGE}{name}", terms, aim, accepted, level=level, per=per)
 
 
 _LEVERAGE_ACCURACY = 5e-3
@@ -267,21 +299,26 @@ def _greek(number: int, policy: GammaBand, row: Row, scene: Scene, *, acts: bool
     if acts:
         restore = float(policy.restore)
         low, high = (_inside(limit, restore) for limit in (row.low, row.high))
-        accepted = (row.low, row.high)
+        slack = scene.greek_lots_of(policy.options, figure) + _ROUNDING * abs(row.value)
+        accepted = max(low - slack, row.low), min(high + slack, row.high)
     terms = ((state.of(figure, row.exposure), 1.0),)
     yield Goal(number, 0, f"{name}.{underlying}", terms, (low, high), accepted)
     if acts and policy.hedge_instruments:
         price = float(state.prices[row.exposure])
         delta = state.of(Of.DELTA, row.exposure)
         kept = scene.at(delta) * price
-        slack = _ROUNDING * abs(kept) + scene.at(state.of(Of.GROSS, row.exposure)) * _DELTA_KEPT
-        figure_name = f"{MetricName.NET_DELTA}.{underlying}"
+        lots = sum(scene.delta_lot_of(name) for name in policy.hedge_instruments)
+        slack = lots * price + _ROUNDING * scene.at(state.of(Of.GROSS, row.exposure))
         yield Goal(
-            number, 1, figure_name, ((delta, price),), (kept, kept), (kept - slack, kept + slack), price
+            number,
+            1,
+            f"{MetricName.NET_DELTA}.{underlying}",
+            ((delta, price),),
+            (kept, kept),
+            (kept - slack, kept + slack),
+            price,
+            yields=True,
         )
-
-
-_DELTA_KEPT = 1e-2
 
 
 def _inside(limit: float, restore: float) -> float:
@@ -301,7 +338,8 @@ def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, a
     terms = ((equity, 1.0), (maintenance, -health))
     now = scene.at(equity) - health * scene.at(maintenance)
     needed = 0.0 if starves else min(now, 0.0)
-    yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf))
+    per = ((maintenance, 1.0),)
+    yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf), level=health, per=per)
     least = min(float(pocket.floor_value), scene.at(equity))
     yield Goal(number, 0, f"{MetricName.EQUITY}@{name}", floor, (least, inf), (least - slack, inf))
     if acts and row.value > row.high:
@@ -314,10 +352,12 @@ def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, a
             ((equity, 1.0), (maintenance, -target)),
             (-inf, max(kept - target * required, 0.0)),
             (-inf, max(kept, float(pocket.maximum_health) * required) - target * required),
+            level=target,
+            per=per,
         )
 
 
-def _exposed(number: int, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
+def _exposed(number: int, policy: VolatilityTarget, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
     """|delta| x price - leverage allowed x equity = 0; the sign of the delta stays."""
     state, delta = scene.state, scene.state.of(Of.DELTA, row.exposure)
     price, held = float(state.prices[row.exposure]), scene.at(delta)
@@ -327,13 +367,27 @@ def _exposed(number: int, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goa
     if not (worth > 0.0 and row.value < inf):
         return
     allowed = abs(held) * price / (row.value * worth)
-    name = f"{MetricName.DELTA_NOTIONAL}.{scene.underlyings[row.exposure]}"
+    lots = sum(scene.delta_lot_of(traded) for traded in _traded_for(policy, scene))
+    name = f"share_of_target.{scene.underlyings[row.exposure]}"
     for share, below in ((row.high, True), (row.low, False)):
         level = allowed if acts else allowed * (max if below else min)(share, row.value)
         terms = ((delta, price if held > 0.0 else -price), *((at, -level) for at in equity))
-        slack = worth * allowed * (abs(share - 1.0) if acts else _ROUNDING)
+        slack = worth * allowed * _ROUNDING
+        if acts:
+            slack = min(slack + lots * price, worth * allowed * abs(share - 1.0))
         aim, accepted = ((-inf, 0.0), (-inf, slack)) if below else ((0.0, inf), (-slack, inf))
-        yield Goal(number, 0, name, terms, aim, accepted)
+        per = tuple((at, allowed) for at in equity)
+        yield Goal(number, 0, name, terms, aim, accepted, level=1.0, per=per)
+
+
+def _traded_for(policy: VolatilityTarget, scene: Scene) -> Iterator[str]:
+    if policy.trade_instruments:
+        yield from policy.trade_instruments
+        return
+    for ordinal in in_scope(scene.holdings.accounts, policy.account):
+        for position in scene.holdings.accounts[ordinal].positions:
+            if scene.market.instrument(position.instrument).underlying == policy.underlying:
+                yield position.instrument
 
 
 def tier_of(memory: PolicyMemory) -> int:
@@ -454,7 +508,8 @@ def _levered(number: int, action: SetLeverage, scene: Scene) -> Iterator[Goal]:
     terms = (*((at, 1.0) for at in gross), *((at, -level) for at in equity))
     slack = worth * _LEVERAGE_ACCURACY
     name = MetricName.LEVERAGE if action.account is None else f"{MetricName.LEVERAGE}@{action.account}"
-    yield Goal(number, 0, str(name), terms, (0.0, 0.0), (-slack, slack))
+    per = tuple((at, 1.0) for at in equity)
+    yield Goal(number, 0, str(name), terms, (0.0, 0.0), (-slack, slack), level=level, per=per)
 
 
 def _moved(number: int, action: MoveCollateral, scene: Scene) -> Iterator[Goal]:

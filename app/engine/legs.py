@@ -1,64 +1,145 @@
-"""Legs: what the sizes of levers come to as trades and transfers, and when two plans are alike."""
+"""From sizes of levers to legs: trades in whole lots, collateral to eight decimals.
 
-from collections.abc import Iterable, Sequence
+What moves the same instrument in the same account is one deal. Between which two numbers of lots it lies
+follows from its size; which of them is taken is decided where goals are known.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from math import isnan
-from typing import assert_never
+from typing import TypeVar, assert_never
+
+from msgspec import Struct
 
 from app.domain.adjustments import Leg, LendingLeg, TradeLeg, TransferLeg
-from app.domain.identifiers import InstrumentId
-from app.domain.portfolios import Account
+from app.domain.identifiers import AccountId, Asset, InstrumentId
+from app.domain.portfolios import Portfolio
 from app.engine.levers import Lever, Market, Trade, Transfer
-from app.engine.rounding import amount_up, lots, price
+from app.engine.rounding import amount_down, amount_up, lots, price
 from app.quant.arrays import FloatArray
 
-_ROUNDING = 1e-9
+_NEARLY = 1e-9
 """Of a lot: what a float of the solution may be off a whole number of them."""
+
+_NOTHING = Decimal(0)
 _ALIKE = 0.2
+
+Place = tuple[int, InstrumentId]
+
+
+Kind = TypeVar("Kind", Trade, Transfer)
+
+
+class Deal(Struct, frozen=True):
+    """`wanted` contracts to be bought, or sold when negative, and what is near it that can be.
+
+    `effects` are those of one contract more on that side.
+    """
+
+    account: int
+    instrument: InstrumentId
+    wanted: float
+    choices: tuple[Decimal, ...]
+    effects: dict[int, float]
+
+    @property
+    def nearest(self) -> int:
+        return min(range(len(self.choices)), key=lambda at: abs(float(self.choices[at]) - self.wanted))
+
+
+def deals_of(
+    levers: Sequence[Lever], sizes: FloatArray, market: Market, holdings: Portfolio, *, least: float
+) -> list[Deal]:
+    """`least`: in value, what is less is not traded at all."""
+    wanted: dict[Place, float] = {}
+    for trade, size in _moved(levers, sizes, Trade):
+        place = (trade.account, trade.instrument)
+        wanted[place] = wanted.get(place, 0.0) + trade.contracts * size
+    deals = []
+    for place, contracts in wanted.items():
+        ways = [
+            (trade, lever.upper * abs(trade.contracts))
+            for lever in levers
+            for trade in lever.moves
+            if isinstance(trade, Trade)
+            and (trade.account, trade.instrument) == place
+            and trade.contracts * contracts > 0.0
+        ]
+        if ways:
+            most = sum(upper for _, upper in ways)
+            choices = _choices(place, contracts, most, market, holdings, least)
+            beyond = max(ways, key=lambda way: not way[0].closes)[0]
+            deals.append(Deal(*place, contracts, choices, beyond.effects))
+    return deals
+
+
+def _choices(
+    place: Place, wanted: float, most: float, market: Market, holdings: Portfolio, least: float
+) -> tuple[Decimal, ...]:
+    """Whole lots below and above, within the limit; what is held may be closed though it be no whole lots."""
+    instrument, held = market.instrument(place[1]), holdings.accounts[place[0]].position(place[1]).quantity
+    lot = instrument.lot_size
+    off = float(lot) * _NEARLY
+    if abs(wanted) <= off:
+        return (_NOTHING,)
+    further = off if wanted > 0.0 else -off
+    below = lots(wanted + further, lot, away_from_zero=False)
+    above = lots(wanted - further, lot, away_from_zero=True)
+    size = abs(float(held))
+    if float(held) * wanted < 0.0 and abs(wanted) <= size + off and abs(above) > abs(held):
+        above = -held
+        below = above if abs(wanted) >= size - off else below
+    found = [below] if abs(float(above)) > most * (1.0 + _NEARLY) + off else [below, above]
+    least = max(least, float(instrument.minimum_notional) * market.value_of(Asset(instrument.quote)))
+    taken = (each if market.notional(instrument, each) >= least else _NOTHING for each in found)
+    return tuple(dict.fromkeys(taken))
 
 
 def legs_of(
-    levers: Iterable[Lever], sizes: FloatArray, market: Market, accounts: tuple[Account, ...]
+    levers: Sequence[Lever],
+    sizes: FloatArray,
+    deals: Iterable[tuple[Deal, Decimal]],
+    market: Market,
+    holdings: Portfolio,
 ) -> list[Leg]:
-    """Trades of one instrument in one account are netted and rounded to lots; collateral moves first."""
-    contracts: dict[tuple[int, InstrumentId], float] = {}
-    rounds_up: dict[tuple[int, InstrumentId], bool] = {}
-    moved: dict[Transfer, float] = {}
-    for lever, size in zip(levers, sizes.tolist(), strict=True):
-        for move in lever.moves if size > 0.0 else ():
-            if isinstance(move, Trade):
-                key = (move.account, move.instrument)
-                contracts[key] = contracts.get(key, 0.0) + move.contracts * size
-                rounds_up[key] = rounds_up.get(key, False) or lever.rounds_up
-            else:
-                moved[move] = moved.get(move, 0.0) + size
-    legs: list[Leg] = []
-    for move, amount in moved.items():
-        sent = min(amount_up(amount), move.most)
-        if sent > move.fee and sent >= move.least:
-            legs.append(TransferLeg(move.destination, move.asset, sent, source=move.source, fee=move.fee))
-    for (ordinal, name), wanted in contracts.items():
-        leg = _trade_leg(accounts[ordinal], market, name, wanted, rounds_up=rounds_up[ordinal, name])
-        if leg is not None:
-            legs.append(leg)
+    """Collateral moves first."""
+    legs: list[Leg] = list(_transfers(levers, sizes, holdings))
+    for deal, quantity in deals:
+        account = holdings.accounts[deal.account]
+        unit_price = market.unit(market.instrument(deal.instrument)).price
+        if quantity and not isnan(unit_price):
+            held = account.position(deal.instrument).quantity
+            reduces = held * quantity < 0 and abs(quantity) <= abs(held)
+            legs.append(TradeLeg(account.id, deal.instrument, quantity, price(unit_price), reduces=reduces))
     return legs
 
 
-def _trade_leg(
-    account: Account, market: Market, name: InstrumentId, wanted: float, *, rounds_up: bool
-) -> TradeLeg | None:
-    """What rounds up never turns a position round."""
-    instrument = market.instrument(name)
-    held = account.position(name).quantity
-    off = float(instrument.lot_size) * _ROUNDING
-    nudged = wanted - off if (wanted > 0.0) == rounds_up else wanted + off
-    quantity = lots(nudged, instrument.lot_size, away_from_zero=rounds_up)
-    reduces = held * quantity < 0 and abs(quantity) <= abs(held)
-    if rounds_up and held * quantity < 0 and abs(wanted) <= abs(float(held)) < abs(quantity):
-        quantity, reduces = -held, True
-    unit_price = market.unit(instrument).price
-    if quantity == 0 or isnan(unit_price):
-        return None
-    return TradeLeg(account.id, name, quantity, price(unit_price), reduces=reduces)
+def _transfers(levers: Sequence[Lever], sizes: FloatArray, holdings: Portfolio) -> Iterator[TransferLeg]:
+    """Rounded up, as far as there is something to give."""
+    amounts: dict[Transfer, float] = {}
+    for move, size in _moved(levers, sizes, Transfer):
+        amounts[move] = amounts.get(move, 0.0) + size
+    left: dict[tuple[AccountId | None, Asset], Decimal] = {}
+    for move, wanted in amounts.items():
+        place = (move.source, move.asset)
+        there = left.get(place, _available(holdings, *place))
+        sent = min(amount_up(wanted), amount_down(there), move.most)
+        if sent > move.fee and sent >= move.least:
+            left[place] = there - sent
+            yield TransferLeg(move.destination, move.asset, sent, source=move.source, fee=move.fee)
+
+
+def _available(holdings: Portfolio, source: AccountId | None, asset: Asset) -> Decimal:
+    if source is None:
+        return sum((r.available for r in holdings.reserves if r.asset == asset), Decimal(0))
+    return sum((b.amount for b in holdings.account(source).balances if b.asset == asset), Decimal(0))
+
+
+def _moved(levers: Sequence[Lever], sizes: FloatArray, kind: type[Kind]) -> Iterator[tuple[Kind, float]]:
+    for lever, size in zip(levers, sizes.tolist(), strict=True):
+        for move in lever.moves if size > 0.0 else ():
+            if isinstance(move, kind):
+                yield move, size
 
 
 def is_like(legs: Sequence[Leg], others: Sequence[Leg]) -> bool:

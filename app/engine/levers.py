@@ -21,17 +21,15 @@ from app.engine.market_view import FrameBlock
 from app.engine.metrics import UnitFigures, unit_figures
 from app.engine.state import In, Of, State
 
-_ROUNDING = 1e-9
-"""Of a lot: what a float of the solution may be off a whole number of them."""
 
-
-class Trade(Struct, frozen=True, gc=False):
-    """`contracts` bought (sold, when negative) per unit of the lever."""
+class Trade(Struct, frozen=True):
+    """`contracts` bought (sold, when negative) per unit of the lever; `effects` are those of one."""
 
     account: int
     instrument: InstrumentId
     contracts: float
     closes: bool
+    effects: dict[int, float]
 
 
 class Transfer(Struct, frozen=True, gc=False):
@@ -52,15 +50,20 @@ Move = Trade | Transfer
 
 
 class Lever(Struct, frozen=True):
-    """`limit` says what the upper limit is of; `rounds_up`, that too much is better than too little."""
+    """`limit` says what the upper limit is of; a size with a `lot` is a whole number."""
 
     moves: tuple[Move, ...]
     effects: dict[int, float]
     upper: float
     cost: float
     limit: MissReason
-    rounds_up: bool = False
     lot: float = 0.0
+
+    @property
+    def trade(self) -> Trade | None:
+        """Where it is one alone."""
+        move = self.moves[0]
+        return move if len(self.moves) == 1 and isinstance(move, Trade) else None
 
 
 class Market(Struct, frozen=True):
@@ -95,6 +98,13 @@ class Market(Struct, frozen=True):
         """In the valuation currency; of an option, the premium."""
         unit = self.unit(instrument)
         return abs(float(quantity)) * unit.notional * self.value_of(instrument.settlement_asset)
+
+    def lot_worth(self, name: InstrumentId) -> float:
+        """Of one lot, in the valuation currency: its delta's, or its premium where that is more."""
+        instrument = self.instrument(name)
+        unit, lot = self.unit(instrument), float(instrument.lot_size)
+        delta = abs(unit.delta) * self.value_of(Asset(instrument.underlying))
+        return lot * max(delta, unit.notional * self.value_of(instrument.settlement_asset))
 
     def cost_rate(self, instrument: Instrument) -> float:
         return float(self.block.universe.cost_rates[self.row(instrument)])
@@ -143,12 +153,10 @@ class Levers:
     def all(self) -> list[Lever]:
         return list(self._found.values())
 
-    def trade_both_ways(
-        self, account: int, instrument: Instrument, *, most: float = inf, rounds_up: bool = False
-    ) -> None:
+    def trade_both_ways(self, account: int, instrument: Instrument, *, most: float = inf) -> None:
         """Bought and sold: what is held against it is closed first, for that frees margin."""
         for sign in (1, -1):
-            self.reduce(account, instrument, sign, most=most, rounds_up=rounds_up)
+            self.reduce(account, instrument, sign, most=most)
             self.increase(account, instrument, sign, most=most)
 
     def reduce(
@@ -158,7 +166,6 @@ class Levers:
         sign: int | None = None,
         *,
         most: float = inf,
-        rounds_up: bool = True,
         whole: bool = False,
     ) -> None:
         """Trades against the position that is held, `most` in the valuation currency of what is traded."""
@@ -170,18 +177,14 @@ class Levers:
         effects[self._size(account, instrument)] = -1.0
         size, lot = abs(held), 0.0
         upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT))
-        move = Trade(account, instrument.instrument_id, float(against), closes=True)
+        per_unit = 1.0
         if whole:
-            effects = {at: effect * size for at, effect in effects.items()}
-            move, upper, lot = (
-                Trade(account, move.instrument, against * size, closes=True),
-                float(upper >= size),
-                1.0,
-            )
-            cost *= size
+            per_unit, upper, lot = size, float(upper >= size), 1.0
+        move = Trade(account, instrument.instrument_id, against * per_unit, closes=True, effects=effects)
+        effects = {at: effect * per_unit for at, effect in effects.items()}
         self._add(
             ("close", account, instrument.id, whole),
-            Lever((move,), effects, upper, cost, limit, rounds_up=rounds_up, lot=lot),
+            Lever((move,), effects, upper, cost * per_unit, limit, lot=lot),
         )
 
     def increase(self, account: int, instrument: Instrument, sign: int, *, most: float = inf) -> None:
@@ -193,7 +196,7 @@ class Levers:
         held = self._holdings.accounts[account].position(instrument.instrument_id).quantity
         if held * sign > 0:
             effects[self._size(account, instrument)] = 1.0
-        move = Trade(account, instrument.instrument_id, float(sign), closes=False)
+        move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
         self._add(
             ("open", account, instrument.id, sign),
             Lever((move,), effects, most / notional, cost, MissReason.TRADE_LIMIT),
@@ -234,7 +237,6 @@ class Levers:
                 float(most),
                 value * cost_rate,
                 MissReason.RESERVE_EXHAUSTED,
-                rounds_up=True,
             ),
         )
 
@@ -254,13 +256,15 @@ class Levers:
                 effects[at] = effects.get(at, 0.0) + effect * abs(held)
             cost += unit_cost * abs(held)
             share = min(share, most / (notional * abs(held)))
-            moves.append(Trade(account, instrument.instrument_id, side * abs(held), closes=sign < 0))
+            moves.append(
+                Trade(account, instrument.instrument_id, side * abs(held), closes=sign < 0, effects=found)
+            )
             key.append((account, instrument.id))
         if moves:
             limit = MissReason.TRADE_LIMIT if share < 1.0 else MissReason.POSITION_EXHAUSTED
             self._add(
                 ("scale", sign, *key),
-                Lever(tuple(moves), effects, share, cost, limit, rounds_up=sign < 0),
+                Lever(tuple(moves), effects, share, cost, limit),
             )
 
     def _trade_effects(
@@ -326,7 +330,7 @@ class Levers:
                 (held / amount, MissReason.POSITION_EXHAUSTED),
                 (most / notional, MissReason.TRADE_LIMIT),
             )
-            move = Trade(account, instrument.instrument_id, float(sign), closes=False)
+            move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
             cost = notional * market.cost_rate(instrument)
             self._add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
 

@@ -123,7 +123,7 @@ class _Allowed:
             return
         most = self.permission.most
         if self.permission.reduces_only:
-            self.levers.reduce(account, instrument, most=most, rounds_up=False)
+            self.levers.reduce(account, instrument, most=most)
         else:
             self.levers.trade_both_ways(account, instrument, most=most)
 
@@ -137,7 +137,7 @@ class _Allowed:
 
     def size(self, account: int, instrument: Instrument) -> None:
         """A position may shrink, and grow on its side."""
-        self.levers.reduce(account, instrument, most=self.permission.most, rounds_up=False)
+        self.levers.reduce(account, instrument, most=self.permission.most)
         held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
         if held and not self.permission.reduces_only:
             self.levers.increase(account, instrument, 1 if held > 0 else -1, most=self.permission.most)
@@ -177,7 +177,7 @@ def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> 
         for name in policy.hedge_instruments:
             instrument = allowed.market.instrument(name)
             if instrument.venue == allowed.holdings.accounts[account].venue:
-                levers.trade_both_ways(account, instrument, most=most, rounds_up=True)
+                levers.trade_both_ways(account, instrument, most=most)
 
 
 def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
@@ -194,15 +194,17 @@ def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
 
 
 def _recentre(policy: LeverageBand, rows: list[Row], allowed: _Allowed) -> None:
-    for row in rows:
-        _recentre_row(policy, row, allowed)
-
-
-def _recentre_row(policy: LeverageBand, row: Row, allowed: _Allowed) -> None:
-    levers, permission = allowed.levers, allowed.permission
-    sign = 1 if row.value < row.low else -1
-    if not (policy.boost if sign > 0 else policy.repay) or (sign > 0 and permission.reduces_only):
+    """Up and down: what other policies do at the same time may take it past its target."""
+    if not rows:
         return
+    if policy.repay:
+        _lever(policy, -1, allowed)
+    if policy.boost and not allowed.permission.reduces_only:
+        _lever(policy, 1, allowed)
+
+
+def _lever(policy: LeverageBand, sign: int, allowed: _Allowed) -> None:
+    levers, permission = allowed.levers, allowed.permission
     if not policy.trade_instruments:
         positions = [
             each for each in allowed.positions(policy.account) if _price_is_fine(policy, each, sign, allowed)

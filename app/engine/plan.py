@@ -8,31 +8,27 @@ its targets says which, by how much, and why.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from decimal import Decimal
 from math import inf, isnan
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
-from app.domain.adjustments import Leg, Miss, MissReason, TradeLeg
-from app.domain.identifiers import Asset
+from app.domain.adjustments import Leg, Miss, MissReason
 from app.domain.policies import StoredPolicy
 from app.domain.portfolios import Portfolio
-from app.engine.closed_form import closed_form, in_turn
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.goals import Goal, Row, Scene, goals_of
-from app.engine.legs import legs_of
-from app.engine.levers import Lever, Levers, Market
+from app.engine.legs import Deal, deals_of, legs_of
+from app.engine.levers import Lever, Levers, Trade
+from app.engine.lines import Lines, Score
 from app.engine.memory import PolicyMemory
 from app.engine.permitted import Permission, permit
-from app.engine.programme import Programme
 from app.engine.rounding import metric_text
-from app.engine.solver import Solver
 from app.engine.state import In
 from app.quant.arrays import FloatArray
 
-_CORRECTIONS = 2
 _HARD = -1
 """The level of what no policy may pass: resources and the venue's initial margin."""
 
@@ -88,8 +84,7 @@ def arrange(
             acts=wish.permission is not None,
         )
     ]
-    order = {wish.number: rank for rank, wish in enumerate(wishes)}
-    return _Arrangement(wishes, goals, order, levers.all, scene, market, priced).best()
+    return _Arrangement(wishes, _that_stand(goals, wishes), levers.all, scene, priced).best()
 
 
 class _Arrangement:
@@ -97,105 +92,109 @@ class _Arrangement:
         self,
         wishes: Sequence[Wish],
         goals: list[Goal],
-        order: dict[int, int],
         levers: list[Lever],
         scene: Scene,
-        market: Market,
         priced: Callable[[Portfolio], Priced],
     ) -> None:
-        self._wishes, self._levers, self._scene = wishes, levers, scene
-        self._market, self._priced = market, priced
+        self._wishes, self._levers, self._scene, self._priced = wishes, levers, scene, priced
         self._acting = {wish.number for wish in wishes if wish.permission is not None}
         self._goals = [*_hard_goals(levers, scene), *goals]
-        self._levels = [_HARD if g.policy == _HARD else 2 * order[g.policy] + g.step for g in self._goals]
-        self._start = scene.state.values
-        self._effects = _effects(levers, self._start.size)
+        order = {wish.number: rank for rank, wish in enumerate(wishes)}
+        levels = [_HARD if g.policy == _HARD else 2 * order[g.policy] + g.step for g in self._goals]
+        self._lines = Lines(self._goals, levels, levers, scene.state)
 
     def best(self) -> Plan:
-        """The first that reaches everything, or the best of a few, each corrected by the last one's error."""
-        sizes = self._solved(np.zeros(self._start.size))
-        best = plan = self._plan(sizes)
-        for _ in range(_CORRECTIONS):
-            if not plan.misses or not plan.legs:
-                break
-            sizes = self._solved(self._errors(plan, sizes))
-            plan = self._plan(sizes)
-            if not self._outcome(plan) < self._outcome(best):
-                break
-            best = plan
-        return best
+        """The first that reaches everything, or the best of a few, each corrected by the last one's errors.
 
-    def _errors(self, plan: Plan, sizes: FloatArray) -> FloatArray:
-        """By how much the exact figures differ from the straight lines; resources are as they were."""
-        errors: FloatArray = plan.after.figures - (self._start + self._moved(sizes))
-        return errors
+        What is traded in coarse lots stays as it was rounded while the rest makes up for it; in the end all
+        trades stay and collateral alone moves. Where each of them misses what would be reached in parts,
+        whole lots are searched for.
+        """
+        lines = self._lines
+        first = self._sizes(_NOTHING_STAYS, None)
+        best = proposal = self._proposal(first, _NOTHING_STAYS, None)
+        for stays in (_NOTHING_STAYS, _COARSE, _COARSE, 0.0):
+            if not proposal.plan.misses or not proposal.plan.legs:
+                return best.plan
+            last = proposal
+            proposal = self._proposal(self._sizes(stays, last), stays, last)
+            best = min(best, proposal, key=lambda each: each.outcome)
+        if best.outcome[0] > lines.misses(lines.values(lines.start + lines.moved(first))):
+            lots = self._coarse_lots([deal for deal, _ in best.chosen])
+            in_lots = lines.in_lots(best.bent, lots, first)
+            if in_lots is not None:
+                last = best._replace(chosen=[])
+                best = min(best, self._proposal(in_lots, 0.0, last), key=lambda each: each.outcome)
+        return best.plan
 
-    def _moved(self, sizes: FloatArray) -> FloatArray:
-        moved: FloatArray = (self._effects * sizes).sum(axis=1)
-        return moved
+    def _sizes(self, stays: float, last: "_Proposal | None") -> FloatArray:
+        lines = self._lines
+        fixed = np.full(len(self._levers), np.nan)
+        if last is None:
+            return lines.solved(np.zeros(lines.start.size), fixed)
+        kept = self._kept(stays, last)
+        places = {(deal.account, deal.instrument) for deal, _ in kept}
+        for at, lever in enumerate(self._levers):
+            if any(isinstance(m, Trade) and (m.account, m.instrument) in places for m in lever.moves):
+                fixed[at] = last.sizes[at]
+        return lines.solved(last.bent + lines.rounding(kept), fixed)
 
-    def _outcome(self, plan: Plan) -> tuple[tuple[float, ...], float]:
-        return tuple(self._violations(plan.after.figures)), plan.cost
+    def _kept(self, stays: float, last: "_Proposal") -> list[tuple[Deal, Decimal]]:
+        """Deals in lots worth more than so many of the smallest."""
+        worth = [self._scene.market.lot_worth(deal.instrument) for deal, _ in last.chosen]
+        least = min(worth, default=0.0)
+        return [each for each, lot in zip(last.chosen, worth, strict=True) if lot > stays * least]
 
-    def _violations(self, figures: FloatArray) -> list[float]:
-        """By goal of a policy, in the order of rank."""
-        soft = [(level, goal) for level, goal in zip(self._levels, self._goals, strict=True) if level >= 0]
-        return [goal.violation(figures) for _, goal in sorted(soft, key=lambda each: each[0])]
-
-    def _solved(self, errors: FloatArray) -> FloatArray:
-        programme = self._programme(errors)
-        found = closed_form(programme)
-        if found is None:
-            solution = _solver().solve(programme)
-            found = solution.values if solution.solved else in_turn(programme)
-        return found
-
-    def _programme(self, errors: FloatArray) -> Programme:
-        """What is missing now is what the rows ask of the levers."""
-        now = self._start + errors
-        matrix = np.array(
-            [sum((self._effects[at] * weight for at, weight in goal.terms)) for goal in self._goals]
-        ).reshape(len(self._goals), len(self._levers))
-        values = np.array([goal.value(now) for goal in self._goals])
-        lows, highs = np.array([goal.aim for goal in self._goals]).reshape(-1, 2).T
-        return Programme(
-            lower=np.zeros(len(self._levers)),
-            upper=np.array([lever.upper for lever in self._levers]),
-            cost=np.array([lever.cost for lever in self._levers]),
-            lot=np.array([lever.lot for lever in self._levers]),
-            matrix=matrix,
-            low=_missing(lows, values, -inf),
-            high=_missing(highs, values, inf),
-            level=np.array(self._levels),
-            scale=np.ones(len(self._goals)),
-        )
-
-    def _plan(self, sizes: FloatArray) -> Plan:
-        scene, market = self._scene, self._market
-        legs = legs_of(self._levers, sizes, market, scene.holdings.accounts)
-        legs = [leg for leg in legs if not self._is_dust(leg)]
-        after = apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments)
-        exact = self._priced(after)
-        resources = (self._start + self._moved(sizes))[exact.figures.size :]
-        priced = replace(exact, figures=np.concatenate((exact.figures, resources)))
-        misses = tuple(self._misses(priced.figures, sizes))
-        return Plan(
+    def _proposal(self, sizes: FloatArray, stays: float, last: "_Proposal | None") -> "_Proposal":
+        """Rounded to lots and priced exactly."""
+        lines, scene, market = self._lines, self._scene, self._scene.market
+        kept = [] if last is None else self._kept(stays, last)
+        bent = np.zeros(lines.start.size) if last is None else last.bent
+        in_parts = lines.start + lines.moved(sizes) + lines.rounding(kept)
+        places = {(deal.account, deal.instrument) for deal, _ in kept}
+        deals = [
+            deal
+            for deal in deals_of(self._levers, sizes, market, scene.holdings, least=self._dust())
+            if (deal.account, deal.instrument) not in places
+        ]
+        chosen = list(zip(deals, lines.rounded(deals, lines.values(in_parts + bent)), strict=True))
+        linear, chosen = in_parts + lines.rounding(chosen), [*kept, *chosen]
+        legs = legs_of(self._levers, sizes, chosen, market, scene.holdings)
+        priced = self._priced(apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments))
+        exact = priced.figures
+        figures = np.concatenate((exact, linear[exact.size :]))
+        misses = tuple(self._misses(figures, sizes))
+        plan = Plan(
             tuple(legs),
             market.expected_cost(legs),
             priced,
             tuple(miss for _, miss in misses),
             frozenset(number for number, _ in misses),
         )
+        known = np.isfinite(figures) & np.isfinite(linear)
+        bent = np.where(known, figures, 0.0) - np.where(known, linear, 0.0)
+        return _Proposal(plan, sizes, chosen, bent, (lines.misses(lines.values(figures)), plan.cost))
 
-    def _is_dust(self, leg: Leg) -> bool:
-        """Below what the venue takes, or below what every policy that acts wants to trade at least."""
-        if not isinstance(leg, TradeLeg):
-            return False
-        instrument = self._market.instrument(leg.instrument)
-        least = float(instrument.minimum_notional) * self._market.value_of(Asset(instrument.quote))
+    def _dust(self) -> float:
+        """What every policy that acts wants to trade at least."""
         guards = (wish.stored.policy.guards for wish in self._wishes if wish.permission is not None)
-        wanted = min((float(guard.minimum_notional) for guard in guards), default=0.0)
-        return self._market.notional(instrument, leg.quantity) < max(least, wanted)
+        return min((float(guard.minimum_notional) for guard in guards), default=0.0)
+
+    def _coarse_lots(self, deals: Iterable[Deal]) -> FloatArray:
+        """Lots of the levers whose lots are worth as much as any of which only few are traded, else 0."""
+        market = self._scene.market
+        few = [
+            market.lot_worth(deal.instrument)
+            for deal in deals
+            if abs(deal.wanted) < _MANY * float(market.instrument(deal.instrument).lot_size)
+        ]
+        least = min(few, default=inf)
+        lots = []
+        for lever in self._levers:
+            trade = None if lever.lot else lever.trade
+            coarse = trade is not None and market.lot_worth(trade.instrument) >= least
+            lots.append(float(market.instrument(trade.instrument).lot_size) if trade and coarse else 0.0)
+        return np.array(lots)
 
     def _misses(self, figures: FloatArray, sizes: FloatArray) -> Iterable[tuple[int, Miss]]:
         for goal in self._goals:
@@ -208,42 +207,72 @@ class _Arrangement:
                     Miss(
                         wish.stored.id,
                         goal.figure,
-                        metric_text(wanted / goal.unit),
-                        metric_text(value / goal.unit),
+                        metric_text(goal.reading(wanted, figures)),
+                        metric_text(goal.reading(value, figures)),
                         self._why(goal, figures, sizes),
                     ),
                 )
 
     def _why(self, goal: Goal, figures: FloatArray, sizes: FloatArray) -> MissReason:
         """What stands in the way of the levers that would bring it nearer."""
-        value = goal.value(figures)
+        value, lines = goal.value(figures), self._lines
         if isnan(value):
             return MissReason.PRICE_UNKNOWN
         sign = 1.0 if value < goal.accepted[0] else -1.0
-        nearer = sign * sum((self._effects[at] * weight for at, weight in goal.terms), np.zeros(sizes.size))
+        nearer = sign * lines.pulls[self._goals.index(goal)]
         useful = np.flatnonzero(nearer > 0.0).tolist()
         if not useful:
             return MissReason.NO_PERMITTED_ACTION
-        free = [at for at in useful if sizes[at] < self._levers[at].upper * (1.0 - _NEARLY)]
+        linear = lines.start + lines.moved(sizes)
+        bound = {
+            hard.figure: lines.rows[at] < 0.0
+            for at, hard in enumerate(self._goals)
+            if hard.policy == _HARD and _binds(hard, linear)
+        }
+        free = [
+            at
+            for at in useful
+            if sizes[at] < self._levers[at].upper * (1.0 - _NEARLY)
+            and not any(blocks[at] for figure, blocks in bound.items() if figure != _FREE_MARGIN)
+        ]
         if not free:
             return self._levers[useful[0]].limit
-        linear = self._start + self._moved(sizes)
         if goal.violation(linear) <= 0.0:
             return MissReason.LOT_ROUNDING
-        blocked = [other for other in self._goals if other.policy == _HARD and self._binds(other, linear)]
-        return MissReason.VENUE_LIMIT if blocked else MissReason.HIGHER_PRIORITY
-
-    def _binds(self, hard: Goal, figures: FloatArray) -> bool:
-        size = sum(abs(float(figures[at]) * weight) for at, weight in hard.terms)
-        return hard.value(figures) <= hard.aim[0] + _NEARLY * size
+        if _FREE_MARGIN in bound and bound[_FREE_MARGIN][free].all():
+            return MissReason.VENUE_LIMIT
+        return MissReason.HIGHER_PRIORITY
 
 
+class _Proposal(NamedTuple):
+    """`bent`: by how much exact figures are off the straight lines. The less an outcome, the better."""
+
+    plan: Plan
+    sizes: FloatArray
+    chosen: list[tuple[Deal, Decimal]]
+    bent: FloatArray
+    outcome: tuple[Score, float]
+
+
+_FREE_MARGIN = "free_margin"
 _NEARLY = 1e-9
+_NOTHING_STAYS = inf
+_COARSE = 5.0
+"""Times the smallest lot: what is traded in larger ones is rounded before the rest."""
+_MANY = 50
+"""Lots: of so many, a rounded one makes no difference that is worth a search."""
 
 
-def _missing(edges: FloatArray, values: FloatArray, open_end: float) -> FloatArray:
-    """Of each edge; one that is open stays open, though the value be without bound too."""
-    return np.where(edges == open_end, open_end, edges - np.where(edges == open_end, 0.0, values))
+def _binds(hard: Goal, figures: FloatArray) -> bool:
+    size = sum(abs(float(figures[at]) * weight) for at, weight in hard.terms)
+    return hard.value(figures) <= hard.aim[0] + _NEARLY * max(size, _NEARLY)
+
+
+def _that_stand(goals: Sequence[Goal], wishes: Sequence[Wish]) -> list[Goal]:
+    """Without those that yield to another policy that acts on the same figure."""
+    acting = {wish.number for wish in wishes if wish.permission is not None}
+    taken = {goal.terms[0][0] for goal in goals if goal.policy in acting and not goal.yields}
+    return [goal for goal in goals if not goal.yields or goal.terms[0][0] not in taken]
 
 
 def _hard_goals(levers: Sequence[Lever], scene: Scene) -> list[Goal]:
@@ -264,24 +293,10 @@ def _hard_goals(levers: Sequence[Lever], scene: Scene) -> list[Goal]:
                 Goal(
                     _HARD,
                     0,
-                    "free_margin",
+                    _FREE_MARGIN,
                     ((equity, 1.0), (initial, -1.0)),
                     (least, inf),
                     (least, inf),
                 )
             )
     return goals
-
-
-def _effects(levers: Sequence[Lever], size: int) -> FloatArray:
-    effects: FloatArray = np.zeros((size, len(levers)))
-    for column, lever in enumerate(levers):
-        for at, effect in lever.effects.items():
-            effects[at, column] = effect
-    return effects
-
-
-@lru_cache(maxsize=1)
-def _solver() -> Solver:
-    """One for all programmes of a process: making it costs more than solving."""
-    return Solver()

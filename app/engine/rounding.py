@@ -4,7 +4,7 @@ Out of floats: quantities are floored or raised to whole lots in Decimal, amount
 are printed to twelve significant digits. Into floats: nearest representable, by `float()`.
 """
 
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_UP, Decimal
 from math import isfinite, isnan
 
 from app.domain.values import decimal_text
@@ -21,6 +21,10 @@ def lots(quantity: float, lot_size: Decimal, *, away_from_zero: bool) -> Decimal
 
 def amount_up(amount: float) -> Decimal:
     return Decimal(min(amount, _LARGEST_AMOUNT)).quantize(_AMOUNT_STEP, ROUND_CEILING)
+
+
+def amount_down(amount: Decimal) -> Decimal:
+    return amount.quantize(_AMOUNT_STEP, ROUND_FLOOR)
 
 
 def nearest_amount(amount: float) -> Decimal:

@@ -1,4 +1,7 @@
-"""Markets and portfolios by chance, each the same for the same seed: two coins, every kind of instrument."""
+"""Markets and portfolios by chance, each the same for the same seed: two coins, every kind of instrument.
+
+Accounts are not on paper, so that no venue closes them.
+"""
 
 from decimal import Decimal
 from functools import cache
@@ -24,7 +27,9 @@ def instruments_of(asset: str, *, fine: bool) -> list[Instrument]:
     price = Decimal(str(PRICES[asset]))
     unit = Decimal(50_000) / price
     coin = {"underlying": asset, "quote": "USD", "settlement": Settlement.INVERSE}
-    cash = {"underlying": asset, "quote": "USDT"}
+    coin |= {"initial_margin_rate": "0.05", "maintenance_margin_rate": "0.025"}
+    cash = {"initial_margin_rate": "0.05", "maintenance_margin_rate": "0.025"}
+    cash |= {"underlying": asset, "quote": "USDT"}
     dated = {"kind": InstrumentKind.FUTURE, "expiry": "2026-06-26T08:00:00Z"}
     option = {
         "kind": InstrumentKind.OPTION, "expiry": "2026-03-27T08:00:00Z", "marked_by": f"{asset}-USDT-PERP",
@@ -34,7 +39,7 @@ def instruments_of(asset: str, *, fine: bool) -> list[Instrument]:
         {"id": "USDT", "kind": InstrumentKind.SPOT, "taker_fee_rate": "0.001", "slippage_bps": 1, **cash},
         {"id": "USDT-PERP", "kind": InstrumentKind.PERPETUAL, "lot_size": unit / 1_000, **cash},
         {"id": "USDC-PERP", "kind": InstrumentKind.PERPETUAL, "lot_size": unit / 1_000,
-         "taker_fee_rate": "0.0004", "underlying": asset, "quote": "USDC"},
+         "taker_fee_rate": "0.0004", **(cash | {"quote": "USDC"})},
         {"id": "USD-PERP", "kind": InstrumentKind.PERPETUAL, "multiplier": 100, "lot_size": 1,
          "taker_fee_rate": "0.0003", **coin},
         {"id": "USDT-JUN", "lot_size": unit / 100, "slippage_bps": 5, **dated, **cash},
@@ -44,14 +49,22 @@ def instruments_of(asset: str, *, fine: bool) -> list[Instrument]:
         {"id": "USDT-CALL", "strike": price, "option_type": OptionType.CALL, **option, **cash},
     ]  # fmt: skip
     grain = FINE if fine else {}
-    return [Instrument(**(terms | grain | {"id": f"{asset}-{terms['id']}"})) for terms in ends]
+    return [
+        Instrument(venue="exchange", **(terms | grain | {"id": f"{asset}-{terms['id']}"})) for terms in ends
+    ]
 
 
 @cache
 def universe(*, fine: bool = False) -> Universe:
     grain = FINE if fine else {"tick_size": "0.0001"}
     dollar = Instrument(
-        id="USDC-USDT", kind=InstrumentKind.SPOT, underlying="USDC", quote="USDT", slippage_bps=1, **grain
+        id="USDC-USDT",
+        kind=InstrumentKind.SPOT,
+        underlying="USDC",
+        quote="USDT",
+        venue="exchange",
+        slippage_bps=1,
+        **grain,
     )
     return Universe([dollar, *(i for asset in PRICES for i in instruments_of(asset, fine=fine))])
 
@@ -119,7 +132,7 @@ class Chance:
         positions = (self.position(i, size / PRICES[i.underlying]) for i in instruments)
         coins = {asset: cash * self.random.uniform(0, 0.5) / price for asset, price in PRICES.items()}
         return Account(
-            self.identity(), name, "paper", MarginMode.CROSS,
+            self.identity(), name, "exchange", MarginMode.CROSS,
             tuple(p for p in positions if p.quantity),
             (
                 Balance("USDT", self.decimal(0, cash, 2), Decimal(0)),

@@ -15,7 +15,7 @@ from app.domain.instruments import InstrumentKind
 from app.domain.portfolios import Balance, Portfolio
 from app.engine.book import Book
 from app.engine.fills import apply_legs_as_if_done
-from app.engine.legs import legs_of
+from app.engine.legs import deals_of, legs_of
 from app.engine.levers import Lever, Levers, Market
 from app.engine.metrics import observe
 from app.engine.observation import PairColumns
@@ -55,7 +55,10 @@ class Bench:
 
     def found(self, lever: Lever, size: float) -> tuple[np.ndarray, np.ndarray, float]:
         """What really moved, what should have, and the value that was traded or transferred."""
-        legs = legs_of([lever], np.array([size]), self.market, self.holdings.accounts)
+        sizes = np.array([size])
+        deals = deals_of([lever], sizes, self.market, self.holdings, least=0.0)
+        chosen = [(deal, deal.choices[0]) for deal in deals]
+        legs = legs_of([lever], sizes, chosen, self.market, self.holdings)
         before = self.priced(self.holdings)
         after = self.priced(apply_legs_as_if_done(self.holdings, legs, self.book.universe.instruments))
         expected = np.zeros(before.size)
