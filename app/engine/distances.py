@@ -83,8 +83,9 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
     positions = rows(views.position, views.position_stop, held.account)
     balances = rows(views.balance, views.balance_stop, owned.account)
     instrument = held.instrument[positions.number]
-    option, loan = terms.option[instrument], terms.lending[instrument]
-    backs = (owned.amount[balances.number] != 0.0) & ~book.accounts.arrays.lends[accounts][balances.account]
+    lends = book.accounts.arrays.lends[accounts]
+    option, loan = terms.option[instrument], lends[positions.account]
+    backs = (owned.amount[balances.number] != 0.0) & ~lends[balances.account]
     found = (
         *_contracts(block, positions.where(~(option | loan)), held),
         _options(block, positions.where(option), held),
@@ -123,8 +124,8 @@ def _contracts(block: FrameBlock, rows: _Rows, held: PositionColumns) -> tuple[_
 
 def _loans(block: FrameBlock, rows: _Rows, held: PositionColumns) -> _Parts:
     asset, amount = held.underlying_value[rows.number], held.quantity[rows.number]
-    threshold = block.universe.terms.liquidation_threshold[held.instrument[rows.number]]
-    worth = amount * np.where(amount > 0.0, threshold, 1.0) * block.conversion_values(rows.frame, asset)
+    rate = np.where(amount > 0.0, held.backing_rate[rows.number], 1.0)
+    worth = amount * rate * block.conversion_values(rows.frame, asset)
     return _worths(rows.account, asset, worth, amount < 0.0)
 
 

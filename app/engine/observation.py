@@ -147,17 +147,14 @@ def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> boo
     terms, accrued_ns = market.terms, positions.accrued_ns[row]
     instrument = positions.instrument[row]
     before_ns, now_ns = market.clock_ns[k], market.clock_ns[k + 1]
-    if accrued_ns == NEVER_NS:
+    if accrued_ns == NEVER_NS or np.isnan(_price(market, k, positions.price_row[row])):
         return False
     interval_ns = terms.accrual_interval_ns[instrument]
-    if not terms.lending[instrument]:
-        if np.isnan(_price(market, k, terms.price_row[instrument])):
-            return False
-        if interval_ns == 0:
-            is_due: bool = terms.expiry_ns[instrument] <= now_ns
-            return is_due
-        if np.isnan(_price(market, k, terms.funding_column[instrument])):
-            return False
+    if interval_ns == 0:
+        is_due: bool = terms.expiry_ns[instrument] <= now_ns
+        return is_due
+    if np.isnan(_price(market, k, terms.rate_column[instrument])):
+        return False
     since_ns = accrued_ns if accrued_ns > 0 else before_ns
     has_passed: bool = 0 < since_ns < now_ns - now_ns % interval_ns
     return has_passed
@@ -179,9 +176,6 @@ def _add_position(
     """Answers the number of the next option."""
     terms = market.terms
     instrument = positions.instrument[row]
-    if terms.lending[instrument]:
-        _add_loan(row, k, positions, market, first_account, first_exposure, accounts, exposures)
-        return option_at
     account = first_account + positions.account[row]
     exposure = first_exposure + positions.exposure[row]
     to_value = _value(market, k, positions.settlement_value[row])
@@ -191,6 +185,7 @@ def _add_position(
         value = options.value[option_at] * to_value
         initial = options.initial[option_at] * underlying_value
         maintenance = options.maintenance[option_at] * underlying_value
+        backing = 0.0
         quote_value = underlying_value / options.forward[option_at]
         exposures.gamma[exposure] += options.gamma[option_at]
         exposures.vega[exposure] += options.vega[option_at] * quote_value
@@ -200,7 +195,7 @@ def _add_position(
         )
         option_at += 1
     else:
-        price = _price(market, k, terms.price_row[instrument])
+        price = _price(market, k, positions.price_row[row])
         entry = positions.entry_price[row]
         units = positions.quantity[row] * terms.multiplier[instrument]
         if terms.inverse[instrument]:
@@ -212,52 +207,19 @@ def _add_position(
             delta = units
             value = units * (price - entry) * to_value
             size = abs(units) * price * to_value
-        initial = size * terms.initial_rate[instrument]
-        maintenance = size * terms.maintenance_rate[instrument]
+        initial = size * positions.initial_rate[row]
+        maintenance = size * positions.maintenance_rate[row]
+        backing = size * positions.backing_rate[row]
     accounts.equity[account] += value
     accounts.initial_margin[account] += initial
     accounts.maintenance_margin[account] += maintenance
-    exposures.delta[exposure] += delta
-    exposures.gross_notional[exposure] += abs(delta) * underlying_value
-    accounts.net_notional[account] += delta * underlying_value
-    accounts.gross_notional[account] += abs(delta) * underlying_value
-    return option_at
-
-
-@inlined
-def _add_loan(
-    row: int,
-    k: int,
-    positions: PositionColumns,
-    market: Market,
-    first_account: int,
-    first_exposure: int,
-    accounts: AccountFigures,
-    exposures: ExposureFigures,
-) -> None:
-    """Collateral, or debt when negative.
-
-    The debt is the maintenance margin. The initial margin adds collateral x (threshold - loan-to-value): that
-    is within the backing as long as the pool would lend as much, debt <= Σ collateral x loan-to-value.
-    """
-    terms, instrument = market.terms, positions.instrument[row]
-    account = first_account + positions.account[row]
-    quantity = positions.quantity[row]
-    worth = quantity * _value(market, k, positions.underlying_value[row])
-    accounts.equity[account] += worth
-    if quantity > 0.0:
-        threshold = terms.liquidation_threshold[instrument]
-        accounts.backing[account] += worth * threshold
-        accounts.initial_margin[account] += worth * (threshold - terms.loan_to_value[instrument])
-    else:
-        accounts.initial_margin[account] -= worth
-        accounts.maintenance_margin[account] -= worth
+    accounts.backing[account] += backing
     if positions.exposure[row] >= 0:
-        exposure = first_exposure + positions.exposure[row]
-        exposures.delta[exposure] += quantity
-        exposures.gross_notional[exposure] += abs(worth)
-        accounts.net_notional[account] += worth
-        accounts.gross_notional[account] += abs(worth)
+        exposures.delta[exposure] += delta
+        exposures.gross_notional[exposure] += abs(delta) * underlying_value
+        accounts.net_notional[account] += delta * underlying_value
+        accounts.gross_notional[account] += abs(delta) * underlying_value
+    return option_at
 
 
 @inlined

@@ -57,7 +57,9 @@ class ConversionColumns(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Of every instrument, by its row. `accrual_interval_ns` is 0 where time changes nothing."""
+    """Of every instrument, by its row. `accrual_interval_ns` is 0 where time changes nothing;
+    `rate_column` is what must be known for it to go on: of a perpetual, its funding rate.
+    """
 
     price_row: IntArray
     inverse: BoolArray
@@ -66,11 +68,8 @@ class Terms(NamedTuple):
     initial_rate: FloatArray
     maintenance_rate: FloatArray
     accrual_interval_ns: IntArray
-    funding_column: IntArray
+    rate_column: IntArray
     expiry_ns: IntArray
-    lending: BoolArray
-    liquidation_threshold: FloatArray
-    loan_to_value: FloatArray
 
 
 class _Edge(NamedTuple):
@@ -96,7 +95,7 @@ class Universe:
         self.unknown_row, self.one_row = self.size, self.size + 1
         option = np.array([i.kind is InstrumentKind.OPTION for i in listed], dtype=bool)
         intervals_ns = np.array([i.accrual_interval_ns for i in listed], dtype=np.int64)
-        perpetual = intervals_ns > 0
+        perpetual = np.array([i.kind is InstrumentKind.PERPETUAL for i in listed], dtype=bool)
         self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), NO_COLUMN)
         behind = self.size + 2 + int(option.sum())
         self.funding_columns = np.where(perpetual, behind - 1 + np.cumsum(perpetual), NO_COLUMN)
@@ -111,12 +110,13 @@ class Universe:
             initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
             maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),
             accrual_interval_ns=intervals_ns,
-            funding_column=self.funding_columns,
+            rate_column=np.where(perpetual, self.funding_columns, self.one_row),
             expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
-            lending=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
-            liquidation_threshold=np.array([float(i.liquidation_threshold) for i in listed]),
-            loan_to_value=np.array([float(i.loan_to_value) for i in listed]),
         )
+        self.margin_rates = [
+            (float(i.initial_margin_rate), float(i.maintenance_margin_rate), 0.0) for i in listed
+        ]
+        """Initial and maintenance margin of a notional, and what it backs."""
         self.call = np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool)
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
         self.strikes = np.array([float(i.strike or 0) for i in listed])

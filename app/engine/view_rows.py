@@ -35,8 +35,10 @@ class AccountColumns(NamedTuple):
 
 
 class PositionColumns(NamedTuple):
-    """`exposure` is `NONE` for cash that is lent. `accrued_ns` is `NEVER_NS` where the clock is not Ballast's
-    business: elsewhere the venue does it, and at no rate nobody does.
+    """Rates are of the notional: what it needs, initially and to be maintained, and what it backs.
+
+    What is lent is priced at 1 in its own asset; `exposure` is `NONE` where that is cash. `accrued_ns` is
+    `NEVER_NS` where the clock is not Ballast's business: elsewhere the venue does it, and at no rate nobody.
     """
 
     instrument: IntArray
@@ -46,6 +48,10 @@ class PositionColumns(NamedTuple):
     settlement_value: IntArray
     quantity: FloatArray
     entry_price: FloatArray
+    price_row: IntArray
+    initial_rate: FloatArray
+    maintenance_rate: FloatArray
+    backing_rate: FloatArray
     accrued_ns: IntArray
 
 
@@ -132,6 +138,8 @@ class ViewRows:
                     self._conversion(instrument.settlement_asset),
                     float(position.quantity),
                     float(position.entry_price),
+                    universe.one_row if lent else int(universe.terms.price_row[row]),
+                    *(_loan_rates(position, instrument) if lent else universe.margin_rates[row]),
                     position.accrued_ns if by_the_clock else NEVER_NS,
                 )
             )
@@ -233,6 +241,16 @@ class ViewRows:
         found = self._universe.conversion(asset, self._holdings.valuation_currency)
         self.conversions[found] = None
         return found
+
+
+def _loan_rates(position: Position, instrument: Instrument) -> tuple[float, float, float]:
+    """A debt is what is to be maintained. Initially collateral needs threshold less loan-to-value of itself:
+    that is within the backing as long as the pool would lend as much, debt <= Σ collateral x loan-to-value.
+    """
+    if position.quantity < 0:
+        return 1.0, 1.0, 0.0
+    threshold = float(instrument.liquidation_threshold)
+    return threshold - float(instrument.loan_to_value), 0.0, threshold
 
 
 def _due_ns(position: Position, instrument: Instrument) -> int:
