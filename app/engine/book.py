@@ -33,7 +33,7 @@ from app.engine.view_rows import (
     ViewRows,
 )
 from app.quant.arrays import BoolArray, IntArray
-from app.quant.compiled import compiled
+from app.quant.compiled import compiled_in_place
 
 NOBODY = -1
 
@@ -362,7 +362,7 @@ class Todo(NamedTuple):
         return bool(self.slots.size)
 
 
-@compiled
+@compiled_in_place
 def _dependents(
     changed_frames: IntArray,
     changed_rows: IntArray,

@@ -32,7 +32,7 @@ from app.domain.conditions import (
 )
 from app.domain.metrics import MetricRef
 from app.quant.arrays import FloatArray, IntArray
-from app.quant.compiled import inlined
+from app.quant.compiled import inlined_in_place
 
 US_PER_SECOND = 1_000_000
 SAMPLES_PER_WINDOW = 32
@@ -234,7 +234,7 @@ class _Compiler:
         return len(self.rows) - 1
 
 
-@inlined
+@inlined_in_place
 def evaluate(
     first: int,
     stop: int,
@@ -265,7 +265,7 @@ def evaluate(
     return results[at + stop - first - 1], due
 
 
-@inlined
+@inlined_in_place
 def _combined(opcode: int, left: float, right: float) -> float:
     if opcode == _BOTH and (left == 0.0 or right == 0.0):
         return 0.0
@@ -284,7 +284,7 @@ def _combined(opcode: int, left: float, right: float) -> float:
     return 1.0 if opcode == _BOTH else 0.0
 
 
-@inlined
+@inlined_in_place
 def _remembered(
     opcode: int, value: float, registers: FloatArray, register: int, constant: float, time_us: float
 ) -> float:
@@ -305,7 +305,7 @@ def _remembered(
     return 1.0 if came_from > 0.0 else np.nan
 
 
-@inlined
+@inlined_in_place
 def _sample_before(registers: FloatArray, register: int, time_us: float) -> float:
     """The newest sample at or before a time; NaN where there is none. The newest stand first."""
     value: float = np.nan
@@ -318,7 +318,7 @@ def _sample_before(registers: FloatArray, register: int, time_us: float) -> floa
     return value
 
 
-@inlined
+@inlined_in_place
 def _is_due(opcode: int, value: float, known: float, constant: float, time_us: float) -> bool:
     """What is not known neither begins nor ends anything."""
     if np.isnan(value):

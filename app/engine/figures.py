@@ -6,7 +6,7 @@ import numpy as np
 
 from app.engine.conditions import Opcode
 from app.quant.arrays import FloatArray
-from app.quant.compiled import inlined
+from app.quant.compiled import inlined_in_place
 
 
 class AccountFigures(NamedTuple):
@@ -36,7 +36,7 @@ class ExposureFigures(NamedTuple):
     dollar_gamma: FloatArray
 
 
-@inlined
+@inlined_in_place
 def of_account(
     opcode: int,
     equity: float,
@@ -56,7 +56,7 @@ def of_account(
     return margin_ratio if opcode == Opcode.ACCOUNT_MARGIN_RATIO else 1.0 / margin_ratio
 
 
-@inlined
+@inlined_in_place
 def of_exposure(
     opcode: int,
     price: float,
@@ -81,7 +81,7 @@ def of_exposure(
     return vega if opcode == Opcode.VEGA else theta
 
 
-@inlined
+@inlined_in_place
 def of_portfolio(
     opcode: int,
     first_account: int,
@@ -114,7 +114,7 @@ def of_portfolio(
     return np.inf if total <= 0.0 else gross / total
 
 
-@inlined
+@inlined_in_place
 def _sum(values: FloatArray, start: int, stop: int) -> float:
     total = 0.0
     for at in range(start, stop):
@@ -122,7 +122,7 @@ def _sum(values: FloatArray, start: int, stop: int) -> float:
     return total
 
 
-@inlined
+@inlined_in_place
 def _nearest(distances: FloatArray, start: int, stop: int) -> float:
     """One that is unknown makes the whole unknown."""
     nearest = np.inf
@@ -133,7 +133,7 @@ def _nearest(distances: FloatArray, start: int, stop: int) -> float:
     return nearest
 
 
-@inlined
+@inlined_in_place
 def _worst(ratios: FloatArray, start: int, stop: int) -> float:
     """One that is unknown makes the whole unknown: it may be the worst."""
     worst = 0.0

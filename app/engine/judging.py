@@ -10,7 +10,7 @@ from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.tables import ConditionFigures, Findings, Tables, TriggerFigures
 from app.engine.trigger_rows import NONE, TriggerKind
 from app.quant.arrays import FloatArray, IntArray
-from app.quant.compiled import inlined
+from app.quant.compiled import inlined_in_place
 from app.quant.no_trade_bands import whalley_wilmott_half_band, zakamouline_half_band
 
 _DELTA, _DELTA_OF_GROSS = int(TriggerKind.DELTA), int(TriggerKind.DELTA_OF_GROSS)
@@ -25,7 +25,7 @@ _NS_PER_US = 1_000
 _VOLATILITY_POINT = 0.01
 
 
-@inlined
+@inlined_in_place
 def judge_triggers(
     j: int,
     view: int,
@@ -100,7 +100,7 @@ def judge_triggers(
         findings.fired[j] |= fires
 
 
-@inlined
+@inlined_in_place
 def _of_account(
     kind: int, floor: float, equity: float, maintenance: float, margin_ratio: float, distance: float
 ) -> float:
@@ -114,7 +114,7 @@ def _of_account(
     return max(equity, 0.0) / maintenance if maintenance > 0.0 else np.nan
 
 
-@inlined
+@inlined_in_place
 def _leverage(gross_notional: FloatArray, equity: FloatArray, first: int, stop: int) -> float:
     """Without bound where nothing is left, unknown where something is."""
     gross, left = _sum(gross_notional, first, stop), _sum(equity, first, stop)
@@ -123,7 +123,7 @@ def _leverage(gross_notional: FloatArray, equity: FloatArray, first: int, stop: 
     return gross / left if left > 0.0 else np.inf
 
 
-@inlined
+@inlined_in_place
 def _sum(values: FloatArray, first: int, stop: int) -> float:
     total = 0.0
     for at in range(first, stop):
@@ -131,7 +131,7 @@ def _sum(values: FloatArray, first: int, stop: int) -> float:
     return total
 
 
-@inlined
+@inlined_in_place
 def _share_of_allowed(
     volatility: float, target: float, notional: float, equity: float, limits: FloatArray, at: int
 ) -> float:
@@ -142,7 +142,7 @@ def _share_of_allowed(
     return abs(notional) / (allowed * equity) if equity > 0.0 else np.inf
 
 
-@inlined
+@inlined_in_place
 def _band(
     kind: int,
     low: float,

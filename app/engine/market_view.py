@@ -27,7 +27,7 @@ from app.engine.series import SeriesSpec, Stress
 from app.engine.universe import NO_COLUMN, Path, Universe
 from app.engine.volatilities import Estimated, MeasuredState, Volatilities
 from app.quant.arrays import FloatArray, IntArray
-from app.quant.compiled import compiled
+from app.quant.compiled import compiled_in_place
 
 _UNKNOWN, _ONE = 0, 1
 _MOST_RECORDS = 1 << 18
@@ -444,7 +444,7 @@ def _with_time(
     return every_frame[order], np.concatenate(rows)[order]
 
 
-@compiled
+@compiled_in_place
 def _fill_states(
     standing: RecordNumbers, frames: IntArray, columns: IntArray, first: int, states: RecordNumbers
 ) -> None:

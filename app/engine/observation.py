@@ -27,13 +27,13 @@ from app.engine.tables import (
 from app.engine.universe import NEVER_NS
 from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns
 from app.quant.arrays import BoolArray, IntArray
-from app.quant.compiled import compiled, inlined
+from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.margin import Requirements
 
 _ONE_PERCENT = 0.01
 
 
-@compiled
+@compiled_in_place
 def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
     """Where each pair's accounts, exposures, triggers and conditions begin in the results."""
     starts[:, 0] = 0
@@ -45,7 +45,7 @@ def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
         starts[3, j + 1] = starts[3, j] + views.condition_stop[view] - views.condition[view]
 
 
-@compiled
+@compiled_in_place
 def option_positions(
     pairs: PairColumns, views: ViewColumns, positions: PositionColumns, option: BoolArray, found: IntArray
 ) -> int:
@@ -62,7 +62,7 @@ def option_positions(
     return count
 
 
-@compiled
+@compiled_in_place
 def observe_pairs(
     pairs: PairColumns,
     tables: Tables,
@@ -119,13 +119,13 @@ def observe_pairs(
         )
 
 
-@inlined
+@inlined_in_place
 def _price(market: Market, k: int, row: int) -> float:
     price: float = market.value[market.standing[k, row]]
     return price
 
 
-@inlined
+@inlined_in_place
 def _value(market: Market, k: int, conversion: int) -> float:
     """Of one unit in the valuation currency, by the first path whose prices are known."""
     paths = market.paths
@@ -141,7 +141,7 @@ def _value(market: Market, k: int, conversion: int) -> float:
     return np.nan
 
 
-@inlined
+@inlined_in_place
 def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> bool:
     """Whether funding is to be paid, interest is to be added or it expired, and what that takes is known."""
     terms, accrued_ns = market.terms, positions.accrued_ns[row]
@@ -160,7 +160,7 @@ def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> boo
     return has_passed
 
 
-@inlined
+@inlined_in_place
 def _add_position(
     row: int,
     k: int,
@@ -222,7 +222,7 @@ def _add_position(
     return option_at
 
 
-@inlined
+@inlined_in_place
 def _add_balance(
     row: int,
     k: int,
@@ -248,7 +248,7 @@ def _add_balance(
         accounts.gross_notional[account] += abs(worth)
 
 
-@inlined
+@inlined_in_place
 def _override(
     row: int,
     at: int,
@@ -265,7 +265,7 @@ def _override(
     return requirement_at + 1
 
 
-@inlined
+@inlined_in_place
 def _is_broken(row: int, at: int, table: AccountColumns, accounts: AccountFigures) -> bool:
     """Once all that it holds was added: its backing and ratio, and whether it is to be closed."""
     if not table.lends[row]:
@@ -276,7 +276,7 @@ def _is_broken(row: int, at: int, table: AccountColumns, accounts: AccountFigure
     return is_broken
 
 
-@inlined
+@inlined_in_place
 def _margin_ratio(backing: float, maintenance: float) -> float:
     if np.isnan(backing) or np.isnan(maintenance):
         return np.nan
@@ -285,7 +285,7 @@ def _margin_ratio(backing: float, maintenance: float) -> float:
     return maintenance / backing if backing > 0.0 else np.inf
 
 
-@inlined
+@inlined_in_place
 def _read_operands(
     j: int,
     view: int,
