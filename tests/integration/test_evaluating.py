@@ -105,10 +105,10 @@ class Running:
         found = [record.adjustment for record in page.items]
         return found if len(found) >= least else []
 
-    async def revision_evaluated(self) -> int | None:
+    async def revision_evaluated(self, portfolio=None) -> int | None:
         """None while the present one has not been."""
         query = "SELECT CASE WHEN NOT unevaluated THEN revision END FROM portfolios WHERE id = $1"
-        return await self.pool.fetchval(query, self.portfolio.id)
+        return await self.pool.fetchval(query, (portfolio or self.portfolio).id)
 
     async def come_to(self, sequence: int) -> None:
         """The shard has committed this frame."""
@@ -293,6 +293,7 @@ async def test_the_operators_policy_acts_first_and_though_the_trader_halts(runni
 async def test_a_hint_of_what_is_evaluated_already_decides_nothing(running, short_of_reserve, redis_url):
     """Sweeps and commits find a change before its hint comes: the frame was decided then."""
     await running.price(CALM)
+    await eventually(lambda: running.revision_evaluated(short_of_reserve))
     await running.price(CRASH)
     await running.come_to(2)
     assert len(await running.decisions(short_of_reserve)) == 1
@@ -504,8 +505,7 @@ async def test_a_loan_that_is_not_sound_is_liquidated_once_in_the_evaluators_com
         margin_mode=MarginMode.LENDING,
     )
     await running.price(CALM)
-    evaluated = "SELECT NOT unevaluated FROM portfolios WHERE id = $1"
-    await eventually(lambda: running.pool.fetchval(evaluated, loan.id))
+    await eventually(lambda: running.revision_evaluated(loan))
     await running.price(CRASH)
     await running.price(CRASH + 1)
     await running.come_to(3)
