@@ -9,7 +9,9 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
+from app.adapters.postgres import evaluation_store
 from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
 from app.adapters.postgres.leases import PostgresShardLeases
 from app.adapters.redis_streams.hints import hint
@@ -24,8 +26,10 @@ from app.domain.identifiers import OperatorPolicyId, PortfolioId, shard_of
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Frame, Quality, StreamPosition, Tick, TickKind
 from app.domain.policies import Cure, Guards, LiquidationGuard, Mode
+from app.domain.portfolio_events import state_event
 from app.domain.portfolios import MarginMode, PortfolioState
 from app.engine.memory import PolicyMemory
+from app.engine.verdicts import Verdict
 from app.ports.evaluation import Commit
 from app.services.documents import OperatorPolicyDocument, PositionDocument, SnapshotDocument
 from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
@@ -463,6 +467,44 @@ async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, da
         (2 * FRAMES_PER_BLOCK, 0),
         (3 * FRAMES_PER_BLOCK, 1),
     ]
+
+
+async def test_a_commit_of_very_many_portfolios_is_one_all_the_same(engine, asyncpg_pool, monkeypatch):
+    """In parts, of which none is there without the others; who moved is left out, memories are saved once."""
+    monkeypatch.setattr(evaluation_store, "_PORTFOLIOS_PER_STATEMENT", 2)
+    await factories.create_market(engine, shards=2)
+    tenant = await factories.create_tenant(engine)
+    portfolios = [await factories.create_portfolio(engine, tenant, policies=[GUARD]) for _ in range(7)]
+    moved, quiet, *decided = portfolios
+    await asyncpg_pool.execute("UPDATE portfolios SET revision = 2 WHERE id = $1", moved.id)
+    verdicts = [Verdict.of_nothing(portfolio) for portfolio in (moved, *decided)]
+    for verdict in verdicts:
+        state = PortfolioState.REDUCE_ONLY
+        verdict.events.append(state_event(verdict.before, state, BEGIN_NS))
+        verdict.after = replace(verdict.before, state=state, revision=2)
+    store = PostgresEvaluationStore(asyncpg_pool)
+    grants = await PostgresShardLeases(asyncpg_pool, owner="test").claim([])
+    commit = Commit(
+        epochs={grant.shard: grant.epoch for grant in grants},
+        position=StreamPosition(1, 9),
+        time_ns=BEGIN_NS,
+        verdicts=verdicts,
+        memories=[(quiet.id, quiet.policies[0].id, PolicyMemory(BEGIN_NS).packed())],
+        snapshot=b"as it stood",
+    )
+    committed = await store.commit(commit)
+    assert committed.shards == {0, 1}
+    assert committed.portfolios == {portfolio.id for portfolio in decided}
+    assert {(e.portfolio_id, e.sequence) for e in committed.events} == {(p.id, 1) for p in decided}
+    changed = await asyncpg_pool.fetch(
+        "SELECT id FROM portfolios WHERE state = 'reduce_only' AND revision = 2"
+    )
+    assert {row["id"] for row in changed} == committed.portfolios
+    assert await asyncpg_pool.fetchval("SELECT count(*) FROM events") == len(decided)
+    shards = await asyncpg_pool.fetch("SELECT DISTINCT sequence, snapshot_sequence, snapshot FROM shards")
+    assert [tuple(row) for row in shards] == [(9, 9, b"as it stood")]
+    (memory,) = await asyncpg_pool.fetch("SELECT portfolio_id FROM policy_memory")
+    assert memory["portfolio_id"] == quiet.id
 
 
 async def test_a_shard_that_was_lost_takes_no_memory_of_its_former_holder(engine, asyncpg_pool):

@@ -3,11 +3,13 @@
 It locks the shards and checks their epochs, locks the deciding portfolios in id order and checks their
 revisions, numbers the events, and writes decisions, adjustments, events, memory and checkpoint. Portfolios
 that moved are left out; shards that were lost take their portfolios with them. Only what writes holdings too,
-a liquidation or what the clock does, takes a transaction of several statements.
+a liquidation or what the clock does, and a commit of very many portfolios take a transaction of several
+statements.
 """
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -107,6 +109,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 # Nobody evaluates a deleted portfolio: without an end to it, the sweep would find every one for ever.
 _DELETED_IS_NEWS: Final = timedelta(minutes=1)
 
+# Its joins are planned for few rows: what they cost grows with the square of how many there are.
+_PORTFOLIOS_PER_STATEMENT: Final = 256
+
 # PostgreSQL undid the whole transaction in favour of another one: doing it again is right.
 _UNDONE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _REPETITIONS: Final = 4
@@ -148,19 +153,17 @@ class PostgresEvaluationStore:
         return await self._commit(commit)
 
     async def _commit(self, commit: Commit) -> Committed:
-        arguments = _arguments(commit)
+        parts = _parts(commit)
         async with self._pool.acquire() as connection:
-            if not any(v.fills or v.changes_state for v in commit.verdicts):
-                return _committed(commit, await connection.fetch(_COMMIT, *arguments))
+            if len(parts) == 1 and not any(v.fills or v.changes_state for v in commit.verdicts):
+                return _committed(commit, await connection.fetch(_COMMIT, *_arguments(commit)))
             async with connection.transaction():
-                committed = _committed(commit, await connection.fetch(_COMMIT, *arguments))
-                landed = [v for v in commit.verdicts if v.fills and v.before.id in committed.portfolios]
-                await write_holdings(connection, [(v.before, v.after) for v in landed])
-                await connection.executemany(_FILLS, [_fill(f, v) for v in landed for f in v.fills])
-                states = [(v.before.id, v.after.state.value) for v in commit.verdicts if v.changes_state]
-                moved = [each for each in states if each[0] in committed.portfolios]
-                await connection.executemany("UPDATE portfolios SET state = $2 WHERE id = $1", moved)
-                return committed
+                written = [await _write(connection, part) for part in parts]
+        return Committed(
+            shards=written[0].shards,
+            portfolios=frozenset().union(*(part.portfolios for part in written)),
+            events=[event for part in written for event in part.events],
+        )
 
     async def report_lost_market(self, generation: int) -> None:
         await self._pool.execute(
@@ -192,6 +195,32 @@ class PostgresEvaluationStore:
             unevaluated=frozenset(row["id"] for row in heads if row["open"]),
             memories={PolicyId(row["policy_id"]): row["memory"] for row in memories},
         )
+
+
+def _parts(commit: Commit) -> list[Commit]:
+    """Of a commit of very many portfolios, as when funding falls due: what one statement takes at a time.
+
+    Portfolios are locked in the order of their ids here too. The first part holds the shards for all.
+    """
+    verdicts = sorted(commit.verdicts, key=lambda verdict: verdict.before.id)
+    if len(verdicts) <= _PORTFOLIOS_PER_STATEMENT:
+        return [commit]
+    starts = range(0, len(verdicts), _PORTFOLIOS_PER_STATEMENT)
+    first, *others = (verdicts[start : start + _PORTFOLIOS_PER_STATEMENT] for start in starts)
+    return [
+        replace(commit, verdicts=first),
+        *(replace(commit, verdicts=part, memories=(), snapshot=None) for part in others),
+    ]
+
+
+async def _write(connection: Any, commit: Commit) -> Committed:
+    committed = _committed(commit, await connection.fetch(_COMMIT, *_arguments(commit)))
+    landed = [v for v in commit.verdicts if v.before.id in committed.portfolios]
+    await write_holdings(connection, [(v.before, v.after) for v in landed if v.fills])
+    await connection.executemany(_FILLS, [_fill(f, v) for v in landed for f in v.fills])
+    states = [(v.before.id, v.after.state.value) for v in landed if v.changes_state]
+    await connection.executemany("UPDATE portfolios SET state = $2 WHERE id = $1", states)
+    return committed
 
 
 def _instrument(row: Any) -> Instrument:
