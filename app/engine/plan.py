@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from app.domain.adjustments import Leg, Miss, MissReason
-from app.domain.policies import StoredPolicy
+from app.domain.policies import LiquidationGuard, StoredPolicy
 from app.domain.portfolios import Portfolio
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.goals import Goal, Row, Scene, goals_of
@@ -176,9 +176,14 @@ class _Arrangement:
         return _Proposal(plan, sizes, chosen, bent, (lines.misses(lines.values(figures)), plan.cost))
 
     def _dust(self) -> float:
-        """What every policy that acts wants to trade at least."""
-        guards = (wish.stored.policy.guards for wish in self._wishes if wish.permission is not None)
-        return min((float(guard.minimum_notional) for guard in guards), default=0.0)
+        """What every policy that acts wants to trade at least; nothing is too little for a cure.
+
+        A short option that is next to worthless costs little to close, and frees as much margin as any.
+        """
+        acting = [wish.stored.policy for wish in self._wishes if wish.permission is not None]
+        if any(isinstance(policy, LiquidationGuard) for policy in acting):
+            return 0.0
+        return min((float(policy.guards.minimum_notional) for policy in acting), default=0.0)
 
     def _coarse_lots(self, deals: Iterable[Deal]) -> FloatArray:
         """Lots of the levers whose lots are worth as much as any of which only few are traded, else 0."""
