@@ -49,8 +49,9 @@ def whalley_wilmott_half_band(
     gamma: float, price: float, cost_rate: float, risk_aversion: float, years: float, rate: float
 ) -> float:
     """For a compiled loop; see `no_trade_bands`."""
-    third: float = (1.5 * exp(-rate * years) * cost_rate * price * gamma * gamma / risk_aversion) ** (1 / 3)
-    return third
+    of_costs = (1.5 * exp(-rate * years) * cost_rate * price / risk_aversion) ** (1 / 3)
+    half_band: float = of_costs * abs(gamma) ** (2 / 3)  # the square of a gamma may be too small for a float
+    return half_band
 
 
 @inlined
