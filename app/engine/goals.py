@@ -326,17 +326,19 @@ def _inside(limit: float, restore: float) -> float:
 
 
 def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
-    """Equity - health x maintenance: no pocket starved, and after that none idle."""
+    """Backing - health x maintenance: no pocket starved, and after that none idle."""
     state, name = scene.state, scene.account_name(row.account)
     pocket = next(pocket for pocket in policy.pockets if pocket.account == name)
-    equity, maintenance = (state.within(figure, row.account) for figure in (In.EQUITY, In.MAINTENANCE))
+    equity, backing, maintenance = (
+        state.within(figure, row.account) for figure in (In.EQUITY, In.BACKING, In.MAINTENANCE)
+    )
     figure = f"{MetricName.HEALTH_FACTOR}@{name}"
     slack = _ROUNDING * abs(scene.at(equity))
     floor = ((equity, 1.0),)
     starves = acts and row.value < row.low
     health = float(pocket.target_health if starves else pocket.minimum_health)
-    terms = ((equity, 1.0), (maintenance, -health))
-    now = scene.at(equity) - health * scene.at(maintenance)
+    terms = ((backing, 1.0), (maintenance, -health))
+    now = scene.at(backing) - health * scene.at(maintenance)
     needed = 0.0 if starves else min(now, 0.0)
     per = ((maintenance, 1.0),)
     yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf), level=health, per=per)
@@ -349,7 +351,7 @@ def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, a
             number,
             1,
             figure,
-            ((equity, 1.0), (maintenance, -target)),
+            ((backing, 1.0), (maintenance, -target)),
             (-inf, max(kept - target * required, 0.0)),
             (-inf, max(kept, float(pocket.maximum_health) * required) - target * required),
             level=target,

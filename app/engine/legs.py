@@ -11,10 +11,10 @@ from typing import TypeVar, assert_never
 
 from msgspec import Struct
 
-from app.domain.adjustments import Leg, LendingLeg, TradeLeg, TransferLeg
+from app.domain.adjustments import Leg, LendingAction, LendingLeg, TradeLeg, TransferLeg
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.portfolios import Portfolio
-from app.engine.levers import Lever, Market, Trade, Transfer
+from app.engine.levers import Lend, Lever, Market, Trade, Transfer
 from app.engine.rounding import amount_down, amount_up, lots, price
 from app.quant.arrays import FloatArray
 
@@ -27,7 +27,7 @@ _ALIKE = 0.2
 Place = tuple[int, InstrumentId]
 
 
-Kind = TypeVar("Kind", Trade, Transfer)
+Kind = TypeVar("Kind", Trade, Transfer, Lend)
 
 
 class Deal(Struct, frozen=True):
@@ -102,8 +102,10 @@ def legs_of(
     market: Market,
     holdings: Portfolio,
 ) -> list[Leg]:
-    """Collateral moves first."""
-    legs: list[Leg] = list(_transfers(levers, sizes, holdings))
+    """Each finds in the wallet what it needs: what comes out of a pool is first, what goes into one last."""
+    lent = list(_lent(levers, sizes, holdings))
+    legs: list[Leg] = [leg for leg in lent if leg.action.sign < 0]
+    legs += _transfers(levers, sizes, holdings)
     for deal, quantity in deals:
         account = holdings.accounts[deal.account]
         unit_price = market.unit(market.instrument(deal.instrument)).price
@@ -111,6 +113,7 @@ def legs_of(
             held = account.position(deal.instrument).quantity
             reduces = held * quantity < 0 and abs(quantity) <= abs(held)
             legs.append(TradeLeg(account.id, deal.instrument, quantity, price(unit_price), reduces=reduces))
+    legs += (leg for leg in lent if leg.action.sign > 0)
     return legs
 
 
@@ -127,6 +130,15 @@ def _transfers(levers: Sequence[Lever], sizes: FloatArray, holdings: Portfolio) 
         if sent > move.fee and sent >= move.least:
             left[place] = there - sent
             yield TransferLeg(move.destination, move.asset, sent, source=move.source, fee=move.fee)
+
+
+def _lent(levers: Sequence[Lever], sizes: FloatArray, holdings: Portfolio) -> Iterator[LendingLeg]:
+    amounts: dict[tuple[int, InstrumentId, LendingAction, bool], float] = {}
+    for move, size in _moved(levers, sizes, Lend):
+        key = (move.account, move.instrument, move.action, move.reduces)
+        amounts[key] = amounts.get(key, 0.0) + move.amount * size
+    for (ordinal, name, action, reduces), amount in amounts.items():
+        yield LendingLeg(holdings.accounts[ordinal].id, name, action, amount_up(amount), reduces)
 
 
 def _available(holdings: Portfolio, source: AccountId | None, asset: Asset) -> Decimal:

@@ -11,7 +11,7 @@ from math import inf, isfinite
 
 from msgspec import Struct
 
-from app.domain.adjustments import Leg, MissReason, TradeLeg
+from app.domain.adjustments import Leg, LendingAction, MissReason, TradeLeg
 from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
@@ -46,7 +46,17 @@ class Transfer(Struct, frozen=True, gc=False):
     least: Decimal = Decimal(0)
 
 
-Move = Trade | Transfer
+class Lend(Struct, frozen=True, gc=False):
+    """`amount` of the asset between the wallet and the position in a pool, per unit of the lever."""
+
+    account: int
+    instrument: InstrumentId
+    action: LendingAction
+    amount: float
+    reduces: bool
+
+
+Move = Trade | Transfer | Lend
 
 
 class Lever(Struct, frozen=True):
@@ -78,6 +88,17 @@ class Market(Struct, frozen=True):
 
     def row(self, instrument: Instrument) -> int:
         return self.block.universe.index[instrument.id]
+
+    def spot_markets(self, one: Instrument, other: Instrument, venue: str) -> list[Instrument]:
+        """Of the assets of two pools, on a venue."""
+        assets = {one.underlying, other.underlying}
+        return [
+            instrument
+            for instrument in self.block.universe.instruments.values()
+            if instrument.kind is InstrumentKind.SPOT
+            and instrument.venue == venue
+            and {instrument.underlying, instrument.quote} == assets
+        ]
 
     def value_of(self, asset: Asset) -> float:
         """Of one unit, in the valuation currency; NaN when unknown."""
@@ -143,9 +164,9 @@ class Levers:
     def __init__(
         self, state: State, market: Market, holdings: Portfolio, underlyings: tuple[Asset, ...]
     ) -> None:
-        self._state = state
-        self._market = market
-        self._holdings = holdings
+        self.state = state
+        self.market = market
+        self.holdings = holdings
         self._exposures = {underlying: at for at, underlying in enumerate(underlyings)}
         self._found: dict[Hashable, Lever] = {}
 
@@ -169,12 +190,12 @@ class Levers:
         whole: bool = False,
     ) -> None:
         """Trades against the position that is held, `most` in the valuation currency of what is traded."""
-        held = float(self._holdings.accounts[account].position(instrument.instrument_id).quantity)
+        held = float(self.holdings.accounts[account].position(instrument.instrument_id).quantity)
         against = -1 if held > 0.0 else 1
         if held == 0.0 or sign not in (None, against) or instrument.kind is InstrumentKind.SPOT:
             return
         effects, cost, notional = self._trade_effects(account, instrument, against, opens=-1)
-        effects[self._size(account, instrument)] = -1.0
+        effects[self.size(account, instrument)] = -1.0
         size, lot = abs(held), 0.0
         upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT))
         per_unit = 1.0
@@ -182,7 +203,7 @@ class Levers:
             per_unit, upper, lot = size, float(upper >= size), 1.0
         move = Trade(account, instrument.instrument_id, against * per_unit, closes=True, effects=effects)
         effects = {at: effect * per_unit for at, effect in effects.items()}
-        self._add(
+        self.add(
             ("close", account, instrument.id, whole),
             Lever((move,), effects, upper, cost * per_unit, limit, lot=lot),
         )
@@ -193,11 +214,11 @@ class Levers:
             self._trade_spot(account, instrument, sign, most)
             return
         effects, cost, notional = self._trade_effects(account, instrument, sign, opens=1)
-        held = self._holdings.accounts[account].position(instrument.instrument_id).quantity
+        held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
         if held * sign > 0:
-            effects[self._size(account, instrument)] = 1.0
+            effects[self.size(account, instrument)] = 1.0
         move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
-        self._add(
+        self.add(
             ("open", account, instrument.id, sign),
             Lever((move,), effects, most / notional, cost, MissReason.TRADE_LIMIT),
         )
@@ -217,19 +238,19 @@ class Levers:
 
         `cost_rate`: what moving a unit of value costs.
         """
-        value = self._market.value_of(asset)
-        held = self._free(source, asset)
+        value = self.market.value_of(asset)
+        held = self.free(source, asset)
         most = held - keep
         if not value > 0.0 or most <= 0:
             return
-        state, effects = self._state, dict[int, float]()
+        state, effects = self.state, dict[int, float]()
         for end, sign in ((source, -1.0), (destination, 1.0)):
             if end is not None:
-                self._credit(effects, end, asset, sign, value)
+                self.credit(effects, end, asset, sign, value)
         effects[state.resource(("free", source, asset), float(held))] = -1.0
         effects[moved_at(state, source, destination, asset)] = 1.0
-        ids = [None if end is None else self._holdings.accounts[end].id for end in (source, destination)]
-        self._add(
+        ids = [None if end is None else self.holdings.accounts[end].id for end in (source, destination)]
+        self.add(
             ("transfer", source, destination, asset),
             Lever(
                 (Transfer(ids[0], ids[1], asset, most, fee, least),),
@@ -246,12 +267,12 @@ class Levers:
         key: list[Hashable] = []
         share = 1.0 if sign < 0 else inf
         for account, instrument in positions:
-            held = float(self._holdings.accounts[account].position(instrument.instrument_id).quantity)
+            held = float(self.holdings.accounts[account].position(instrument.instrument_id).quantity)
             if held == 0.0:
                 continue
             side = sign if held > 0.0 else -sign
             found, unit_cost, notional = self._trade_effects(account, instrument, side, opens=sign)
-            found[self._size(account, instrument)] = float(sign)
+            found[self.size(account, instrument)] = float(sign)
             for at, effect in found.items():
                 effects[at] = effects.get(at, 0.0) + effect * abs(held)
             cost += unit_cost * abs(held)
@@ -262,7 +283,7 @@ class Levers:
             key.append((account, instrument.id))
         if moves:
             limit = MissReason.TRADE_LIMIT if share < 1.0 else MissReason.POSITION_EXHAUSTED
-            self._add(
+            self.add(
                 ("scale", sign, *key),
                 Lever(tuple(moves), effects, share, cost, limit),
             )
@@ -274,7 +295,7 @@ class Levers:
 
         `opens` is 1 where the position grows and -1 where it shrinks.
         """
-        state, market = self._state, self._market
+        state, market = self.state, self.market
         unit = market.unit(instrument)
         value = market.value_of(instrument.settlement_asset)
         underlying = Asset(instrument.underlying)
@@ -282,7 +303,7 @@ class Levers:
         if opens > 0:
             filled = opened(instrument, unit, sign)
         else:
-            held = self._holdings.accounts[account].position(instrument.instrument_id)
+            held = self.holdings.accounts[account].position(instrument.instrument_id)
             filled = closed(instrument, unit, sign, float(held.entry_price))
         stays_long = (sign > 0) == (opens > 0)
         required = underlying_value if instrument.kind is InstrumentKind.OPTION else value
@@ -309,65 +330,72 @@ class Levers:
                 state.of(Of.DOLLAR_GAMMA, exposure): sign * unit.gamma_per_percent * underlying_value,
                 state.of(Of.DOLLAR_VEGA, exposure): sign * unit.vega_per_point * underlying_value,
             }
-        self._credit(effects, account, instrument.settlement_asset, filled.cash, value)
+        self.credit(effects, account, instrument.settlement_asset, filled.cash, value)
         notional = unit.notional * value
         return effects, notional * market.cost_rate(instrument), max(notional, abs(net))
 
     def _trade_spot(self, account: int, instrument: Instrument, sign: int, most: float) -> None:
         """The base against the quote, as far as what is given is there."""
-        market = self._market
+        market = self.market
         unit, quote = market.unit(instrument), instrument.settlement_asset
         base, per_contract = Asset(instrument.underlying), float(instrument.multiplier)
         cash, notional = traded_spot(instrument, unit, sign), unit.notional * market.value_of(quote)
         effects = dict[int, float]()
-        self._credit(effects, account, base, sign * per_contract, market.value_of(base))
-        self._credit(effects, account, quote, cash, market.value_of(quote))
+        self.credit(effects, account, base, sign * per_contract, market.value_of(base))
+        self.credit(effects, account, quote, cash, market.value_of(quote))
         given, amount = (base, per_contract) if sign < 0 else (quote, -cash)
-        held = float(self._free(account, given))
+        held = float(self.free(account, given))
         if held > 0.0:
-            effects[self._state.resource(("free", account, given), held)] = -amount
+            effects[self.state.resource(("free", account, given), held)] = -amount
             upper, limit = min(
                 (held / amount, MissReason.POSITION_EXHAUSTED),
                 (most / notional, MissReason.TRADE_LIMIT),
             )
             move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
             cost = notional * market.cost_rate(instrument)
-            self._add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
+            self.add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
 
-    def _credit(
+    def credit(
         self, effects: dict[int, float], account: int, asset: Asset, amount: float, value: float
     ) -> None:
         """What more (or less) of an asset in the account's balance does."""
-        state, holdings = self._state, self._holdings
+        state, holdings = self.state, self.holdings
         balance = next((b for b in holdings.accounts[account].balances if b.asset == asset), None)
         held = float(balance.amount) if balance else 0.0
         counted = 1.0 - float(balance.haircut) if balance and (held or amount) > 0.0 else 1.0
         changes = {state.within(In.EQUITY, account): amount * value * counted}
         if holdings.accounts[account].margin_mode is not MarginMode.LENDING:
             changes[state.within(In.BACKING, account)] = amount * value * counted
-        universe = self._market.block.universe
-        if asset in universe.exposures and asset != holdings.valuation_currency:
-            grows = 1.0 if held * amount >= 0.0 else -1.0
-            gross = grows * abs(amount) * value
-            changes[state.within(In.NET, account)] = amount * value
-            changes[state.within(In.GROSS, account)] = gross
-            exposure = self._exposures.get(asset)
-            if exposure is not None:
-                changes[state.of(Of.DELTA, exposure)] = amount
-                changes[state.of(Of.GROSS, exposure)] = gross
+        self.expose(changes, account, asset, held, amount)
         for at, change in changes.items():
             effects[at] = effects.get(at, 0.0) + change
 
-    def _size(self, account: int, instrument: Instrument) -> int:
-        return size_of(self._state, self._holdings, account, instrument.instrument_id)
+    def expose(
+        self, effects: dict[int, float], account: int, asset: Asset, held: float, amount: float
+    ) -> None:
+        """What `amount` more of an asset beside what is held does to exposures; nothing where it is cash."""
+        state = self.state
+        if asset not in self.market.block.universe.exposures or asset == self.holdings.valuation_currency:
+            return
+        net = amount * self.market.value_of(asset)
+        gross = net if held > 0.0 or (held == 0.0 and amount > 0.0) else -net
+        changes = {state.within(In.NET, account): net, state.within(In.GROSS, account): gross}
+        exposure = self._exposures.get(asset)
+        if exposure is not None:
+            changes |= {state.of(Of.DELTA, exposure): amount, state.of(Of.GROSS, exposure): gross}
+        for at, change in changes.items():
+            effects[at] = effects.get(at, 0.0) + change
 
-    def _free(self, place: int | None, asset: Asset) -> Decimal:
+    def size(self, account: int, instrument: Instrument) -> int:
+        return size_of(self.state, self.holdings, account, instrument.instrument_id)
+
+    def free(self, place: int | None, asset: Asset) -> Decimal:
         """What the reserve (None) or an account has to give."""
         if place is None:
-            return next((r.available for r in self._holdings.reserves if r.asset == asset), Decimal(0))
-        return max(self._holdings.accounts[place].balance(asset), Decimal(0))
+            return next((r.available for r in self.holdings.reserves if r.asset == asset), Decimal(0))
+        return max(self.holdings.accounts[place].balance(asset), Decimal(0))
 
-    def _add(self, key: Hashable, lever: Lever) -> None:
+    def add(self, key: Hashable, lever: Lever) -> None:
         usable = lever.upper > 0.0 and all(isfinite(effect) for effect in lever.effects.values())
         known = self._found.get(key)
         if usable and isfinite(lever.cost) and (known is None or known.upper < lever.upper):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import product
 from math import inf
 from typing import assert_never
 
@@ -31,10 +32,11 @@ from app.domain.policies import (
     StressResponse,
     VolatilityTarget,
 )
-from app.domain.portfolios import Portfolio
+from app.domain.portfolios import MarginMode, Portfolio
 from app.domain.times import NS_PER_SECOND
 from app.engine.goals import Row
 from app.engine.levers import Levers, Market, place_of
+from app.engine.loan_levers import LoanLevers
 from app.engine.trigger_rows import in_scope
 
 _BASIS_POINT = 1e-4
@@ -160,6 +162,9 @@ def _cure(policy: LiquidationGuard, rows: list[Row], allowed: _Allowed) -> None:
 
 
 def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
+    if allowed.holdings.accounts[account].margin_mode is MarginMode.LENDING:
+        _cure_loan(policy, account, allowed)
+        return
     levers, most = allowed.levers, allowed.permission.most
     if Cure.TOP_UP in policy.cures:
         _top_up(policy, account, allowed)
@@ -180,17 +185,50 @@ def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> 
                 levers.trade_both_ways(account, instrument, most=most)
 
 
+def _cure_loan(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
+    """Collateral supplied and debt repaid, from the wallet and the reserve; or collateral sold for debt."""
+    market, loan = allowed.market, LoanLevers(allowed.levers)
+    held = allowed.holdings.accounts[account].positions
+    pools = [market.instrument(position.instrument) for position in held]
+    if Cure.TOP_UP in policy.cures:
+        for pool in pools:
+            loan.pay_in(account, account, pool)
+            keep = _kept(policy, pool.settlement_asset, allowed)
+            if keep is not None:
+                loan.pay_in(None, account, pool, keep=keep)
+    whole = Cure.REDUCE not in policy.cures
+    if whole and Cure.CLOSE not in policy.cures:
+        return
+    owed = {position.instrument for position in held if position.quantity < 0}
+    for collateral, debt in product(pools, pools):
+        if collateral.id in owed or debt.id not in owed:
+            continue
+        venue = allowed.holdings.accounts[account].venue
+        for spot in market.spot_markets(collateral, debt, venue):
+            if not allowed.is_dear(spot):
+                loan.repay(account, spot, collateral, debt, most=allowed.permission.most, whole=whole)
+
+
 def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
-    """What is valued by older prices may be worth less by now, and stays where it is."""
-    maximum_age_ns = policy.guards.maximum_price_age_seconds * NS_PER_SECOND
-    kept = None if policy.top_up_from is None else {s.asset: s.keep for s in policy.top_up_from}
     for reserve in allowed.holdings.reserves:
-        if kept is not None and reserve.asset not in kept:
-            continue
-        if allowed.market.age_ns(reserve.asset) > maximum_age_ns:
-            continue
-        more = Decimal(0) if kept is None else kept[reserve.asset] - reserve.keep
-        allowed.levers.transfer(None, account, Asset(reserve.asset), keep=max(more, Decimal(0)))
+        keep = _kept(policy, reserve.asset, allowed)
+        if keep is not None:
+            allowed.levers.transfer(None, account, reserve.asset, keep=keep)
+
+
+def _kept(policy: LiquidationGuard, asset: Asset, allowed: _Allowed) -> Decimal | None:
+    """What stays of a reserve besides what it keeps anyhow; None where it is not to be used.
+
+    What is valued by older prices may be worth less by now, and stays where it is.
+    """
+    reserve = next((each for each in allowed.holdings.reserves if each.asset == asset), None)
+    kept = None if policy.top_up_from is None else {s.asset: s.keep for s in policy.top_up_from}
+    if reserve is None or (kept is not None and asset not in kept):
+        return None
+    if allowed.market.age_ns(asset) > policy.guards.maximum_price_age_seconds * NS_PER_SECOND:
+        return None
+    more = Decimal(0) if kept is None else kept[asset] - reserve.keep
+    return max(more, Decimal(0))
 
 
 def _recentre(policy: LeverageBand, rows: list[Row], allowed: _Allowed) -> None:

@@ -289,7 +289,7 @@ def _hard_goals(levers: Sequence[Lever], scene: Scene) -> list[Goal]:
         if sum(at in lever.effects for lever in levers) > 1
     ]
     for account in range(state.accounts):
-        equity, initial = (state.within(figure, account) for figure in (In.EQUITY, In.INITIAL))
+        equity, initial = (state.within(figure, account) for figure in (In.BACKING, In.INITIAL))
         touched = any(equity in lever.effects or initial in lever.effects for lever in levers)
         now = float(figures[equity] - figures[initial])
         if touched and not isnan(now):

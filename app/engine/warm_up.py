@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import numpy as np
+
 from app.domain.identifiers import AccountId, Asset, PolicyId, PortfolioId, TenantId, derived_id
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.market import Change, Frame, Quality, TickKind
@@ -11,8 +13,10 @@ from app.domain.times import NS_PER_SECOND
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
+from app.engine.programme import Programme
 from app.engine.risk import portfolio_risk
 from app.engine.series import STANDARD, Forecast
+from app.engine.solver import Solver
 from app.engine.universe import Universe
 
 _NOBODY = derived_id("warm up")
@@ -42,6 +46,24 @@ def warm_up() -> None:
     block = market.advance([Frame(1, 2, STANDARD.bar_seconds * NS_PER_SECOND, "", 0, (change,))])
     decide(book, {}, block, affected(book, block))
     portfolio_risk(_portfolio(), market)
+    Solver().solve(_programme())
+
+
+def _programme() -> Programme:
+    """Two goals that cannot both be reached."""
+    one, none = np.ones(1), np.zeros(1)
+    both = np.ones(2)
+    return Programme(
+        lower=none,
+        upper=one,
+        cost=one,
+        lot=none,
+        matrix=np.ones((2, 1)),
+        low=np.array([2.0, -np.inf]),
+        high=np.array([np.inf, 0.5]),
+        level=np.arange(2),
+        scale=both,
+    )
 
 
 def _portfolio() -> Portfolio:

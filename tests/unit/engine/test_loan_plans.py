@@ -1,0 +1,120 @@
+"""A guard on a loan: collateral and repayments from the reserve, or collateral sold for debt."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from app.domain.adjustments import LendingAction, LendingLeg, TradeLeg, TransferLeg
+from app.domain.instruments import Instrument
+from app.domain.market import Change, Frame, Quality, TickKind
+from app.domain.policies import Cure, Guards, LiquidationGuard, Mode, StoredPolicy
+from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
+from app.engine.book import Book
+from app.engine.decide import affected, decide
+from app.engine.fills import apply_legs_as_if_done
+from app.engine.market_view import MarketView
+from app.engine.risk import portfolio_risk
+from app.engine.universe import Universe
+from app.quant.leverage import repay_sizes
+
+NOW_NS = 1_767_225_600_000_000_000
+ETH = Instrument(
+    id="ETH-USDC", kind="spot", underlying="ETH", quote="USDC", lot_size="0.0001", tick_size="0.01",
+    taker_fee_rate="0.001", slippage_bps="10",
+)  # fmt: skip
+COLLATERAL = Instrument(
+    id="POOL-ETH", kind="lending", underlying="ETH", quote="USDC", liquidation_threshold="0.825",
+    loan_to_value="0.8", liquidation_bonus="0.05",
+)  # fmt: skip
+DEBT = Instrument(
+    id="POOL-USDC", kind="lending", underlying="USDC", quote="USD", liquidation_threshold="0.78",
+    loan_to_value="0.75", liquidation_bonus="0.045",
+)  # fmt: skip
+UNIVERSE = Universe([ETH, COLLATERAL, DEBT])
+PRICE = 2_000.0
+
+
+def guard(*cures):
+    return LiquidationGuard(
+        name="loan", metric="health_factor", trigger="1.3", restore="1.6", mode=Mode.AUTO, cures=cures,
+        guards=Guards(cooldown_seconds=0),
+    )  # fmt: skip
+
+
+def loan(policy, *, reserves=(), wallet="0"):
+    """Ten ETH against 13,200 USDC: a health factor of 1.25."""
+    held = (
+        Position(COLLATERAL.instrument_id, Decimal(10), Decimal(0)),
+        Position(DEBT.instrument_id, Decimal(-13_200), Decimal(0)),
+    )
+    wallets = (Balance("USDC", Decimal(wallet)),)
+    account = Account(UUID(int=3), "loan", "paper", MarginMode.LENDING, held, wallets)
+    return Portfolio(
+        UUID(int=1), UUID(int=2), "one", "USDC", PortfolioState.ACTIVE, 1, (account,),
+        tuple(Reserve(asset, Decimal(amount)) for asset, amount in reserves),
+        (StoredPolicy(UUID(int=9), 1, policy),),
+    )  # fmt: skip
+
+
+def planned(holdings):
+    """The adjustment, and the account's risk once it is done."""
+    book, market = Book(UNIVERSE), MarketView(UNIVERSE)
+    book.put(holdings)
+    change = Change(TickKind.PRICE, ETH.id, PRICE, 0.0, 1, Quality.VALID, NOW_NS)
+    block = market.advance([Frame(1, 1, NOW_NS, "", 0, (change,))])
+    verdict = decide(book, {}, block, affected(book, block))[holdings.id]
+    (adjustment,) = verdict.adjustments
+    done = apply_legs_as_if_done(holdings, adjustment.legs, UNIVERSE.instruments)
+    return adjustment, portfolio_risk(done, market).accounts[0], done
+
+
+def test_debt_is_repaid_out_of_the_reserve():
+    adjustment, after, _ = planned(loan(guard(Cure.TOP_UP), reserves=[("USDC", "9000")]))
+    transfer, repayment = adjustment.legs
+    assert isinstance(transfer, TransferLeg)
+    assert (repayment.action, repayment.instrument) == (LendingAction.REPAY, DEBT.id)
+    # 16,500 of weighted collateral carries 10,312.5 at 1.6.
+    assert float(repayment.amount) == pytest.approx(13_200 - 16_500 / 1.6, rel=1e-9)
+    assert adjustment.reaches_target
+    assert after.health_factor == pytest.approx(1.6, rel=1e-6)
+
+
+def test_collateral_is_supplied_where_the_reserve_holds_only_that():
+    adjustment, after, _ = planned(loan(guard(Cure.TOP_UP), reserves=[("ETH", "9")]))
+    supplied = adjustment.legs[-1]
+    assert (supplied.action, supplied.instrument) == (LendingAction.SUPPLY, COLLATERAL.id)
+    assert float(supplied.amount) == pytest.approx((1.6 * 13_200 - 16_500) / (PRICE * 0.825), rel=1e-7)
+    assert after.health_factor == pytest.approx(1.6, rel=1e-6)
+
+
+def test_what_lies_in_the_wallet_repays():
+    adjustment, after, _ = planned(loan(guard(Cure.TOP_UP), wallet="5000"))
+    (repayment,) = adjustment.legs
+    assert repayment.action is LendingAction.REPAY
+    assert after.health_factor == pytest.approx(1.6, rel=1e-6)
+
+
+def test_collateral_is_sold_for_debt_as_the_closed_form_says():
+    """Withdrawn, sold for a fee and slippage of ten basis points each, repaid."""
+    adjustment, after, done = planned(loan(guard(Cure.REDUCE)))
+    kinds = [type(leg) for leg in adjustment.legs]
+    assert kinds == [LendingLeg, TradeLeg, LendingLeg]
+    sold = -float(adjustment.legs[1].quantity) * PRICE
+    asked = repay_sizes(
+        collaterals=20_000.0,
+        debts=13_200.0,
+        targets=1.6,
+        cost_rates=1.0 - (1.0 - 0.001) * (1.0 - 0.001),
+        liquidation_thresholds=0.825,
+    )
+    assert sold == pytest.approx(float(asked.sizes), rel=1e-4)
+    assert adjustment.reaches_target
+    assert after.health_factor == pytest.approx(1.6, rel=1e-4)
+    assert all(balance.amount >= 0 for balance in done.accounts[0].balances)
+
+
+def test_the_reserve_first_for_it_costs_nothing_and_the_rest_by_selling():
+    adjustment, after, _ = planned(loan(guard(Cure.TOP_UP, Cure.REDUCE), reserves=[("USDC", "1000")]))
+    assert {type(leg) for leg in adjustment.legs} == {TransferLeg, LendingLeg, TradeLeg}
+    assert after.health_factor == pytest.approx(1.6, rel=1e-4)
