@@ -326,7 +326,7 @@ class Arbitration:
                 rows[number],
                 plan.legs,
                 open_adjustment=not automatic,
-                is_restored=automatic and number not in plan.misses_of,
+                is_restored=automatic and self._restores(number, rows[number], plan),
             )
         if not automatic:
             turn.wake_at(adjustment.expires_at_ns)
@@ -341,6 +341,11 @@ class Arbitration:
         in_flight = (*turn.portfolio.in_flight, work)
         turn.adopt(replace(turn.portfolio, in_flight=in_flight), figures_change=automatic)
         return automatic
+
+    def _restores(self, number: int, rows: Sequence[Row], plan: Plan) -> bool:
+        """Whether one of the rows that fired no longer does, of a guard one of its accounts."""
+        after = plan.after.rows[number]
+        return any(row.fired and not then.fired for row, then in zip(rows, after, strict=True))
 
     def _remember_acting(
         self,

@@ -116,8 +116,8 @@ def is_emergency(policy: AnyPolicy, rows: list[Row]) -> bool:
 
 
 def rest_seconds(policy: AnyPolicy, *, is_restored: bool) -> int:
-    """After acting. What triggers a guard that had restored its level is a market that went on falling, or
-    another account: a long rest would let it be liquidated though it could be cured.
+    """After acting. What triggers a guard that had brought an account out of danger is a market that went
+    on falling, or another account: a long rest would let one be liquidated that could be cured.
     """
     rest = policy.guards.cooldown_seconds
     if is_restored and isinstance(policy, LiquidationGuard):
