@@ -214,8 +214,6 @@ class Reason(StrEnum):
     - `slippage`: every instrument that would help costs more to cross than it allows.
     - `maximum_trade`: what it may trade at most is too little to be traded.
     - `price_moved_less`: the price has moved less than it wants since it last acted.
-    - `higher_priority`: what it wants would push a policy that comes first out of its limits.
-    - `price_unknown`: a price that it needs is not known.
     - `notified`: all it does is tell; it was told.
     """
 
@@ -237,8 +235,6 @@ class Reason(StrEnum):
     SLIPPAGE = "slippage"
     MAXIMUM_TRADE = "maximum_trade"
     PRICE_MOVED_LESS = "price_moved_less"
-    HIGHER_PRIORITY = "higher_priority"
-    PRICE_UNKNOWN = "price_unknown"
     NOTIFIED = "notified"
 
 

@@ -45,7 +45,7 @@ from app.engine.guards import (
 from app.engine.legs import is_like
 from app.engine.memory import DAY_NS
 from app.engine.metrics import Figures, observe
-from app.engine.permitted import Permission
+from app.engine.permitted import Permission, is_dear
 from app.engine.plan import Plan, Priced, Wish, arrange
 from app.engine.records import Records, Sighting, Turn
 from app.engine.state import State, vector
@@ -294,8 +294,13 @@ class Arbitration:
         if permission.reduces_only:
             active = self._turn.portfolio.state is PortfolioState.ACTIVE
             return Reason.PRICE_QUALITY if active else Reason.REDUCE_ONLY
-        guards = isinstance(self._policies[number].policy, LiquidationGuard)
-        return Reason.NO_CURE if guards else Reason.DUST
+        policy = self._policies[number].policy
+        named = [self._market.instrument(name) for name in policy.instruments]
+        if named and all(is_dear(instrument, policy, permission) for instrument in named):
+            return Reason.SLIPPAGE
+        if permission.most < float(policy.guards.minimum_notional):
+            return Reason.MAXIMUM_TRADE
+        return Reason.NO_CURE if isinstance(policy, LiquidationGuard) else Reason.DUST
 
     def _act(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
         turn, frame = self._turn, self._frame

@@ -72,10 +72,18 @@ def before_planning(
     return Permission(
         most=_most(policy, memory, time_ns, emergency=emergency),
         reduces_only=poor
-        or portfolio.state is PortfolioState.REDUCE_ONLY
+        or (portfolio.state is PortfolioState.REDUCE_ONLY and not _lifts_its_own_state(policy, rows, memory))
         or (halted and not isinstance(policy, LiquidationGuard)),
         lifts_cost_caps=emergency and not _obeys_cost_caps(policy),
     )
+
+
+def _lifts_its_own_state(policy: AnyPolicy, rows: Sequence[Row], memory: PolicyMemory) -> bool:
+    """Whether it is on the way back from the tier that put the portfolio into `reduce_only`."""
+    if not isinstance(policy, StressResponse) or not memory.registers or not memory.registers[0]:
+        return False
+    recovers = any(row.fired and row.value < row.low for row in rows)
+    return recovers and policy.tiers[int(memory.registers[0]) - 1].reduce_only
 
 
 def _may_be_replaced(

@@ -11,7 +11,7 @@ from math import inf, isfinite
 
 from msgspec import Struct
 
-from app.domain.adjustments import Leg, LendingAction, MissReason, TradeLeg
+from app.domain.adjustments import Leg, LendingAction, MissReason, TradeLeg, TransferLeg
 from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
@@ -131,12 +131,14 @@ class Market(Struct, frozen=True):
         return float(self.block.universe.cost_rates[self.row(instrument)])
 
     def expected_cost(self, legs: Iterable[Leg]) -> float:
-        """Fees and slippage, in the valuation currency."""
+        """Fees and slippage, and what venues keep of transfers, in the valuation currency."""
         total = 0.0
         for leg in legs:
             if isinstance(leg, TradeLeg):
                 instrument = self.instrument(leg.instrument)
                 total += self.notional(instrument, leg.quantity) * self.cost_rate(instrument)
+            elif isinstance(leg, TransferLeg) and leg.fee:
+                total += float(leg.fee) * self.value_of(leg.asset)
         return total
 
 
@@ -196,6 +198,7 @@ class Levers:
             return
         effects, cost, notional = self._trade_effects(account, instrument, against, opens=-1)
         effects[self.size(account, instrument)] = -1.0
+        self._bound(effects, account, instrument, most / notional)
         size, lot = abs(held), 0.0
         upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT))
         per_unit = 1.0
@@ -217,11 +220,19 @@ class Levers:
         held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
         if held * sign > 0:
             effects[self.size(account, instrument)] = 1.0
+        self._bound(effects, account, instrument, most / notional)
         move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
         self.add(
             ("open", account, instrument.id, sign),
             Lever((move,), effects, most / notional, cost, MissReason.TRADE_LIMIT),
         )
+
+    def _bound(
+        self, effects: dict[int, float], account: int, instrument: Instrument, contracts: float
+    ) -> None:
+        """Closing and opening are one trade, which may be so large in all."""
+        if isfinite(contracts):
+            effects[self.state.resource(("traded", account, instrument.id), contracts)] = -1.0
 
     def transfer(
         self,

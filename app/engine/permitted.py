@@ -92,6 +92,12 @@ def trading_account(holdings: Portfolio, instrument: Instrument, name: str | Non
     return None
 
 
+def is_dear(instrument: Instrument, policy: AnyPolicy, permission: Permission) -> bool:
+    """Whether crossing its spread costs more than the policy allows."""
+    most = policy.guards.maximum_slippage_bps
+    return not permission.lifts_cost_caps and most is not None and instrument.slippage_bps > most
+
+
 class _Allowed:
     def __init__(
         self,
@@ -105,9 +111,7 @@ class _Allowed:
         self.permission = permission
 
     def is_dear(self, instrument: Instrument) -> bool:
-        """Whether crossing its spread costs more than the policy allows."""
-        most = self.policy.guards.maximum_slippage_bps
-        return not self.permission.lifts_cost_caps and most is not None and instrument.slippage_bps > most
+        return is_dear(instrument, self.policy, self.permission)
 
     def trade_all(self, names: Iterable[str], account_name: str | None) -> None:
         for name in names:

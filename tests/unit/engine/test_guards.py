@@ -1,0 +1,197 @@
+"""What holds a fired policy back, each by its reason; and what does not hold a guard back."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from app.domain.adjustments import Outcome, Reason
+from app.domain.families.liquidation_guard import Emergency
+from app.domain.market import Change, Quality, TickKind
+from app.domain.policies import Cure, DeltaNeutral, Guards, LiquidationGuard, Mode, StressResponse
+from app.domain.portfolios import PortfolioState
+from app.engine.book import Book
+from app.engine.decide import affected, decide
+from app.engine.fills import apply_legs_as_if_done
+from app.engine.market_view import MarketView
+from app.engine.memory import PolicyMemory, Traded, unpacked
+from tests.unit.engine.test_turns import PERP, SPOT, UNIVERSE, frame, portfolio
+
+FREE = {"cooldown_seconds": 0, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": None}
+
+
+def flat(**guards):
+    return DeltaNeutral(
+        name="flat", underlying="BTC", band="0.1", hedge_instruments=(PERP.id,), mode=Mode.AUTO,
+        guards=Guards(**(FREE | guards)),
+    )  # fmt: skip
+
+
+def alive(*, emergency=None, act_when_halted=True, **guards):
+    return LiquidationGuard(
+        name="alive", trigger="0.2", restore="0.1", mode=Mode.AUTO, cures=(Cure.REDUCE,), emergency=emergency,
+        act_when_halted=act_when_halted, guards=Guards(**(FREE | guards)),
+    )  # fmt: skip
+
+
+def prices(price):
+    return {PERP: price, SPOT: price}
+
+
+class Life:
+    """One portfolio whose adjustments are filled at once."""
+
+    def __init__(self, holdings):
+        self.holdings, self.memories = holdings, {}
+        self.book, self.market, self.records = Book(UNIVERSE), MarketView(UNIVERSE), []
+        self.book.put(holdings)
+
+    def see(self, frame):
+        block = self.market.advance([frame])
+        verdict = decide(self.book, self.memories, block, affected(self.book, block)).get(self.holdings.id)
+        if verdict is None:
+            return []
+        self.memories |= verdict.memories
+        self.records += verdict.decisions
+        self.holdings = replace(self.holdings, state=verdict.after.state)
+        for adjustment in verdict.adjustments:
+            self.holdings = apply_legs_as_if_done(self.holdings, adjustment.legs, UNIVERSE.instruments)
+            self.holdings = replace(self.holdings, in_flight=())
+            self.book.put(self.holdings)
+        return verdict.decisions
+
+    def buys(self, quantity):
+        """From outside: the position becomes so large."""
+        account = self.holdings.accounts[0]
+        held = replace(
+            account.position(PERP.instrument_id), quantity=Decimal(quantity), entry_price=Decimal(50_000)
+        )
+        self.holdings = self.holdings.with_account(account.with_position(held))
+        self.book.put(self.holdings)
+
+
+def long(policy, *, quantity="1", balance="1000000", **changes):
+    holdings = portfolio(positions=[(PERP, quantity, "50000")], balance=balance, policies=[policy])
+    return Life(replace(holdings, **changes))
+
+
+def reasons(life, frames):
+    return [decision.reason for each in frames for decision in life.see(each)]
+
+
+def test_an_oscillation_is_broken_within_the_hour_and_a_cap_on_trades_holds():
+    """Somebody else turns the position round on every frame, and the hedge would follow for ever."""
+    for guards, last in (
+        ({"maximum_reversals_per_hour": 4}, Reason.OSCILLATION),
+        ({"maximum_trades_per_hour": 7}, Reason.TRADES_PER_HOUR),
+    ):
+        life = long(flat(**guards))
+        for k in range(40):
+            life.buys("1" if k % 2 == 0 else "-1")
+            life.see(frame(k, prices(50_000.0 + k)))
+        acted = [d for d in life.records if d.outcome is Outcome.ACTED]
+        assert len(acted) == (5 if "maximum_reversals_per_hour" in guards else 7)
+        assert life.records[-1].reason is last
+
+
+def test_what_is_left_of_the_turnover_bounds_the_trade_and_then_holds_back():
+    life = long(flat(maximum_turnover_per_day="30000"))
+    assert reasons(life, [frame(0, prices(50_000.0)), frame(1, prices(50_001.0))]) == [
+        Reason.TARGET_MISSED, Reason.TURNOVER_PER_DAY,
+    ]  # fmt: skip
+    assert float(life.holdings.accounts[0].position(PERP.instrument_id).quantity) == pytest.approx(
+        0.4, abs=2e-3
+    )
+
+
+def test_the_trigger_has_to_hold_for_the_dwell_without_a_break():
+    life = long(flat(dwell_seconds=3))
+    assert reasons(life, [frame(k, prices(50_000.0 + k)) for k in range(2)]) == [Reason.NOT_YET]
+    life.buys("0.05")
+    assert reasons(life, [frame(2, prices(50_002.0))]) == []
+    life.buys("1")
+    found = reasons(life, [frame(k, prices(50_000.0 + k)) for k in range(3, 8)])
+    assert found == [Reason.NOT_YET, Reason.TARGET_REACHED]
+    assert life.records[-1].position.sequence == 7
+
+
+def test_a_cooldown_holds_back():
+    life = long(flat(cooldown_seconds=60))
+    assert reasons(life, [frame(0, prices(50_000.0))]) == [Reason.TARGET_REACHED]
+    life.buys("1")
+    assert reasons(life, [frame(k, prices(50_000.0 + k)) for k in (1, 59, 60)]) == [
+        Reason.COOLDOWN, Reason.TARGET_REACHED,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("guards", "reason"),
+    [
+        ({"maximum_cost": "1"}, Reason.COST_CAP),
+        ({"maximum_cost_bps": "0.1"}, Reason.COST_CAP),
+        ({"maximum_slippage_bps": "1"}, Reason.SLIPPAGE),
+        ({"maximum_trade_notional": "5"}, Reason.MAXIMUM_TRADE),
+        ({"minimum_notional": "60000"}, Reason.DUST),
+    ],
+)
+def test_what_costs_too_much_or_is_too_little_is_not_done(guards, reason):
+    life = long(flat(**guards))
+    assert reasons(life, [frame(k, prices(50_000.0 + k)) for k in range(3)]) == [reason]
+
+
+def test_uncertain_prices_hold_a_hedge_and_let_a_guard_reduce():
+    poor = frame(0, prices(50_000.0))
+    poor = replace(poor, changes=tuple(replace(c, quality=Quality.UNCERTAIN) for c in poor.changes))
+    assert reasons(long(flat()), [poor]) == [Reason.PRICE_QUALITY]
+    assert reasons(long(alive(), balance="1000"), [poor]) == [Reason.TARGET_REACHED]
+    assert reasons(long(flat(on_poor_price="reduce_only")), [poor]) == [Reason.TARGET_REACHED]
+
+
+def test_f26_a_halt_holds_all_but_the_guard_unless_it_was_told_so():
+    halted, fallen = {"state": PortfolioState.HALTED}, [frame(0, prices(50_000.0))]
+    assert reasons(long(flat(), **halted), fallen) == [Reason.PORTFOLIO_HALTED]
+    assert reasons(long(alive(), balance="1000", **halted), fallen) == [Reason.TARGET_REACHED]
+    obedient = alive(act_when_halted=False)
+    assert reasons(long(obedient, balance="1000", **halted), fallen) == [Reason.PORTFOLIO_HALTED]
+
+
+def test_f27_a_cost_cap_does_not_disarm_the_emergency_unless_it_was_told_so():
+    fallen = [frame(0, prices(50_000.0))]
+    for emergency, reason in (
+        (None, Reason.COST_CAP),
+        (Emergency(trigger="0.22"), Reason.TARGET_REACHED),
+        (Emergency(trigger="0.22", obey_cost_caps=True), Reason.COST_CAP),
+        (Emergency(trigger="0.22", maximum_cost_bps="0.1"), Reason.COST_CAP),
+    ):
+        assert reasons(long(alive(emergency=emergency, maximum_cost="1"), balance="1000"), fallen) == [reason]
+
+
+def test_memory_of_before_reads_as_nothing_more():
+    whole = PolicyMemory(
+        cooldown_until_ns=7, traded=(Traded(5, 1, 2.0),), registers=(1.0,), bases=(("a", "b", 1.0),)
+    )
+    assert unpacked(whole.packed()) == whole
+    assert unpacked(b"\x93\x07\xc0\x03") == PolicyMemory(cooldown_until_ns=7, suppressed_since=3)
+
+
+def test_the_way_back_from_a_tier_that_only_reduces_builds_up_again():
+    """Three tiers down at once, and up one at a time; the state that the policy set does not hold it back."""
+    tiers = [
+        {"name": "orange", "above": "0.5", "recover_below": "0.4", "exposure_multiplier": "0.5"},
+        {"name": "red", "above": "0.8", "recover_below": "0.7", "exposure_multiplier": "0.1",
+         "reduce_only": True},
+    ]  # fmt: skip
+    policy = StressResponse(
+        name="step back", mode=Mode.AUTO, tiers=tiers, recovery_dwell_seconds=0, guards=Guards(**FREE)
+    )
+    life = long(policy)
+    sizes, states = [], []
+    for k, stress in enumerate((0.2, 0.9, 0.6, 0.1)):
+        seen = frame(k, prices(50_000.0 + k))
+        index = Change(TickKind.STRESS, "MARKET", stress, 0.0, 1, Quality.VALID, seen.time_ns)
+        life.see(replace(seen, changes=(*seen.changes, index)))
+        sizes.append(float(life.holdings.accounts[0].position(PERP.instrument_id).quantity))
+        states.append(life.holdings.state)
+    active, reducing = PortfolioState.ACTIVE, PortfolioState.REDUCE_ONLY
+    assert states == [active, reducing, active, active]
+    assert sizes == pytest.approx([1.0, 0.1, 0.5, 1.0])
