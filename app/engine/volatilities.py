@@ -20,7 +20,7 @@ from app.domain.times import NS_PER_SECOND
 from app.engine.columns import Columns
 from app.engine.series import Measure
 from app.quant.arrays import FloatArray, IntArray
-from app.quant.compiled import compiled, inlined
+from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.estimators import bar_volatilities, bars
 from app.quant.estimators.accumulation import BarState, fold_bars
 from app.quant.estimators.windows import Window
@@ -238,7 +238,7 @@ class _Alike:
         return values
 
 
-@compiled
+@compiled_in_place
 def _fill_bars(
     times_ns: IntArray,
     frames: IntArray,
@@ -275,7 +275,7 @@ def _fill_bars(
     return found
 
 
-@inlined
+@inlined_in_place
 def _close_bars(
     k: int, now_ns: int, bars: OpenBars, count: int, due_ns: IntArray, closed: ClosedBars, found: int
 ) -> int:
