@@ -125,7 +125,13 @@ class Arbitration:
         underlying = 0.0
         if isinstance(stored.policy, DeltaNeutral):
             underlying = self._market.value_of(Asset(stored.policy.underlying))
-        return Prices(block.oldest_age_ns(k, rows), block.worst_quality(k, rows), underlying)
+        return Prices(
+            age_ns=block.oldest_age_ns(k, rows),
+            quality=block.worst_quality(k, rows),
+            sources=block.fewest_sources(k, rows),
+            confidence_bps=block.widest_confidence_bps(k, rows),
+            underlying=underlying,
+        )
 
     def _serve(self, group: Group, concluded: set[PolicyId]) -> bool:
         """One plan for all of the group, or none. True when figures changed."""

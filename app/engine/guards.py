@@ -35,6 +35,8 @@ class Prices(Struct, frozen=True):
 
     age_ns: int
     quality: Quality
+    sources: int
+    confidence_bps: float
     underlying: float
 
 
@@ -194,7 +196,7 @@ def _poor_price(policy: AnyPolicy, rows: list[Row], prices: Prices) -> Reason | 
     """
     guards = policy.guards
     stale = prices.age_ns > guards.maximum_price_age_seconds * NS_PER_SECOND
-    if not stale and prices.quality is Quality.VALID:
+    if not stale and prices.quality is Quality.VALID and not _is_doubtful(policy, prices):
         return False
     if guards.on_poor_price is OnPoorPrice.REDUCE_ONLY:
         return True
@@ -203,6 +205,13 @@ def _poor_price(policy: AnyPolicy, rows: list[Row], prices: Prices) -> Reason | 
     if stale:
         return Reason.STALE_PRICE
     return True if isinstance(policy, LiquidationGuard) else Reason.PRICE_QUALITY
+
+
+def _is_doubtful(policy: AnyPolicy, prices: Prices) -> bool:
+    """By the policy's own measure: too few sources, or a consensus that is too wide."""
+    widest = policy.guards.maximum_price_confidence_bps
+    wide = widest is not None and prices.confidence_bps > float(widest)
+    return wide or prices.sources < policy.guards.minimum_price_sources
 
 
 def _fires_widened(row: Row) -> bool:

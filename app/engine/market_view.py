@@ -43,6 +43,8 @@ class Records(NamedTuple):
     time_ns: IntArray
     quality: IntArray
     frame: IntArray
+    confidence: FloatArray
+    sources: IntArray
 
 
 class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -79,7 +81,7 @@ class MarketView:
     def _forget(self, now_ns: int) -> None:
         """A new generation knows nothing of the old one's prices."""
         self.records = Columns(Records)
-        self.records.append([(np.nan, 0, 0, 0), (1.0, 0, 0, 0)])
+        self.records.append([(np.nan, 0, 0, 0, 0.0, 0), (1.0, 0, 0, 0, 0.0, 0)])
         self.standing: RecordNumbers = np.zeros(self._listed_width + self._followed, dtype=np.int32)
         self.standing[self.universe.one_row] = _ONE
         self._last: dict[TickKind, dict[str, tuple[Change, int]]] = {kind: {} for kind in TickKind}
@@ -247,7 +249,8 @@ class MarketView:
     def _estimate_record(self, estimated: Estimated, sequence: int) -> int:
         if isnan(estimated.value):
             return _UNKNOWN
-        record, _ = self.records.append([(estimated.value, estimated.time_ns, Quality.VALID, sequence)])
+        known = (estimated.value, estimated.time_ns, Quality.VALID, sequence, 0.0, 1)
+        record, _ = self.records.append([known])
         return record
 
     def _states(
@@ -263,6 +266,8 @@ class MarketView:
                 # Members of an enumeration convert slowly, and nearly always there is nothing to say.
                 qualities if any(qualities) else np.zeros(len(changes), dtype=np.int64),
                 sequences,
+                [change.confidence for change in changes],
+                [change.sources for change in changes],
             )
         )
         states = np.empty((frames, self.standing.size), dtype=np.int32)
@@ -275,7 +280,7 @@ class MarketView:
         kept = self.standing
         old = self.records.arrays
         self.records = Columns(Records)
-        self.records.append([(np.nan, 0, 0, 0), (1.0, 0, 0, 0)])
+        self.records.append([(np.nan, 0, 0, 0, 0.0, 0), (1.0, 0, 0, 0, 0.0, 0)])
         first, stop = self.records.extend(column[kept] for column in old)
         self.standing = np.arange(first, stop, dtype=np.int32)
         self.standing[kept == _UNKNOWN] = _UNKNOWN
@@ -408,6 +413,22 @@ class FrameBlock:
     def frame_of(self, k: int, row: int) -> int:
         """The sequence of the frame that brought the price."""
         return int(self.records.frame[self.standing[k, row]])
+
+    def fewest_sources(self, k: int, rows: Iterable[int]) -> int:
+        """Of the prices that are known."""
+        records = (int(self.standing[k, row]) for row in rows)
+        known = (int(self.records.sources[at]) for at in records if self.records.time_ns[at] > 0)
+        return min(known, default=1)
+
+    def widest_confidence_bps(self, k: int, rows: Iterable[int]) -> float:
+        """Half widths of the consensus, as shares of the prices that are known."""
+        records = (int(self.standing[k, row]) for row in rows)
+        shares = (
+            float(self.records.confidence[at] / self.records.value[at])
+            for at in records
+            if self.records.time_ns[at] > 0 and self.records.value[at] > 0.0
+        )
+        return max(shares, default=0.0) * 1e4
 
     def worst_quality(self, k: int, rows: Iterable[int]) -> Quality:
         numbers = self.standing[k]

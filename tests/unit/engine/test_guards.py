@@ -147,6 +147,14 @@ def test_uncertain_prices_hold_a_hedge_and_let_a_guard_reduce():
     assert reasons(long(flat(on_poor_price="reduce_only")), [poor]) == [Reason.TARGET_REACHED]
 
 
+def test_few_sources_and_a_wide_consensus_are_poor_by_the_policys_own_measure():
+    alone = [frame(0, prices(50_000.0))]
+    assert reasons(long(flat(minimum_price_sources=2)), alone) == [Reason.PRICE_QUALITY]
+    wide = replace(alone[0], changes=tuple(replace(c, confidence=600.0) for c in alone[0].changes))
+    assert reasons(long(flat(maximum_price_confidence_bps="100")), [wide]) == [Reason.PRICE_QUALITY]
+    assert reasons(long(flat(maximum_price_confidence_bps="200")), [wide]) == [Reason.TARGET_REACHED]
+
+
 def test_f26_a_halt_holds_all_but_the_guard_unless_it_was_told_so():
     halted, fallen = {"state": PortfolioState.HALTED}, [frame(0, prices(50_000.0))]
     assert reasons(long(flat(), **halted), fallen) == [Reason.PORTFOLIO_HALTED]
