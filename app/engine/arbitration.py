@@ -135,16 +135,18 @@ class Arbitration:
 
     def _serve(self, group: Group, concluded: set[PolicyId]) -> bool:
         """One plan for all of the group, or none. True when figures changed."""
-        rows = dict(self._rows)
+        rows, left = dict(self._rows), set[int]()
         while group:
             plan = self._planned(group, rows)
             dear = self._too_dear(group, plan)
             if dear is not None:
                 self._suppress(dear, Reason.COST_CAP)
                 concluded.add(self._policies[dear].id)
+                left.add(dear)
                 del group[dear]
                 continue
             pushed = self._pushed_out(group, plan) if plan.legs else {}
+            pushed = {number: permission for number, permission in pushed.items() if number not in left}
             if pushed:
                 rows |= {number: plan.after.rows[number] for number in pushed}
                 group = {n: (group | pushed)[n] for n in self._ranked() if n in group or n in pushed}
