@@ -27,7 +27,7 @@ _ALIKE = 0.2
 Place = tuple[int, InstrumentId]
 
 
-Kind = TypeVar("Kind", Trade, Transfer, Lend)
+Kind = TypeVar("Kind", Trade, Transfer)
 
 
 class Deal(Struct, frozen=True):
@@ -103,7 +103,8 @@ def legs_of(
     holdings: Portfolio,
 ) -> list[Leg]:
     """Each finds in the wallet what it needs: what comes out of a pool is first, what goes into one last."""
-    lent = list(_lent(levers, sizes, holdings))
+    deals = list(deals)
+    lent = list(_lent(levers, sizes, _shares(deals), holdings))
     legs: list[Leg] = [leg for leg in lent if leg.action.sign < 0]
     legs += _transfers(levers, sizes, holdings)
     for deal, quantity in deals:
@@ -132,11 +133,26 @@ def _transfers(levers: Sequence[Lever], sizes: FloatArray, holdings: Portfolio) 
             yield TransferLeg(move.destination, move.asset, sent, source=move.source, fee=move.fee)
 
 
-def _lent(levers: Sequence[Lever], sizes: FloatArray, holdings: Portfolio) -> Iterator[LendingLeg]:
+def _shares(deals: Iterable[tuple[Deal, Decimal]]) -> dict[Place, float]:
+    """How much of what is wanted whole lots leave."""
+    return {
+        (deal.account, deal.instrument): float(quantity) / deal.wanted if deal.wanted else 0.0
+        for deal, quantity in deals
+    }
+
+
+def _lent(
+    levers: Sequence[Lever], sizes: FloatArray, shares: dict[Place, float], holdings: Portfolio
+) -> Iterator[LendingLeg]:
+    """What is lent to be traded, or out of what was, follows the lots of that trade."""
     amounts: dict[tuple[int, InstrumentId, LendingAction, bool], float] = {}
-    for move, size in _moved(levers, sizes, Lend):
-        key = (move.account, move.instrument, move.action, move.reduces)
-        amounts[key] = amounts.get(key, 0.0) + move.amount * size
+    for lever, size in zip(levers, sizes.tolist(), strict=True):
+        trades = [move for move in lever.moves if isinstance(move, Trade)]
+        share = min((shares.get((t.account, t.instrument), 0.0) for t in trades), default=1.0)
+        for move in lever.moves:
+            if isinstance(move, Lend) and size * share > 0.0:
+                key = (move.account, move.instrument, move.action, move.reduces)
+                amounts[key] = amounts.get(key, 0.0) + move.amount * size * share
     for (ordinal, name, action, reduces), amount in amounts.items():
         yield LendingLeg(holdings.accounts[ordinal].id, name, action, amount_up(amount), reduces)
 

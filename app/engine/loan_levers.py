@@ -8,6 +8,8 @@ but for what a purchase leaves of the tick that was set aside for it.
 from decimal import Decimal
 from math import ceil, inf
 
+from msgspec import structs
+
 from app.domain.adjustments import LendingAction, MissReason
 from app.domain.identifiers import Asset
 from app.domain.instruments import Instrument
@@ -79,6 +81,7 @@ class LoanLevers:
         upper, limit = min(
             (exhausted, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT)
         )
+        trade = Trade(account, spot.instrument_id, sign, closes=True, effects=effects)
         size, lot = 1.0, 0.0
         if whole:
             step = float(spot.lot_size)
@@ -87,7 +90,7 @@ class LoanLevers:
             upper = float(min(held / taken, most / notional) >= size)
         moves = (
             self._lent(account, collateral, -taken * size, reduces=True),
-            self._traded(account, spot, sign * size, closes=True),
+            structs.replace(trade, contracts=sign * size),
             self._lent(account, debt, put * size, reduces=True),
         )
         cost = notional * self._market.cost_rate(spot) * size
@@ -153,16 +156,6 @@ class LoanLevers:
         room = max(float(pool.reserve_cap) - held, 0.0)
         effects[self._state.resource(("room", account, pool.id), room)] = -amount
         return room
-
-    def _traded(self, account: int, spot: Instrument, contracts: float, *, closes: bool) -> Trade:
-        """Its own effects are those of the wallet: what the pool takes and gives does not follow its lots."""
-        effects, sign = dict[int, float](), 1 if contracts > 0.0 else -1
-        quote, base = spot.settlement_asset, Asset(spot.underlying)
-        cash = traded_spot(spot, self._market.unit(spot), sign)
-        held = sign * float(spot.multiplier)
-        self._levers.credit(effects, account, base, held, self._market.value_of(base))
-        self._levers.credit(effects, account, quote, cash, self._market.value_of(quote))
-        return Trade(account, spot.instrument_id, contracts, closes=closes, effects=effects)
 
     def _lent(self, account: int, pool: Instrument, amount: float, *, reduces: bool) -> Lend:
         held = self._held(account, pool)

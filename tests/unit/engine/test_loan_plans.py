@@ -57,15 +57,19 @@ def loan(policy, *, reserves=(), wallet="0"):
     )  # fmt: skip
 
 
-def planned(holdings):
-    """The adjustment, and the account's risk once it is done."""
-    book, market = Book(UNIVERSE), MarketView(UNIVERSE)
+def decided(holdings, universe=UNIVERSE):
+    book, market = Book(universe), MarketView(universe)
     book.put(holdings)
     change = Change(TickKind.PRICE, ETH.id, PRICE, 0.0, 1, Quality.VALID, NOW_NS)
     block = market.advance([Frame(1, 1, NOW_NS, "", 0, (change,))])
-    verdict = decide(book, {}, block, affected(book, block))[holdings.id]
+    return decide(book, {}, block, affected(book, block))[holdings.id], market
+
+
+def planned(holdings, universe=UNIVERSE):
+    """The adjustment, and the account's risk once it is done."""
+    verdict, market = decided(holdings, universe)
     (adjustment,) = verdict.adjustments
-    done = apply_legs_as_if_done(holdings, adjustment.legs, UNIVERSE.instruments)
+    done = apply_legs_as_if_done(holdings, adjustment.legs, universe.instruments)
     return adjustment, portfolio_risk(done, market).accounts[0], done
 
 
@@ -118,3 +122,22 @@ def test_the_reserve_first_for_it_costs_nothing_and_the_rest_by_selling():
     adjustment, after, _ = planned(loan(guard(Cure.TOP_UP, Cure.REDUCE), reserves=[("USDC", "1000")]))
     assert {type(leg) for leg in adjustment.legs} == {TransferLeg, LendingLeg, TradeLeg}
     assert after.health_factor == pytest.approx(1.6, rel=1e-4)
+
+
+def in_lots_of(lot):
+    return Universe([ETH.model_copy(update={"lot_size": Decimal(lot)}), COLLATERAL, DEBT])
+
+
+@pytest.mark.parametrize("lot", ["0.3", "0.5", "0.7"])
+def test_what_a_pool_gives_and_takes_follows_the_lots_of_the_trade(lot):
+    adjustment, _, done = planned(loan(guard(Cure.REDUCE)), in_lots_of(lot))
+    withdrawn, trade, repaid = adjustment.legs
+    assert -trade.quantity % Decimal(lot) == 0
+    assert float(withdrawn.amount) == pytest.approx(-float(trade.quantity), abs=1e-7)
+    assert float(repaid.amount) == pytest.approx(-float(trade.quantity) * PRICE * 0.999 * 0.999, rel=1e-6)
+    assert all(0 <= balance.amount < Decimal("0.01") for balance in done.accounts[0].balances)
+
+
+def test_nothing_is_lent_for_a_trade_that_is_less_than_a_lot():
+    verdict, _ = decided(loan(guard(Cure.REDUCE)), in_lots_of("20"))
+    assert not [leg for adjustment in verdict.adjustments for leg in adjustment.legs]
