@@ -85,9 +85,10 @@ def permit(
 
 
 def trading_account(holdings: Portfolio, instrument: Instrument, name: str | None) -> int | None:
-    """The ordinal of the named account, or of the first one on the instrument's venue."""
+    """The ordinal of the named account, or of the first one on the instrument's venue that may hold it."""
     for ordinal, account in enumerate(holdings.accounts):
-        if name in (None, account.name) and account.venue == instrument.venue:
+        holds = account.margin_mode is not MarginMode.LENDING or instrument.kind is InstrumentKind.SPOT
+        if name in (None, account.name) and account.venue == instrument.venue and holds:
             return ordinal
     return None
 
@@ -134,11 +135,13 @@ class _Allowed:
             self.levers.trade_both_ways(account, instrument, most=most)
 
     def positions(self, account_name: str | None) -> list[tuple[int, Instrument]]:
+        """Those that can be traded: what lies in a pool is not."""
         return [
             (ordinal, instrument)
             for ordinal in in_scope(self.holdings.accounts, account_name)
             for position in self.holdings.accounts[ordinal].positions
-            if not self.is_dear(instrument := self.market.instrument(position.instrument))
+            if (instrument := self.market.instrument(position.instrument)).kind is not InstrumentKind.LENDING
+            and not self.is_dear(instrument)
         ]
 
     def size(self, account: int, instrument: Instrument) -> None:

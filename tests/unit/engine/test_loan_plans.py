@@ -4,11 +4,12 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from app.domain.adjustments import LendingAction, LendingLeg, TradeLeg, TransferLeg
 from app.domain.instruments import Instrument
 from app.domain.market import Change, Frame, Quality, TickKind
-from app.domain.policies import Cure, Guards, LiquidationGuard, Mode, StoredPolicy
+from app.domain.policies import Cure, DeltaNeutral, Guards, LeverageBand, LiquidationGuard, Mode, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.engine.book import Book
 from app.engine.decide import affected, decide
@@ -31,7 +32,10 @@ DEBT = Instrument(
     id="POOL-USDC", kind="lending", underlying="USDC", quote="USD", liquidation_threshold="0.78",
     loan_to_value="0.75", liquidation_bonus="0.045",
 )  # fmt: skip
-UNIVERSE = Universe([ETH, COLLATERAL, DEBT])
+PERPETUAL = Instrument(
+    id="ETH-PERP", kind="perpetual", underlying="ETH", quote="USDC", lot_size="0.0001", tick_size="0.01",
+)  # fmt: skip
+UNIVERSE = Universe([ETH, PERPETUAL, COLLATERAL, DEBT])
 PRICE = 2_000.0
 
 
@@ -57,11 +61,22 @@ def loan(policy, *, reserves=(), wallet="0"):
     )  # fmt: skip
 
 
+def beside_a_loan(policy):
+    """Five contracts bought on 2,500 USDC: a leverage of 4, on the same venue as a loan."""
+    with_loan = loan(policy)
+    held = (Position(PERPETUAL.instrument_id, Decimal(5), Decimal(2_000)),)
+    wallet = (Balance("USDC", Decimal(2_500)),)
+    traded = Account(UUID(int=4), "traded", "paper", MarginMode.CROSS, held, wallet)
+    return structs.replace(with_loan, accounts=(*with_loan.accounts, traded))
+
+
 def decided(holdings, universe=UNIVERSE):
     book, market = Book(universe), MarketView(universe)
     book.put(holdings)
-    change = Change(TickKind.PRICE, ETH.id, PRICE, 0.0, 1, Quality.VALID, NOW_NS)
-    block = market.advance([Frame(1, 1, NOW_NS, "", 0, (change,))])
+    changes = tuple(
+        Change(TickKind.PRICE, name, PRICE, 0.0, 1, Quality.VALID, NOW_NS) for name in (ETH.id, PERPETUAL.id)
+    )
+    block = market.advance([Frame(1, 1, NOW_NS, "", 0, changes)])
     return decide(book, {}, block, affected(book, block))[holdings.id], market
 
 
@@ -125,7 +140,7 @@ def test_the_reserve_first_for_it_costs_nothing_and_the_rest_by_selling():
 
 
 def in_lots_of(lot):
-    return Universe([ETH.model_copy(update={"lot_size": Decimal(lot)}), COLLATERAL, DEBT])
+    return Universe([ETH.model_copy(update={"lot_size": Decimal(lot)}), PERPETUAL, COLLATERAL, DEBT])
 
 
 @pytest.mark.parametrize("lot", ["0.3", "0.5", "0.7"])
@@ -141,3 +156,26 @@ def test_what_a_pool_gives_and_takes_follows_the_lots_of_the_trade(lot):
 def test_nothing_is_lent_for_a_trade_that_is_less_than_a_lot():
     verdict, _ = decided(loan(guard(Cure.REDUCE)), in_lots_of("20"))
     assert not [leg for adjustment in verdict.adjustments for leg in adjustment.legs]
+
+
+def test_leverage_beside_a_loan_is_brought_down_by_what_can_be_traded():
+    """A gross of 20,000 in the pool and 10,000 in contracts, on 9,300 in all."""
+    band = LeverageBand(
+        name="band", minimum="1", target="3", maximum="3.1", mode=Mode.AUTO, guards=Guards(cooldown_seconds=0)
+    )
+    adjustment, _, _ = planned(beside_a_loan(band))
+    (trade,) = adjustment.legs
+    assert (trade.account_id, trade.instrument) == (UUID(int=4), PERPETUAL.id)
+    assert float(trade.quantity) == pytest.approx(-(30_000 - 3 * 9_300) / PRICE, rel=0.01)
+    assert adjustment.reaches_target
+
+
+def test_a_hedge_is_traded_in_the_account_that_may_hold_it():
+    flat = DeltaNeutral(
+        name="flat", underlying="ETH", band="0.5", hedge_instruments=[PERPETUAL.id], mode=Mode.AUTO,
+        guards=Guards(cooldown_seconds=0),
+    )  # fmt: skip
+    adjustment, _, _ = planned(beside_a_loan(flat))
+    (trade,) = adjustment.legs
+    assert trade.account_id == UUID(int=4)
+    assert float(trade.quantity) == pytest.approx(-15.0, abs=1e-3)
