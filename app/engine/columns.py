@@ -56,3 +56,11 @@ class Columns(Generic[Arrays]):
 
     def _empty(self, capacity: int) -> Arrays:
         return self._kind(*(np.empty(capacity, dtype=dtype) for dtype in self._dtypes))
+
+
+def row_ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
+    """The rows of all ranges, one after the other, and the number of the range that each is of."""
+    counts = stops - starts
+    owners = np.repeat(np.arange(counts.size), counts)
+    rows = np.arange(owners.size) + (starts - np.cumsum(counts) + counts)[owners]
+    return rows, owners

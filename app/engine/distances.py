@@ -24,6 +24,7 @@ import numpy as np
 
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
+from app.engine.columns import row_ranges
 from app.engine.market_view import FrameBlock
 from app.engine.tables import PairColumns
 from app.engine.trigger_rows import NONE
@@ -69,14 +70,14 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
 
     The smallest |relative move|, of one asset or of all together, at which the maintenance margin reaches the
     equity: 0 where it has, infinite where none does (what needs no margin is never liquidated), NaN where a
-    price is not known.
+    price is not known, and for accounts under portfolio margin, whose scenarios are not searched here.
     """
     views, numbers = book.columns.arrays, pairs.number[asked]
-    owner, accounts = _spans(views.account[numbers], views.account_stop[numbers])
+    accounts, owner = row_ranges(views.account[numbers], views.account_stop[numbers])
     first = np.searchsorted(owner, np.arange(numbers.size))
 
     def rows(starts: IntArray, stops: IntArray, account: IntArray) -> _Rows:
-        pair, number = _spans(starts[numbers], stops[numbers])
+        number, pair = row_ranges(starts[numbers], stops[numbers])
         return _Rows(number, first[pair] + account[number], pairs.frame[asked][pair])
 
     held, owned, terms = book.positions.arrays, book.balances.arrays, block.universe.terms
@@ -94,14 +95,9 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
     )
     joined = _Parts._make(np.concatenate(columns) for columns in zip(*found, strict=True))
     order = np.argsort(joined.account, kind="stable")
-    return _nearest(block, _Parts._make(column[order] for column in joined), accounts.size)
-
-
-def _spans(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
-    """All numbers from each start to its stop, and which of them it is that each belongs to."""
-    counts = stops - starts
-    owner = np.repeat(np.arange(counts.size), counts)
-    return owner, np.arange(owner.size) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    nearest = _nearest(block, _Parts._make(column[order] for column in joined), accounts.size)
+    nearest[book.accounts.arrays.portfolio_margin[accounts]] = np.nan
+    return nearest
 
 
 def _contracts(block: FrameBlock, rows: _Rows, held: PositionColumns) -> tuple[_Parts, _Parts]:

@@ -13,11 +13,12 @@ import numpy as np
 
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
+from app.engine.columns import row_ranges
 from app.engine.market_view import FrameBlock
 from app.engine.tables import PairColumns
 from app.engine.trigger_rows import NONE
 from app.engine.universe import NEVER_NS
-from app.quant.arrays import FloatArray, IntArray
+from app.quant.arrays import IntArray
 from app.quant.margin import Requirements
 from app.quant.portfolio_margin import DERIBIT_BTC, portfolio_margins
 from app.quant.solvency.books import BookStatus, PositionKind, books_of
@@ -76,13 +77,13 @@ def account_requirements(book: Book, block: FrameBlock, pairs: PairColumns) -> R
 def _holdings(book: Book, pairs: PairColumns) -> tuple[int, _Rows, _Rows]:
     """How many portfolio-margin accounts there are, numbered as they are met, and what they hold."""
     views, positions, balances = book.columns.arrays, book.positions.arrays, book.balances.arrays
-    rows, of_pair = _ranges(views.account[pairs.number], views.account_stop[pairs.number])
+    rows, of_pair = row_ranges(views.account[pairs.number], views.account_stop[pairs.number])
     is_margined = book.accounts.arrays.portfolio_margin[rows]
     numbers = np.where(is_margined, np.cumsum(is_margined) - 1, NONE)
     first_of_pair = np.searchsorted(of_pair, np.arange(pairs.number.size))
 
     def owned(starts: IntArray, stops: IntArray, account: IntArray) -> _Rows:
-        found, of_pair = _ranges(starts[pairs.number], stops[pairs.number])
+        found, of_pair = row_ranges(starts[pairs.number], stops[pairs.number])
         owners = numbers[first_of_pair[of_pair] + account[found]]
         kept = owners != NONE
         return _Rows(found[kept], pairs.frame[of_pair[kept]], owners[kept])
@@ -100,14 +101,14 @@ def _contracts(book: Book, block: FrameBlock, held: _Rows) -> dict[str, Any]:
     positions, rows = book.positions.arrays, held.rows
     instruments = positions.instrument[rows]
     is_inverse, is_option = terms.inverse[instruments], terms.option[instruments]
-    marks = _standing(block, held.frames, terms.price_row[instruments])
-    coin = _values(block, held.frames, positions.underlying_value[rows])
-    settled = _values(block, held.frames, positions.settlement_value[rows])
+    marks = block.values(held.frames, terms.price_row[instruments])
+    coin = block.conversion_values(held.frames, positions.underlying_value[rows])
+    settled = block.conversion_values(held.frames, positions.settlement_value[rows])
     quote = np.where(is_inverse, coin / marks, settled)
     per_contract = terms.multiplier[instruments]
     expiries_ns = terms.expiry_ns[instruments]
     left_ns = np.maximum(expiries_ns - block.times_ns[held.frames], 0)
-    volatilities = _standing(block, held.frames, universe.volatility_columns[instruments])
+    volatilities = block.values(held.frames, universe.volatility_columns[instruments])
     return {
         "kinds": _KINDS[
             is_inverse.astype(int), is_option.astype(int), universe.call[instruments].astype(int)
@@ -132,7 +133,7 @@ def _coins(book: Book, block: FrameBlock, coins: _Rows) -> dict[str, Any]:
     return {
         "kinds": np.full(rows.size, PositionKind.HOLDING),
         "underlying": _keys(block.universe.conversions.length, coins.frames, conversions),
-        "underlying_price": _values(block, coins.frames, conversions),
+        "underlying_price": block.conversion_values(coins.frames, conversions),
         "quantities": amounts,
         "multipliers": np.where(amounts > 0.0, 1.0 - balances.haircut[rows], 1.0),
         "entry_prices": nothing,
@@ -143,29 +144,7 @@ def _coins(book: Book, block: FrameBlock, coins: _Rows) -> dict[str, Any]:
     }
 
 
-def _standing(block: FrameBlock, frames: IntArray, columns: IntArray) -> FloatArray:
-    values: FloatArray = block.records.value[block.standing[frames, columns]]
-    return values
-
-
-def _values(block: FrameBlock, frames: IntArray, conversions: IntArray) -> FloatArray:
-    """Of one unit, each on its frame: few are different, and each of those is looked up once."""
-    count = block.universe.conversions.length
-    keys, inverse = np.unique(_keys(count, frames, conversions), return_inverse=True)
-    values = [block.value(*divmod(key, count)) for key in keys.tolist()]
-    found: FloatArray = np.array(values, dtype=np.float64)[inverse]
-    return found
-
-
 def _keys(conversions: int, frames: IntArray, numbers: IntArray) -> IntArray:
     """Of a conversion on a frame."""
     keys: IntArray = frames * conversions + numbers
     return keys
-
-
-def _ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
-    """The rows of all ranges, one after the other, and the number of the range that each is of."""
-    counts = stops - starts
-    owners = np.repeat(np.arange(counts.size), counts)
-    rows = np.arange(owners.size) + (starts - np.cumsum(counts) + counts)[owners]
-    return rows, owners

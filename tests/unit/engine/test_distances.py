@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.market import Change, Quality, StreamPosition, TickKind
@@ -233,6 +234,11 @@ def test_one_asset_alone_is_nearer_than_all_together_for_a_hedged_pair():
 @pytest.mark.parametrize("account", [holding(), holding(USDT="100"), holding(BTC="1", USDT="-70000")])
 def test_what_needs_no_margin_is_never_liquidated(account):
     assert distance_of(account) == [np.inf]
+
+
+def test_of_a_portfolio_margin_account_it_is_not_known():
+    account = replace(holding(LONG, USDT="10000"), margin_mode=MarginMode.PORTFOLIO)
+    assert np.isnan(distance_of(account, holding(LONG, USDT="10000"))).tolist() == [True, False]
 
 
 def test_below_the_margin_there_is_no_way_to_go():
