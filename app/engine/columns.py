@@ -64,3 +64,11 @@ def row_ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
     owners = np.repeat(np.arange(counts.size), counts)
     rows = np.arange(owners.size) + (starts - np.cumsum(counts) + counts)[owners]
     return rows, owners
+
+
+def ordinals_within(owners: IntArray, keys: IntArray) -> IntArray:
+    """Of each row, how many smaller keys its owner has."""
+    distinct, of_row = np.unique(np.stack((owners, keys)), axis=1, return_inverse=True)
+    ordinals = np.arange(distinct.shape[1]) - np.searchsorted(distinct[0], distinct[0])
+    found: IntArray = ordinals[of_row.reshape(-1)]
+    return found

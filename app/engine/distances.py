@@ -24,8 +24,9 @@ import numpy as np
 
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
-from app.engine.columns import row_ranges
+from app.engine.columns import ordinals_within, row_ranges
 from app.engine.market_view import FrameBlock
+from app.engine.portfolio_accounts import portfolio_distances
 from app.engine.tables import PairColumns
 from app.engine.trigger_rows import NONE
 from app.engine.view_rows import BalanceColumns, PositionColumns
@@ -70,7 +71,7 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
 
     The smallest |relative move|, of one asset or of all together, at which the maintenance margin reaches the
     equity: 0 where it has, infinite where none does (what needs no margin is never liquidated), NaN where a
-    price is not known, and for accounts under portfolio margin, whose scenarios are not searched here.
+    price is not known.
     """
     views, numbers = book.columns.arrays, pairs.number[asked]
     accounts, owner = row_ranges(views.account[numbers], views.account_stop[numbers])
@@ -96,7 +97,9 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
     joined = _Parts._make(np.concatenate(columns) for columns in zip(*found, strict=True))
     order = np.argsort(joined.account, kind="stable")
     nearest = _nearest(block, _Parts._make(column[order] for column in joined), accounts.size)
-    nearest[book.accounts.arrays.portfolio_margin[accounts]] = np.nan
+    in_scenarios = book.accounts.arrays.portfolio_margin[accounts]
+    if in_scenarios.any():
+        nearest[in_scenarios] = portfolio_distances(book, block, PairColumns(numbers, pairs.frame[asked]))
     return nearest
 
 
@@ -194,11 +197,8 @@ def _moves(block: FrameBlock, parts: _Parts) -> Iterator[BoolArray]:
     conversions = block.universe.conversions.arrays
     together = (parts.asset != NONE) & conversions.moves[parts.asset]
     yield together
-    pair = np.stack((parts.account[together], parts.asset[together]))
-    distinct, of_part = np.unique(pair, axis=1, return_inverse=True)
-    ordinals = np.arange(distinct.shape[1]) - np.searchsorted(distinct[0], distinct[0])
     ordinal = np.full(together.size, NONE)
-    ordinal[together] = ordinals[of_part.reshape(-1)]
-    if ordinals.any():
-        for each in range(int(ordinals.max()) + 1):
-            yield ordinal == each
+    ordinal[together] = ordinals_within(parts.account[together], parts.asset[together])
+    several = int(ordinal.max(initial=0)) + 1
+    for each in range(several if several > 1 else 0):
+        yield ordinal == each

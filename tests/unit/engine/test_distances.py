@@ -236,9 +236,32 @@ def test_what_needs_no_margin_is_never_liquidated(account):
     assert distance_of(account) == [np.inf]
 
 
-def test_of_a_portfolio_margin_account_it_is_not_known():
-    account = replace(holding(LONG, USDT="10000"), margin_mode=MarginMode.PORTFOLIO)
-    assert np.isnan(distance_of(account, holding(LONG, USDT="10000"))).tolist() == [True, False]
+@settings(max_examples=15, deadline=None)
+@given(account=accounts(), currency=st.sampled_from(["USDT", "USD"]))
+def test_at_the_distance_a_portfolio_margin_account_needs_what_it_has(account, currency):
+    account = replace(account, margin_mode=MarginMode.PORTFOLIO)
+    (distance,) = distance_of(account, currency=currency)
+    now, gross = excess(account, currency, {})
+    if not account.positions:
+        assert distance in (0.0, np.inf)
+    elif distance == 0.0:
+        assert now <= 1e-12 * gross
+    else:
+        assert now > 0.0
+        if distance < np.inf:
+            assert min(map(abs, exceeds(account, currency, distance))) < 1e-9
+
+
+def test_portfolio_margin_accounts_among_others():
+    plain = holding(LONG, USDT="10000")
+    scenarios = replace(plain, margin_mode=MarginMode.PORTFOLIO)
+    (alone,), (standard,) = distance_of(scenarios), distance_of(plain)
+    assert 0.0 < alone < standard
+    assert distance_of(plain, scenarios, plain) == [standard, alone, standard]
+    hedged = holding(LONG, Position("ETH-PERP", Decimal(-20), Decimal(2_500)), USDT="20000")
+    (together, single) = distance_of(replace(hedged, margin_mode=MarginMode.PORTFOLIO), scenarios)
+    assert single == alone
+    assert 0.0 < together < 0.5
 
 
 def test_below_the_margin_there_is_no_way_to_go():
