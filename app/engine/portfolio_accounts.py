@@ -94,21 +94,27 @@ def portfolio_distances(book: Book, block: FrameBlock, pairs: PairColumns) -> Fl
     if chosen.shape[0] > 1:  # else what moves alone is all that moves
         chosen = np.vstack((np.full(count, TOGETHER), chosen))
         chosen[1 + ordinals, owners[moving]] = books.underlyings[moving]
-    nearest: FloatArray = np.full(count, np.inf)
-    for underlyings in chosen:
-        levels = portfolio_liquidation_levels(
-            books=books,
-            underlying_prices=prices,
-            underlyings=underlyings,
-            move_together=moves,
-            rules=DERIBIT_BTC,
-        )
-        nearest = np.minimum(nearest, np.where(levels.reachable, levels.distances, np.inf))
+    levels = portfolio_liquidation_levels(
+        books=_repeated(books, chosen.shape[0]),
+        underlying_prices=prices,
+        underlyings=chosen.reshape(-1),
+        move_together=moves,
+        rules=DERIBIT_BTC,
+    )
+    found = np.where(levels.reachable, levels.distances, np.inf)
+    nearest: FloatArray = found.reshape(chosen.shape).min(axis=0)
     now = portfolio_margins(books=books, underlying_prices=prices, rules=DERIBIT_BTC)
     nearest[now.equity <= now.maintenance_margin] = 0.0
     nearest[now.maintenance_margin == 0.0] = np.inf
     nearest[margined.is_unknown | (now.statuses == BookStatus.INVALID)] = np.nan
     return nearest
+
+
+def _repeated(books: Books, times: int) -> Books:
+    """All of them so many times."""
+    counts = np.tile(np.diff(books.starts), times)
+    columns = {n: np.tile(getattr(books, n), times) for n in Books._fields if n not in ("starts", "tiers")}
+    return Books(starts=np.concatenate(([0], np.cumsum(counts))), tiers=books.tiers, **columns)
 
 
 def _margined(book: Book, block: FrameBlock, pairs: PairColumns) -> _Margined:

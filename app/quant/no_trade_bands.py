@@ -21,9 +21,10 @@ large has n times the band at γ / n: γ is that of whoever holds the whole posi
 
 Sources: Whalley and Wilmott, "An asymptotic analysis of an optimal hedging model for option pricing with
 transaction costs", Mathematical Finance 7 (1997), 307-324. Zakamouline, "Optimal hedging of options with
-transaction costs", EFMA 2005 and Wilmott Magazine (2006); "Efficient analytic approximation of the optimal
-hedging strategy for a European call option with transaction costs", Quantitative Finance 6 (2006), 435-445.
-Both as Sinclair prints them, "Volatility Trading" (2008), equations 4.9 to 4.15.
+transaction costs", EFMA 2005; "Efficient analytic approximation of the optimal hedging strategy for a
+European call option with transaction costs", Quantitative Finance 6 (2006), 435-445. Taken from who prints or
+implements them: the first as pfhedge documents it; H0 and H1 as Sinclair prints them ("Volatility Trading",
+chapter 4); K as two independent implementations have it, for Sinclair prints and draws 5.76, not 4.76.
 """
 
 from math import copysign, exp, sqrt

@@ -80,11 +80,12 @@ class _Search:
         self._exposed = np.bincount(owners, moving, count) > 0
         self._now, self._invalid = self._excess(np.ones(count))
         self._invalid |= ~listed & (chosen != TOGETHER)
+        self._sought = ~self._invalid & self._exposed & (self._now > 0.0)
 
     def nearest(self, step: float) -> tuple[FloatArray, StatusArray]:
         """The crossing nearest to where the market stands, in the direction of the step."""
         near, far, found = self._bracket(step)
-        for _ in range(_BISECTIONS):
+        for _ in range(_BISECTIONS if np.any(found & self._sought) else 0):
             middle = np.sqrt(near * far)
             excess, _ = self._excess(middle)
             near, far = np.where(excess > 0.0, middle, near), np.where(excess > 0.0, far, middle)
@@ -102,7 +103,7 @@ class _Search:
         return np.where(statuses == CrossingStatus.SOLVED, far, at_once), statuses
 
     def _bracket(self, step: float) -> tuple[FloatArray, FloatArray, BoolArray]:
-        near, found = np.ones(self._now.size), np.zeros(self._now.size, dtype=bool)
+        near, found = np.ones(self._now.size), ~self._sought
         factor = 1.0
         while 1.0 / FARTHEST <= factor * step <= FARTHEST and not np.all(found):
             excess, _ = self._excess(np.full(near.size, factor * step))

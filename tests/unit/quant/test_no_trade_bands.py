@@ -1,5 +1,7 @@
 """No-trade bands: published figures, the published formulas to full precision, and their laws."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +10,8 @@ from hypothesis import strategies as st
 from app.quant.black_scholes import black_76
 from app.quant.no_trade_bands import no_trade_bands
 
-# The figures of Sinclair, "Volatility Trading", 4.5 to 4.7: one year, volatility 0.3, costs of 2 percent, no
-# rates, a risk aversion of one; here at a delta of 0.5 and, as his curves fit, a price of 100.
+# Sinclair's figures, "Volatility Trading", chapter 4: one year, volatility 0.3, costs of 2 percent, no rates,
+# a risk aversion of one; and, as his curves fit, a price of 100. The gamma is that at a delta of 0.5.
 SINCLAIR = {"prices": 100.0, "cost_rates": 0.02, "risk_aversions": 1.0, "years": 1.0, "volatilities": 0.3}
 SINCLAIR_GAMMA = 1.0 / np.sqrt(2.0 * np.pi) / 30.0
 
@@ -39,7 +41,7 @@ def test_whalley_and_wilmott_as_pfhedge_documents_them():
 
 
 def test_the_published_formulas_to_full_precision():
-    """Equations 4.9 and 4.11 to 4.15 of Sinclair in 30 digits (mpmath)."""
+    """As the module states them, in 30 digits (mpmath)."""
     long, short = (no_trade_bands(gammas=gamma, **SINCLAIR) for gamma in (SINCLAIR_GAMMA, -SINCLAIR_GAMMA))
     assert long.whalley_wilmott == pytest.approx(0.0809530021001760, rel=1e-14)
     assert long.zakamouline == pytest.approx(0.00222222222222222 + 0.0518980945826670, rel=1e-14)
@@ -55,16 +57,17 @@ def test_the_published_formulas_to_full_precision():
     assert other.modified_volatilities == pytest.approx(0.617895054553688, rel=1e-14)
 
 
-def test_the_short_call_of_sinclairs_figure():
-    """At a delta of 0.5 its lines are drawn at 0.485 and 0.585: read off to a hundredth."""
-    bands = no_trade_bands(gammas=-SINCLAIR_GAMMA, **SINCLAIR)
-    strike = 100.0 * np.exp(0.5 * 0.3**2)  # where d1 is 0
-    hedge = black_76(
-        forwards=100.0, strikes=strike, years_to_expiry=1.0, volatilities=bands.modified_volatilities,
-        is_call=True,
-    ).deltas  # fmt: skip
-    assert hedge - bands.zakamouline == pytest.approx(0.485, abs=0.01)
-    assert hedge + bands.zakamouline == pytest.approx(0.585, abs=0.01)
+@pytest.mark.parametrize(
+    ("delta", "below", "above"),
+    [(0.1, -0.03, 0.045), (0.3, 0.05, 0.155), (0.5, 0.355, 0.465), (0.7, 0.74, 0.845)],
+)
+def test_the_width_of_the_bands_that_sinclair_draws(delta, below, above):
+    """Zakamouline's band of a long call, read off to a hundredth: half of it to five thousandths."""
+    d1 = NormalDist().inv_cdf(delta)
+    gamma = NormalDist().pdf(d1) / (100.0 * 0.3)
+    assert no_trade_bands(gammas=gamma, **SINCLAIR).zakamouline == pytest.approx(
+        (above - below) / 2, abs=0.005
+    )
 
 
 def test_without_gamma_whalley_and_wilmott_hedge_at_once_and_zakamouline_leaves_h0():
