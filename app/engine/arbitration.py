@@ -32,7 +32,6 @@ from app.domain.policies import (
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
 from app.engine.book import Book
-from app.engine.goals import Row, Scene
 from app.engine.guards import (
     Prices,
     before_planning,
@@ -48,6 +47,7 @@ from app.engine.metrics import Figures, observe
 from app.engine.permitted import Permission, is_dear
 from app.engine.plan import Plan, Priced, Wish, arrange
 from app.engine.records import Records, Sighting, Turn
+from app.engine.scene import Row, Scene
 from app.engine.state import State, vector
 from app.engine.stress import state_wanted, tiered
 from app.engine.tables import PairColumns

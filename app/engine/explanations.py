@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from app.domain.metrics import MetricName
 from app.domain.policies import AnyPolicy, DeltaNeutral, LiquidationGuard, StressResponse
 from app.domain.values import decimal_text
-from app.engine.goals import Row
 from app.engine.rounding import metric_text
+from app.engine.scene import Row
 from app.engine.trigger_rows import NONE, TriggerKind
 
 

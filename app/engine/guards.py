@@ -19,9 +19,9 @@ from app.domain.policies import (
 )
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
-from app.engine.goals import Row
 from app.engine.memory import DAY_NS, HOUR_NS, PolicyMemory, reversals
 from app.engine.permitted import Permission
+from app.engine.scene import Row
 
 _WIDENED = 2.0
 _BASIS_POINT = 1e-4

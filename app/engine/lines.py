@@ -12,10 +12,10 @@ from math import inf
 import numpy as np
 
 from app.engine.closed_form import closed_form, in_turn
-from app.engine.goals import Goal, Terms
 from app.engine.legs import Deal, Place
 from app.engine.levers import Lever, Transfer
 from app.engine.programme import Programme
+from app.engine.scene import Goal, Terms
 from app.engine.solver import Solver
 from app.engine.state import In, State
 from app.quant.arrays import BoolArray, FloatArray

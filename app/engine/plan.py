@@ -19,13 +19,14 @@ from app.domain.adjustments import Leg, Miss, MissReason
 from app.domain.policies import LiquidationGuard, StoredPolicy
 from app.domain.portfolios import Portfolio
 from app.engine.fills import apply_legs_as_if_done
-from app.engine.goals import Goal, Row, Scene, goals_of
+from app.engine.goals import goals_of
 from app.engine.legs import Deal, deals_of, legs_of
 from app.engine.levers import Lever, Levers, Trade
 from app.engine.lines import Lines, Score
 from app.engine.memory import PolicyMemory
 from app.engine.permitted import Permission, permit
 from app.engine.rounding import metric_text
+from app.engine.scene import Goal, Row, Scene
 from app.engine.state import In
 from app.quant.arrays import FloatArray
 
