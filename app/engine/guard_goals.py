@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Iterator
 from math import copysign, inf
 
+from app.domain.identifiers import Asset
 from app.domain.metrics import MetricName
 from app.domain.policies import LiquidationGuard
+from app.domain.portfolios import MarginMode
+from app.engine.levers import size_of
 from app.engine.scene import ROUNDING, Goal, Row, Scene
 from app.engine.state import In
 from app.engine.trigger_rows import TriggerKind
@@ -13,9 +16,11 @@ from app.engine.trigger_rows import TriggerKind
 def guard_goals(
     number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool
 ) -> Iterable[Goal]:
-    if row.kind is TriggerKind.LIQUIDATION_DISTANCE:
-        return _distance(number, policy, row, scene, acts=acts)
-    return [_margin(number, policy, row, scene, acts=acts)]
+    if row.kind is not TriggerKind.LIQUIDATION_DISTANCE:
+        return [_margin(number, policy, row, scene, acts=acts)]
+    if scene.holdings.accounts[row.account].margin_mode is MarginMode.LENDING:
+        return _distance_of_loan(number, policy, row, scene, acts=acts)
+    return _distance(number, policy, row, scene, acts=acts)
 
 
 def _margin(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool) -> Goal:
@@ -60,3 +65,34 @@ def _distance(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, 
         per = ((maintenance, copysign(1.0, move)), (net, -copysign(1.0, move)))
         aim, accepted = (needed, inf), (needed - slack, inf)
         yield Goal(number, 0, figure, terms, aim, accepted, level=distance, per=per)
+
+
+def _distance_of_loan(
+    number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool
+) -> Iterator[Goal]:
+    """Weighted collateral covers the debt when prices move by the distance, each alone or all together.
+
+    In the sizes of the positions, each of which moves with its own asset.
+    """
+    distance = float(policy.restore if acts else policy.trigger)
+    worths = list(_loan_worths(scene, row.account))
+    moving = {asset for asset, _, _ in worths if scene.market.moves(asset)}
+    figure = f"{policy.metric}@{scene.account_name(row.account)}"
+    for moved in dict.fromkeys([frozenset(moving), *(frozenset([asset]) for asset in sorted(moving))]):
+        for move in (distance, -distance):
+            terms = tuple((at, worth * (1.0 + move * (asset in moved))) for asset, at, worth in worths)
+            now = sum(scene.at(at) * weight for at, weight in terms)
+            needed = 0.0 if acts else min(now, 0.0)
+            slack = ROUNDING * sum(abs(scene.at(at) * weight) for at, weight in terms)
+            per = tuple((at, -copysign(1.0, move) * worth) for asset, at, worth in worths if asset in moved)
+            aim, accepted = (needed, inf), (needed - slack, inf)
+            yield Goal(number, 0, figure, terms, aim, accepted, level=distance, per=per)
+
+
+def _loan_worths(scene: Scene, account: int) -> Iterator[tuple[Asset, int, float]]:
+    """Of each position: its asset, where its size stands, and what a unit of it counts, debt below zero."""
+    for position in scene.holdings.accounts[account].positions:
+        pool = scene.market.instrument(position.instrument)
+        rate = float(pool.liquidation_threshold) if position.quantity > 0 else -1.0
+        at = size_of(scene.state, scene.holdings, account, position.instrument)
+        yield pool.settlement_asset, at, rate * scene.market.value_of(pool.settlement_asset)

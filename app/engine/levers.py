@@ -104,6 +104,11 @@ class Market(Struct, frozen=True):
         """Of one unit, in the valuation currency; NaN when unknown."""
         return self.block.value(self.k, self.block.universe.conversion(asset, self.currency))
 
+    def moves(self, asset: Asset) -> bool:
+        """Whether it is an exposure, and not cash."""
+        conversion = self.block.universe.conversion(asset, self.currency)
+        return bool(self.block.universe.conversions.arrays.moves[conversion])
+
     def price_rows(self, asset: Asset) -> list[int]:
         """The instruments by whose prices it is valued."""
         conversion = self.block.universe.conversion(asset, self.currency)

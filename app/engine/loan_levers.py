@@ -148,8 +148,9 @@ class LoanLevers:
     def _fills_up(self, effects: dict[int, float], account: int, pool: Instrument, amount: float) -> float:
         """How much more can be repaid, or supplied; a unit of the lever uses `amount` of that room."""
         held = self._held(account, pool)
+        if held:
+            effects[self._levers.size(account, pool)] = amount if held > 0.0 else -amount
         if held < 0.0:
-            effects[self._levers.size(account, pool)] = -amount
             return -held
         if pool.reserve_cap is None:
             return inf

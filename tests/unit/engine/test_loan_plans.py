@@ -39,9 +39,9 @@ UNIVERSE = Universe([ETH, PERPETUAL, COLLATERAL, DEBT])
 PRICE = 2_000.0
 
 
-def guard(*cures):
+def guard(*cures, metric="health_factor", trigger="1.3", restore="1.6"):
     return LiquidationGuard(
-        name="loan", metric="health_factor", trigger="1.3", restore="1.6", mode=Mode.AUTO, cures=cures,
+        name="loan", metric=metric, trigger=trigger, restore=restore, mode=Mode.AUTO, cures=cures,
         guards=Guards(cooldown_seconds=0),
     )  # fmt: skip
 
@@ -179,3 +179,15 @@ def test_a_hedge_is_traded_in_the_account_that_may_hold_it():
     (trade,) = adjustment.legs
     assert trade.account_id == UUID(int=4)
     assert float(trade.quantity) == pytest.approx(-15.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("cure", "reserves"),
+    [(Cure.TOP_UP, [("USDC", "9000")]), (Cure.TOP_UP, [("ETH", "9")]), (Cure.REDUCE, [])],
+)
+def test_a_loan_is_kept_at_a_distance_from_liquidation(cure, reserves):
+    """16,500 of weighted collateral and 13,200 of debt: a fall of a fifth liquidates."""
+    policy = guard(cure, metric="liquidation_distance", trigger="0.25", restore="0.4")
+    adjustment, after, _ = planned(loan(policy, reserves=reserves))
+    assert adjustment.reaches_target
+    assert after.liquidation_distance == pytest.approx(0.4, rel=1e-4)
