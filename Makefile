@@ -24,8 +24,8 @@ demo: $(RUNTIME) ## the whole service on this machine, with a simulated market; 
 test: $(DEV) ## the test suite, on throw-away servers (or yours: BALLAST_DATABASE_URL, BALLAST_REDIS_URL)
 	$(PY) -m pytest -q -n $(WORKERS)
 
-test-long: $(DEV) ## the tests that take minutes
-	$(PY) -m pytest -q -m long -o faulthandler_timeout=900
+test-long: $(DEV) ## the tests that take minutes, and a new search for what breaks a property
+	$(PY) -m pytest -q -m "long or hypothesis" --hypothesis-profile searching -o faulthandler_timeout=900
 
 check: lint types layers drift test ## everything that must hold before a change is merged
 

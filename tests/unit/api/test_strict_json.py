@@ -17,9 +17,10 @@ from app.entrypoints.api.strict_json import FloatLiteral, MalformedBody, parse
 from app.ports.management import Place
 from app.services.documents import storable
 
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
 exact = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text().filter(lambda text: "\x00" not in text),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_characters="\x00")), inner),
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
     max_leaves=12,
 )
 
