@@ -128,6 +128,9 @@ def _leverage(number: int, policy: LeverageBand, row: Row, scene: Scene, *, acts
         yield Goal(number, 0, f"{MetricName.LEVERAGE}{name}", terms, aim, accepted, level=level, per=per)
 
 
+_SHARE_ACCURACY = 1e-4
+
+
 def recentred(policy: LeverageBand, current: float) -> float:
     """max(minimum, min(maximum, current x (1 - speed) + target x speed))."""
     speed, target = float(policy.recentring_speed), float(policy.target)
@@ -227,7 +230,8 @@ def _exposed(number: int, policy: VolatilityTarget, row: Row, scene: Scene, *, a
         terms = ((delta, price if held > 0.0 else -price), *((at, -level) for at in equity))
         slack = worth * allowed * ROUNDING
         if acts:
-            slack = min(slack + lots * price, worth * allowed * abs(share - 1.0))
+            slack = worth * allowed * _SHARE_ACCURACY + lots * price
+            slack = min(slack, worth * allowed * abs(share - 1.0))
         aim, accepted = ((-inf, 0.0), (-inf, slack)) if below else ((0.0, inf), (-slack, inf))
         per = tuple((at, allowed) for at in equity)
         yield Goal(number, 0, name, terms, aim, accepted, level=1.0, per=per)

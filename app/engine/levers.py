@@ -221,16 +221,43 @@ class Levers:
         if instrument.kind is InstrumentKind.SPOT:
             self._trade_spot(account, instrument, sign, most)
             return
-        effects, cost, notional = self._trade_effects(account, instrument, sign, opens=1)
+        self._open(account, instrument, sign, most, on_credit=False)
+        if instrument.kind is InstrumentKind.OPTION and sign > 0 and self._haircut(account, instrument):
+            self._open(account, instrument, sign, most, on_credit=True)
+
+    def _open(self, account: int, instrument: Instrument, sign: int, most: float, *, on_credit: bool) -> None:
+        """A premium comes out of a balance that counts with a haircut, and beyond it `on_credit`."""
+        effects, cost, notional = self._trade_effects(account, instrument, sign, opens=1, on_credit=on_credit)
         held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
         if held * sign > 0:
             effects[self.size(account, instrument)] = 1.0
         self._bound(effects, account, instrument, most / notional)
+        upper = most / notional
+        if instrument.kind is InstrumentKind.OPTION and sign > 0 and not on_credit:
+            upper = min(upper, self._paid_of_balance(effects, account, instrument))
         move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
         self.add(
-            ("open", account, instrument.id, sign),
-            Lever((move,), effects, most / notional, cost, MissReason.TRADE_LIMIT),
+            ("open", account, instrument.id, sign, on_credit),
+            Lever((move,), effects, upper, cost, MissReason.TRADE_LIMIT),
         )
+
+    def _haircut(self, account: int, instrument: Instrument) -> Decimal:
+        """Of what there is of the asset that it is paid in."""
+        asset = instrument.settlement_asset
+        balances = self.holdings.accounts[account].balances
+        return next((b.haircut for b in balances if b.asset == asset and b.amount > 0), Decimal(0))
+
+    def _paid_of_balance(self, effects: dict[int, float], account: int, instrument: Instrument) -> float:
+        """How many contracts can be."""
+        if not self._haircut(account, instrument):
+            return inf
+        asset = instrument.settlement_asset
+        held, paid = (
+            float(self.free(account, asset)),
+            -opened(instrument, self.market.unit(instrument), 1).cash,
+        )
+        effects[self.state.resource(("balance", account, asset), held)] = -paid
+        return held / paid
 
     def _bound(
         self, effects: dict[int, float], account: int, instrument: Instrument, contracts: float
@@ -305,7 +332,7 @@ class Levers:
             )
 
     def _trade_effects(
-        self, account: int, instrument: Instrument, sign: int, *, opens: int
+        self, account: int, instrument: Instrument, sign: int, *, opens: int, on_credit: bool = False
     ) -> tuple[dict[int, float], float, float]:
         """Of one contract bought or sold: what it does, what it costs, and its notional, in value.
 
@@ -346,7 +373,8 @@ class Levers:
                 state.of(Of.DOLLAR_GAMMA, exposure): sign * unit.gamma_per_percent * underlying_value,
                 state.of(Of.DOLLAR_VEGA, exposure): sign * unit.vega_per_point * underlying_value,
             }
-        self.credit(effects, account, instrument.settlement_asset, filled.cash, value)
+        asset = instrument.settlement_asset
+        self.credit(effects, account, asset, filled.cash, value, on_credit=on_credit)
         notional = unit.notional * value
         return effects, notional * market.cost_rate(instrument), max(notional, abs(net))
 
@@ -372,12 +400,19 @@ class Levers:
             self.add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
 
     def credit(
-        self, effects: dict[int, float], account: int, asset: Asset, amount: float, value: float
+        self,
+        effects: dict[int, float],
+        account: int,
+        asset: Asset,
+        amount: float,
+        value: float,
+        *,
+        on_credit: bool = False,
     ) -> None:
-        """What more (or less) of an asset in the account's balance does."""
+        """What more (or less) of an asset in the account's balance does; `on_credit`, once it is used up."""
         state, holdings = self.state, self.holdings
         balance = next((b for b in holdings.accounts[account].balances if b.asset == asset), None)
-        held = float(balance.amount) if balance else 0.0
+        held = float(balance.amount) if balance and not on_credit else 0.0
         counted = 1.0 - float(balance.haircut) if balance and (held or amount) > 0.0 else 1.0
         changes = {state.within(In.EQUITY, account): amount * value * counted}
         if holdings.accounts[account].margin_mode is not MarginMode.LENDING:

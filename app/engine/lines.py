@@ -85,11 +85,26 @@ class Lines:
         aims = self._aims if np.isnan(fixed).all() else self._eased
         programme = self._programme(errors + self.moved(held), aims)
         programme = programme._replace(upper=np.where(np.isnan(fixed), programme.upper, 0.0))
+        sizes = self._netted(programme, held)
+        settled = self._closing_first(sizes)
+        if self._miss(settled, errors) <= self._miss(sizes, errors):
+            return settled
+        against = [opening for opening, _ in _beyond_closing(self.levers)]
+        upper = programme.upper.copy()
+        upper[against] = 0.0
+        only_closing = self._netted(programme._replace(upper=upper), held)
+        return min(settled, only_closing, key=lambda each: self._miss(each, errors))
+
+    def _netted(self, programme: Programme, held: FloatArray) -> FloatArray:
+        """A solution without what undoes itself."""
         sizes = _solution(programme)
         while (undone := self._undone(sizes)).any():
             programme = programme._replace(upper=np.where(undone, 0.0, programme.upper))
             sizes = _solution(programme)
-        return self._closing_first(sizes + held)
+        return sizes + held
+
+    def _miss(self, sizes: FloatArray, errors: FloatArray) -> Score:
+        return self.misses(self.values(self.start + errors + self.moved(sizes)))
 
     def in_lots(self, errors: FloatArray, lots: FloatArray, sizes: FloatArray) -> FloatArray | None:
         """The cheapest that does as well as `sizes` by the goals, in whole lots where there are `lots`.

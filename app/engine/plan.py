@@ -113,12 +113,11 @@ class _Arrangement:
         """
         lines = self._lines
         first = self._sizes(_NOTHING_STAYS, None)
-        best = proposal = self._proposal(first, _NOTHING_STAYS, None)
-        for stays in (_NOTHING_STAYS, _COARSE, _COARSE, 0.0):
+        best = proposal = self._corrected(first)
+        for stays in (_COARSE, _COARSE, 0.0):
             if not proposal.plan.misses or not proposal.plan.legs:
                 return best.plan
-            last = proposal
-            proposal = self._proposal(self._sizes(stays, last), stays, last)
+            proposal = self._proposal(self._sizes(stays, best), stays, best)
             best = min(best, proposal, key=lambda each: each.outcome)
         if best.outcome[0] > lines.misses(lines.values(lines.start + lines.moved(first))):
             lots = self._coarse_lots([deal for deal, _ in best.chosen])
@@ -127,6 +126,18 @@ class _Arrangement:
                 last = best._replace(chosen=[])
                 best = min(best, self._proposal(in_lots, 0.0, last), key=lambda each: each.outcome)
         return best.plan
+
+    def _corrected(self, first: FloatArray) -> "_Proposal":
+        """By the last one's errors, for as long as that helps."""
+        best = self._proposal(first, _NOTHING_STAYS, None)
+        for _ in range(_CORRECTIONS):
+            if not best.plan.misses or not best.plan.legs:
+                break
+            proposal = self._proposal(self._sizes(_NOTHING_STAYS, best), _NOTHING_STAYS, best)
+            if proposal.outcome >= best.outcome:
+                break
+            best = proposal
+        return best
 
     def _sizes(self, stays: float, last: "_Proposal | None") -> FloatArray:
         lines = self._lines
@@ -164,7 +175,7 @@ class _Arrangement:
         priced = self._priced(apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments))
         exact = priced.figures
         figures = np.concatenate((exact, linear[exact.size :]))
-        misses = tuple(self._misses(figures, sizes))
+        misses = tuple(self._misses(figures, in_parts + bent, sizes))
         plan = Plan(
             tuple(legs),
             market.expected_cost(legs),
@@ -202,7 +213,9 @@ class _Arrangement:
             lots.append(float(market.instrument(trade.instrument).lot_size) if trade and coarse else 0.0)
         return np.array(lots)
 
-    def _misses(self, figures: FloatArray, sizes: FloatArray) -> Iterable[tuple[int, Miss]]:
+    def _misses(
+        self, figures: FloatArray, in_parts: FloatArray, sizes: FloatArray
+    ) -> Iterable[tuple[int, Miss]]:
         for goal in self._goals:
             if goal.policy in self._acting and not goal.violation(figures) <= 0.0:
                 wish = next(wish for wish in self._wishes if wish.number == goal.policy)
@@ -215,11 +228,11 @@ class _Arrangement:
                         goal.figure,
                         metric_text(goal.reading(wanted, figures)),
                         metric_text(goal.reading(value, figures)),
-                        self._why(goal, figures, sizes),
+                        self._why(goal, figures, in_parts, sizes),
                     ),
                 )
 
-    def _why(self, goal: Goal, figures: FloatArray, sizes: FloatArray) -> MissReason:
+    def _why(self, goal: Goal, figures: FloatArray, in_parts: FloatArray, sizes: FloatArray) -> MissReason:
         """What stands in the way of the levers that would bring it nearer."""
         value, lines = goal.value(figures), self._lines
         if isnan(value):
@@ -229,11 +242,10 @@ class _Arrangement:
         useful = np.flatnonzero(nearer > 0.0).tolist()
         if not useful:
             return MissReason.NO_PERMITTED_ACTION
-        linear = lines.start + lines.moved(sizes)
         bound = {
             hard.figure: lines.rows[at] < 0.0
             for at, hard in enumerate(self._goals)
-            if hard.policy == _HARD and _binds(hard, linear)
+            if hard.policy == _HARD and _binds(hard, in_parts)
         }
         free = [
             at
@@ -243,7 +255,7 @@ class _Arrangement:
         ]
         if not free:
             return self._levers[useful[0]].limit
-        if goal.violation(linear) <= 0.0:
+        if goal.violation(in_parts) <= 0.0:
             return MissReason.LOT_ROUNDING
         if _FREE_MARGIN in bound and bound[_FREE_MARGIN][free].all():
             return MissReason.VENUE_LIMIT
@@ -262,6 +274,7 @@ class _Proposal(NamedTuple):
 
 _FREE_MARGIN = "free_margin"
 _NEARLY = 1e-9
+_CORRECTIONS = 8
 _NOTHING_STAYS = inf
 _COARSE = 5.0
 """Times the smallest lot: what is traded in larger ones is rounded before the rest."""

@@ -53,18 +53,19 @@ class Bench:
             figures = observe(self.book, self.market.block, _one(number))
             return vector(figures, 0, exposures=len(self.underlyings))
 
-    def found(self, lever: Lever, size: float) -> tuple[np.ndarray, np.ndarray, float]:
+    def found(self, *moved: tuple[Lever, float]) -> tuple[np.ndarray, np.ndarray, float]:
         """What really moved, what should have, and the value that was traded or transferred."""
-        sizes = np.array([size])
-        deals = deals_of([lever], sizes, self.market, self.holdings, least=0.0)
+        levers, sizes = [lever for lever, _ in moved], np.array([size for _, size in moved])
+        deals = deals_of(levers, sizes, self.market, self.holdings, least=0.0)
         chosen = [(deal, deal.choices[0]) for deal in deals]
-        legs = legs_of([lever], sizes, chosen, self.market, self.holdings)
+        legs = legs_of(levers, sizes, chosen, self.market, self.holdings)
         before = self.priced(self.holdings)
         after = self.priced(apply_legs_as_if_done(self.holdings, legs, self.book.universe.instruments))
         expected = np.zeros(before.size)
-        for at, effect in lever.effects.items():
-            if at < before.size:
-                expected[at] += effect * size
+        for lever, size in moved:
+            for at, effect in lever.effects.items():
+                if at < before.size:
+                    expected[at] += effect * size
         return after - before, expected, sum(self.worth(leg) for leg in legs)
 
     def worth(self, leg) -> float:
@@ -81,9 +82,10 @@ def _one(number: int) -> PairColumns:
     return PairColumns(np.array([number]), np.array([0]))
 
 
-def assert_moves_as_stated(bench: Bench, lever: Lever) -> None:
+def assert_moves_as_stated(bench: Bench, lever: Lever, *before: tuple[Lever, float]) -> None:
+    """After the others have been moved so far."""
     size = min(lever.upper, 1.0) / 64  # small enough that no balance goes through zero
-    moved, expected, traded = bench.found(lever, size)
+    moved, expected, traded = bench.found(*before, (lever, size))
     assert traded > 0.0
     scales = np.full(moved.size, traded)
     for exposure, price in enumerate(bench.state.prices.tolist()):
@@ -103,8 +105,11 @@ def random_bench(seed: int, *, flat: bool = False) -> Bench:
     return Bench.of(chance, chance.portfolio(accounts, reserves=reserves))
 
 
-def levers_of(bench: Bench) -> Iterator[Lever]:
-    """Closing of what is held, and opening in the same direction or from nothing in both."""
+def levers_of(bench: Bench) -> Iterator[tuple[Lever, ...]]:
+    """Closing of what is held, and opening in the same direction or from nothing in both.
+
+    A premium is paid on credit by a second lever, once the balance that the first one pays it from is gone.
+    """
     instruments = bench.market.block.universe.instruments
     for account, instrument in product((0, 1), instruments.values()):
         levers, held = bench.levers(), bench.holdings.accounts[account].position(instrument.instrument_id)
@@ -112,7 +117,17 @@ def levers_of(bench: Bench) -> Iterator[Lever]:
         for sign in (1, -1):
             if held.quantity * sign >= 0:
                 levers.increase(account, instrument, sign)
-        yield from levers.all
+        found = levers.all
+        while found:
+            lever, *found = found
+            on_credit = [other for other in found if _is_same(lever, other)]
+            found = [other for other in found if other not in on_credit]
+            yield lever, *on_credit
+
+
+def _is_same(lever: Lever, other: Lever) -> bool:
+    """Trades the same on the same side, and opens it."""
+    return (lever.trade.contracts, lever.trade.closes) == (other.trade.contracts, other.trade.closes)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -122,8 +137,13 @@ def test_a_trade_moves_every_figure_as_stated(seed, flat):
     bench = random_bench(seed, flat=flat)
     levers = list(levers_of(bench))
     assert len(levers) > 60
-    for lever in levers:
+    on_credit = 0
+    for lever, *others in levers:
         assert_moves_as_stated(bench, lever)
+        for other in others:
+            assert_moves_as_stated(bench, other, (lever, lever.upper))
+            on_credit += 1
+    assert on_credit > 0
 
 
 @pytest.mark.parametrize("seed", range(12))
