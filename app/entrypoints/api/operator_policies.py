@@ -3,16 +3,23 @@
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import Unpack
 
 from app.domain.identifiers import OperatorPolicyId
 from app.domain.policies import Policy
 from app.entrypoints.api.cursors import Cursor, Limit, decode_number, encode_number
 from app.entrypoints.api.dependencies import Deps, Operator
-from app.entrypoints.api.policies import OptionalVersion, RequiredVersion
+from app.entrypoints.api.policy_edits import (
+    OptionalVersion,
+    RequiredVersion,
+    SetEnabled,
+    Setting,
+    Switching,
+)
 from app.entrypoints.api.schemas import Id, Listing, Shown
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing, WritingOnce
-from app.ports.management import Caller, UnitOfWork
+from app.ports.management import UnitOfWork
 from app.ports.operator_policies import OperatorPolicyRecord
 from app.services.documents import OperatorPolicyDocument
 from app.services.manage_operator_policies import (
@@ -125,41 +132,22 @@ async def put(
 
 
 @router.post("/{operator_policy_id}/enable", response_model=ShownOperatorPolicy)
-async def enable(
-    operator_policy_id: Id, caller: Operator, version: OptionalVersion, deps: Deps, writes: WritingOnce
-) -> Response:
-    return await _switch(operator_policy_id, version, caller, deps, writes, enabled=True)
+async def enable(operator_policy_id: Id, caller: Operator, switch: Switching) -> Response:
+    return await switch.turn(caller, _set_enabled(operator_policy_id), enabled=True)
 
 
 @router.post("/{operator_policy_id}/disable", response_model=ShownOperatorPolicy)
-async def disable(
-    operator_policy_id: Id, caller: Operator, version: OptionalVersion, deps: Deps, writes: WritingOnce
-) -> Response:
-    return await _switch(operator_policy_id, version, caller, deps, writes, enabled=False)
+async def disable(operator_policy_id: Id, caller: Operator, switch: Switching) -> Response:
+    return await switch.turn(caller, _set_enabled(operator_policy_id), enabled=False)
 
 
-async def _switch(
-    operator_policy_id: Id,
-    version: int | None,
-    caller: Caller,
-    deps: Deps,
-    writes: Writing,
-    *,
-    enabled: bool,
-) -> Response:
-    time_ns = await deps.market.time_ns()
-
-    async def work(unit: UnitOfWork) -> Answer:
-        record = await set_operator_policy_enabled(
-            unit,
-            OperatorPolicyId(operator_policy_id),
-            enabled=enabled,
-            expected_version=version,
-            time_ns=time_ns,
+def _set_enabled(operator_policy_id: Id) -> SetEnabled:
+    async def work(unit: UnitOfWork, **setting: Unpack[Setting]) -> Answer:
+        return _answer(
+            await set_operator_policy_enabled(unit, OperatorPolicyId(operator_policy_id), **setting)
         )
-        return _answer(record)
 
-    return await writes.run(caller, work)
+    return work
 
 
 @router.delete("/{operator_policy_id}", status_code=204)

@@ -1,11 +1,8 @@
-"""Routes of policies. A version is an ETag, and no edit happens on a version that was not seen."""
+"""Routes of policies."""
 
-import re
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Header
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter
 from starlette.responses import Response
+from typing_extensions import Unpack
 
 from app.domain.conflicts import conflicts_of
 from app.domain.identifiers import PolicyId, PortfolioId
@@ -19,6 +16,13 @@ from app.entrypoints.api.cursors import (
     encode_number,
 )
 from app.entrypoints.api.dependencies import Deps, Reader, Trader
+from app.entrypoints.api.policy_edits import (
+    OptionalVersion,
+    RequiredVersion,
+    SetEnabled,
+    Setting,
+    Switching,
+)
 from app.entrypoints.api.schemas import Id, Listing, ShownDecision, ShownPolicy, ShownPolicyVersion
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing, WritingOnce
@@ -32,34 +36,6 @@ from app.services.manage_policies import (
 from app.services.preview_policy import warnings_of
 
 router = APIRouter(prefix="/v1", tags=["policies"], route_class=StrictRoute)
-
-_ETAG = re.compile(r'"([0-9]{1,9})"')
-
-
-def expected_version(
-    if_match: Annotated[
-        str | None, Header(description="The ETag of the version meant.", examples=['"3"'])
-    ] = None,
-) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    match = _ETAG.fullmatch(if_match.strip())
-    if match is None:
-        raise HTTPException(400, 'If-Match takes one ETag as it was given out, like "3"')
-    return int(match[1])
-
-
-def required_version(
-    version: Annotated[int | None, Depends(expected_version)],
-    if_match: Annotated[str | None, Header()] = None,
-) -> int | None:
-    if if_match is None:
-        raise HTTPException(428, "send If-Match with the ETag of the version that you change")
-    return version
-
-
-OptionalVersion = Annotated[int | None, Depends(expected_version)]
-RequiredVersion = Annotated[int | None, Depends(required_version)]
 
 
 async def _shown(unit: UnitOfWork, caller: Caller, record: PolicyRecord) -> ShownPolicy:
@@ -134,36 +110,21 @@ async def put(
 
 
 @router.post("/policies/{policy_id}/enable", response_model=ShownPolicy)
-async def enable(
-    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: WritingOnce
-) -> Response:
-    return await _switch(policy_id, version, caller, deps, writes, enabled=True)
+async def enable(policy_id: Id, caller: Trader, switch: Switching) -> Response:
+    return await switch.turn(caller, _set_enabled(policy_id, caller), enabled=True)
 
 
 @router.post("/policies/{policy_id}/disable", response_model=ShownPolicy)
-async def disable(
-    policy_id: Id, caller: Trader, version: OptionalVersion, deps: Deps, writes: WritingOnce
-) -> Response:
-    return await _switch(policy_id, version, caller, deps, writes, enabled=False)
+async def disable(policy_id: Id, caller: Trader, switch: Switching) -> Response:
+    return await switch.turn(caller, _set_enabled(policy_id, caller), enabled=False)
 
 
-async def _switch(
-    policy_id: Id, version: int | None, caller: Trader, deps: Deps, writes: Writing, *, enabled: bool
-) -> Response:
-    time_ns = await deps.market.time_ns()
-
-    async def work(unit: UnitOfWork) -> Answer:
-        record = await set_policy_enabled(
-            unit,
-            caller.tenant_id,
-            PolicyId(policy_id),
-            enabled=enabled,
-            expected_version=version,
-            time_ns=time_ns,
-        )
+def _set_enabled(policy_id: Id, caller: Caller) -> SetEnabled:
+    async def work(unit: UnitOfWork, **setting: Unpack[Setting]) -> Answer:
+        record = await set_policy_enabled(unit, caller.tenant_id, PolicyId(policy_id), **setting)
         return await _answer(unit, caller, record)
 
-    return await writes.run(caller, work)
+    return work
 
 
 @router.delete("/policies/{policy_id}", status_code=204)
