@@ -12,7 +12,7 @@ import numpy as np
 
 from app.domain.identifiers import PolicyId, PortfolioId
 from app.engine.book import NOBODY, Book, Todo
-from app.engine.market_view import FrameBlock
+from app.engine.frame_block import FrameBlock
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import observe
 from app.engine.records import Sighting

@@ -17,7 +17,7 @@ from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import MarginMode, Portfolio
 from app.engine.contracts import closed, opened, traded_spot
-from app.engine.market_view import FrameBlock
+from app.engine.frame_block import FrameBlock
 from app.engine.metrics import UnitFigures, unit_figures
 from app.engine.state import In, Of, State
 

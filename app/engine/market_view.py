@@ -2,9 +2,8 @@
 
 A *column* of the market is an instrument's price, an option's implied volatility, a perpetual's funding rate
 or a series that somebody asked for (see `universe`). Each change appends a record; the market is the number
-of the record that stands in every column. A block of consecutive frames holds that row of numbers after each
-of its frames, so that many frames are looked at in one pass. What is decided is the same as frame by frame:
-nothing is merged or skipped.
+of the record that stands in every column. Consecutive frames are taken in together, as a block of such rows
+(see `frame_block`).
 
 News of an instrument are news of its row, whatever column they are in; those of a series are of its column.
 Time is news as well: where the market clock comes to a funding boundary or an expiry, the instruments that
@@ -12,10 +11,8 @@ have it changed on that frame.
 """
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from math import isnan, nan
-from typing import NamedTuple
+from math import isnan
 
 import msgspec
 import numpy as np
@@ -23,28 +20,15 @@ from numpy.typing import NDArray
 
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
 from app.engine.columns import Columns
+from app.engine.frame_block import ONE, UNKNOWN, FrameBlock, RecordNumbers, Records
 from app.engine.series import SeriesSpec, Stress
-from app.engine.universe import NO_COLUMN, Path, Universe
+from app.engine.universe import NO_COLUMN, Universe
 from app.engine.volatilities import Estimated, MeasuredState, Volatilities
-from app.quant.arrays import FloatArray, IntArray
+from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place
 
-_UNKNOWN, _ONE = 0, 1
 _MOST_RECORDS = 1 << 18
 _STRESS = TickKind.STRESS  # looking a member up in its class costs as much as the rest of a line
-
-RecordNumbers = NDArray[np.int32]
-
-
-class Records(NamedTuple):
-    """A value, when and how well it was known, and the frame that brought it."""
-
-    value: FloatArray
-    time_ns: IntArray
-    quality: IntArray
-    frame: IntArray
-    confidence: FloatArray
-    sources: IntArray
 
 
 class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -83,7 +67,7 @@ class MarketView:
         self.records = Columns(Records)
         self.records.append([(np.nan, 0, 0, 0, 0.0, 0), (1.0, 0, 0, 0, 0.0, 0)])
         self.standing: RecordNumbers = np.zeros(self._listed_width + self._followed, dtype=np.int32)
-        self.standing[self.universe.one_row] = _ONE
+        self.standing[self.universe.one_row] = ONE
         self._last: dict[TickKind, dict[str, tuple[Change, int]]] = {kind: {} for kind in TickKind}
         self._volatilities.forget(now_ns)
 
@@ -135,7 +119,7 @@ class MarketView:
         ]
         return _encode(_Snapshot(known, series))
 
-    def advance(self, frames: Sequence[Frame]) -> "FrameBlock":
+    def advance(self, frames: Sequence[Frame]) -> FrameBlock:
         """Takes frames of one generation in, one after the other; the states on the way."""
         self._follow_series(self.time_ns)
         if frames[0].generation != self.position.generation:
@@ -165,7 +149,7 @@ class MarketView:
             records=self.records.arrays,
         )
 
-    def block(self) -> "FrameBlock":
+    def block(self) -> FrameBlock:
         """The last frame once more, for portfolios that changed since."""
         self._follow_series(self.time_ns)
         generation, sequence = self.position
@@ -248,7 +232,7 @@ class MarketView:
 
     def _estimate_record(self, estimated: Estimated, sequence: int) -> int:
         if isnan(estimated.value):
-            return _UNKNOWN
+            return UNKNOWN
         known = (estimated.value, estimated.time_ns, Quality.VALID, sequence, 0.0, 1)
         record, _ = self.records.append([known])
         return record
@@ -283,8 +267,8 @@ class MarketView:
         self.records.append([(np.nan, 0, 0, 0, 0.0, 0), (1.0, 0, 0, 0, 0.0, 0)])
         first, stop = self.records.extend(column[kept] for column in old)
         self.standing = np.arange(first, stop, dtype=np.int32)
-        self.standing[kept == _UNKNOWN] = _UNKNOWN
-        self.standing[kept == _ONE] = _ONE
+        self.standing[kept == UNKNOWN] = UNKNOWN
+        self.standing[kept == ONE] = ONE
 
 
 class _News:
@@ -296,149 +280,6 @@ class _News:
         self.rows: list[int] = []
         self.columns: list[int] = []
         self.changes: list[Change] = []
-
-
-@dataclass(frozen=True, slots=True)
-class FrameBlock:
-    """States after each of `frames`: row k of `standing` belongs to `frames[k]`.
-
-    The instrument or series `changed_rows[i]` had news in frame `changed_frames[i]`. `clock_ns` is the market
-    time before the block and after each of its frames.
-    """
-
-    universe: Universe
-    frames: Sequence[Frame]
-    clock_ns: IntArray
-    changed_frames: IntArray
-    changed_rows: IntArray
-    standing: RecordNumbers
-    records: Records
-
-    @property
-    def times_ns(self) -> IntArray:
-        return self.clock_ns[1:]
-
-    def lacks(self, universe: Universe) -> bool:
-        """Whether it was made before something was listed, or a series was asked for."""
-        width, had = self.standing.shape[1], self.universe.series_columns
-        return self.universe.names != universe.names or any(
-            not had.get(spec, width) < width for spec in universe.series_columns
-        )
-
-    def on(self, universe: Universe) -> "FrameBlock":
-        """The same frames with other listings and series; what was not there is not known in them."""
-        if universe is self.universe and self.standing.shape[1] == universe.width:
-            return self
-        standing = np.full((len(self.frames), universe.width), _UNKNOWN, dtype=np.int32)
-        standing[:, universe.one_row] = _ONE
-        old, row_of = self.universe, universe.index
-        kept = [(row, row_of[name]) for name, row in old.index.items() if name in row_of]
-        before, after = np.array(kept, dtype=np.int64).reshape(-1, 2).T
-        standing[:, after] = self.standing[:, before]
-        for now, then in (
-            (universe.volatility_columns[after], old.volatility_columns[before]),
-            (universe.funding_columns[after], old.funding_columns[before]),
-        ):
-            both = (now != NO_COLUMN) & (then != NO_COLUMN)
-            standing[:, now[both]] = self.standing[:, then[both]]
-        row_now = np.full(old.width, NO_COLUMN, dtype=np.int64)
-        row_now[before] = after
-        for spec, column in universe.series_columns.items():
-            had = old.series_columns.get(spec, NO_COLUMN)
-            if NO_COLUMN != had < self.standing.shape[1]:
-                standing[:, column], row_now[had] = self.standing[:, had], column
-        rows = row_now[self.changed_rows]
-        listed = rows != NO_COLUMN
-        return FrameBlock(
-            universe,
-            self.frames,
-            self.clock_ns,
-            self.changed_frames[listed],
-            rows[listed],
-            standing,
-            self.records,
-        )
-
-    def values(self, k: int | IntArray, columns: IntArray) -> FloatArray:
-        """On one frame, or each on its own."""
-        values: FloatArray = self.records.value[self.standing[k, columns]]
-        return values
-
-    def price(self, k: int, row: int) -> float:
-        return float(self.records.value[self.standing[k, row]])
-
-    def funding_rate(self, k: int, row: int) -> float:
-        """Of a perpetual, for its interval; NaN where that is not known."""
-        return self.price(k, self.universe.funding_columns[row])
-
-    def path(self, k: int, conversion: int) -> Path | None:
-        """The one that counts on a frame; None where the value is not known."""
-        for path in self.universe.paths_of[conversion]:
-            if not isnan(self.price(k, path.first) * self.price(k, path.second)):
-                return path
-        return None
-
-    def value(self, k: int, conversion: int) -> float:
-        """Of one unit, in the currency that it is converted to; NaN where that is not known."""
-        path = self.path(k, conversion)
-        if path is None:
-            return nan
-        first, second = self.price(k, path.first), self.price(k, path.second)
-        return (first if path.first_power > 0 else 1.0 / first) * (
-            second if path.second_power > 0 else 1.0 / second
-        )
-
-    def conversion_values(self, frames: IntArray, conversions: IntArray) -> FloatArray:
-        """As `value`, for many: each on its own frame."""
-        columns, paths = self.universe.conversions.arrays, self.universe.paths.arrays
-        path, stop = columns.start[conversions], columns.stop[conversions]
-        values: FloatArray = np.full(frames.size, nan)
-        while (open_ := np.flatnonzero(np.isnan(values) & (path < stop))).size:
-            at = path[open_]
-            first = self.values(frames[open_], paths.first[at])
-            second = self.values(frames[open_], paths.second[at])
-            values[open_] = np.where(paths.first_power[at] > 0, first, 1.0 / first) * np.where(
-                paths.second_power[at] > 0, second, 1.0 / second
-            )
-            path[open_] += 1
-        return values
-
-    def price_rows(self, k: int, *, marks: Iterable[int], conversions: Iterable[int]) -> list[int]:
-        """Instruments whose prices are used on a frame."""
-        rows = set(marks)
-        for path in (self.path(k, conversion) for conversion in conversions):
-            rows |= {path.first, path.second} if path else set()
-        return sorted(row for row in rows if row < self.universe.size)
-
-    def frame_of(self, k: int, row: int) -> int:
-        """The sequence of the frame that brought the price."""
-        return int(self.records.frame[self.standing[k, row]])
-
-    def fewest_sources(self, k: int, rows: Iterable[int]) -> int:
-        """Of the prices that are known."""
-        records = (int(self.standing[k, row]) for row in rows)
-        known = (int(self.records.sources[at]) for at in records if self.records.time_ns[at] > 0)
-        return min(known, default=1)
-
-    def widest_confidence_bps(self, k: int, rows: Iterable[int]) -> float:
-        """Half widths of the consensus, as shares of the prices that are known."""
-        records = (int(self.standing[k, row]) for row in rows)
-        shares = (
-            float(self.records.confidence[at] / self.records.value[at])
-            for at in records
-            if self.records.time_ns[at] > 0 and self.records.value[at] > 0.0
-        )
-        return max(shares, default=0.0) * 1e4
-
-    def worst_quality(self, k: int, rows: Iterable[int]) -> Quality:
-        numbers = self.standing[k]
-        return Quality(max((int(self.records.quality[numbers[row]]) for row in rows), default=0))
-
-    def oldest_age_ns(self, k: int, rows: Iterable[int]) -> int:
-        """Of the prices that are known: one that is not has made every figure unknown that needs it."""
-        times = [int(self.records.time_ns[self.standing[k, row]]) for row in rows]
-        known = [time_ns for time_ns in times if time_ns > 0]
-        return self.frames[k].time_ns - min(known) if known else 0
 
 
 def _with_time(

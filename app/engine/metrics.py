@@ -11,7 +11,7 @@ from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.distances import distances
 from app.engine.figures import AccountFigures, ExposureFigures
-from app.engine.market_view import FrameBlock
+from app.engine.frame_block import FrameBlock
 from app.engine.observation import observe_pairs, option_positions, starts_of
 from app.engine.portfolio_accounts import account_requirements
 from app.engine.tables import (

@@ -14,7 +14,7 @@ import numpy as np
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.columns import ordinals_within, row_ranges
-from app.engine.market_view import FrameBlock
+from app.engine.frame_block import FrameBlock
 from app.engine.tables import PairColumns
 from app.engine.trigger_rows import NONE
 from app.engine.universe import NEVER_NS

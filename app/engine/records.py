@@ -24,8 +24,8 @@ from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
 from app.engine.book import Book, View
 from app.engine.explanations import conditions_of
+from app.engine.frame_block import FrameBlock
 from app.engine.levers import Market
-from app.engine.market_view import FrameBlock
 from app.engine.memory import PolicyMemory, Traded
 from app.engine.metrics import Figures
 from app.engine.plan import Plan

@@ -16,8 +16,8 @@ from app.engine.accrual import pass_time
 from app.engine.arbitration import Arbitration
 from app.engine.book import Book
 from app.engine.fills import UNSTORABLE
+from app.engine.frame_block import FrameBlock
 from app.engine.liquidation import liquidate
-from app.engine.market_view import FrameBlock
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import loan_values, mark_prices
 from app.engine.records import Sighting

@@ -25,7 +25,8 @@ from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
 from app.engine.book import Book, Todo
 from app.engine.decide import affected, decide, joined, only, portfolios_of, whole_block
-from app.engine.market_view import FrameBlock, MarketView
+from app.engine.frame_block import FrameBlock
+from app.engine.market_view import MarketView
 from app.engine.memory import NOTHING, PolicyMemory, unpacked
 from app.engine.universe import Universe
 from app.engine.verdicts import Verdict
