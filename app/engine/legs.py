@@ -14,8 +14,9 @@ from msgspec import Struct
 from app.domain.adjustments import Leg, LendingAction, LendingLeg, TradeLeg, TransferLeg
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.portfolios import Portfolio
-from app.engine.levers import Lend, Lever, Market, Trade, Transfer
+from app.engine.levers import Lend, Lever, Trade, Transfer
 from app.engine.rounding import amount_down, amount_up, lots, price
+from app.engine.valuation import Market
 from app.quant.arrays import FloatArray
 
 _NEARLY = 1e-9

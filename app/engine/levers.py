@@ -11,15 +11,14 @@ from math import inf, isfinite
 
 from msgspec import Struct
 
-from app.domain.adjustments import Leg, LendingAction, MissReason, TradeLeg, TransferLeg
+from app.domain.adjustments import LendingAction, MissReason
 from app.domain.families.capital_efficiency import RESERVE
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import MarginMode, Portfolio
 from app.engine.contracts import closed, opened, traded_spot
-from app.engine.frame_block import FrameBlock
-from app.engine.metrics import UnitFigures, unit_figures
 from app.engine.state import In, Of, State
+from app.engine.valuation import Market
 
 
 class Trade(Struct, frozen=True):
@@ -74,77 +73,6 @@ class Lever(Struct, frozen=True):
         """Where it is one alone."""
         move = self.moves[0]
         return move if len(self.moves) == 1 and isinstance(move, Trade) else None
-
-
-class Market(Struct, frozen=True):
-    """Prices of one frame, for one portfolio's valuation currency."""
-
-    block: FrameBlock
-    k: int
-    currency: Asset
-
-    def instrument(self, name: str) -> Instrument:
-        return self.block.universe.instruments[InstrumentId(name)]
-
-    def row(self, instrument: Instrument) -> int:
-        return self.block.universe.index[instrument.id]
-
-    def spot_markets(self, one: Instrument, other: Instrument, venue: str) -> list[Instrument]:
-        """Of the assets of two pools, on a venue."""
-        assets = {one.underlying, other.underlying}
-        return [
-            instrument
-            for instrument in self.block.universe.instruments.values()
-            if instrument.kind is InstrumentKind.SPOT
-            and instrument.venue == venue
-            and {instrument.underlying, instrument.quote} == assets
-        ]
-
-    def value_of(self, asset: Asset) -> float:
-        """Of one unit, in the valuation currency; NaN when unknown."""
-        return self.block.value(self.k, self.block.universe.conversion(asset, self.currency))
-
-    def moves(self, asset: Asset) -> bool:
-        """Whether it is an exposure, and not cash."""
-        conversion = self.block.universe.conversion(asset, self.currency)
-        return bool(self.block.universe.conversions.arrays.moves[conversion])
-
-    def price_rows(self, asset: Asset) -> list[int]:
-        """The instruments by whose prices it is valued."""
-        conversion = self.block.universe.conversion(asset, self.currency)
-        return self.block.price_rows(self.k, marks=(), conversions=(conversion,))
-
-    def age_ns(self, asset: Asset) -> int:
-        return self.block.oldest_age_ns(self.k, self.price_rows(asset))
-
-    def unit(self, instrument: Instrument) -> UnitFigures:
-        return unit_figures(self.block, self.k, self.row(instrument))
-
-    def notional(self, instrument: Instrument, quantity: Decimal) -> float:
-        """In the valuation currency; of an option, the premium."""
-        unit = self.unit(instrument)
-        return abs(float(quantity)) * unit.notional * self.value_of(instrument.settlement_asset)
-
-    def lot_worth(self, name: InstrumentId) -> float:
-        """Of one lot, in the valuation currency: its delta's, or its premium where that is more."""
-        instrument = self.instrument(name)
-        unit, lot = self.unit(instrument), float(instrument.lot_size)
-        delta = abs(unit.delta) * self.value_of(Asset(instrument.underlying))
-        return lot * max(delta, unit.notional * self.value_of(instrument.settlement_asset))
-
-    def cost_rate(self, instrument: Instrument) -> float:
-        return float(self.block.universe.cost_rates[self.row(instrument)])
-
-    def expected_cost(self, legs: Iterable[Leg]) -> float:
-        """Fees and slippage, and what venues keep of transfers, in the valuation currency."""
-        total = 0.0
-        for leg in legs:
-            if isinstance(leg, TradeLeg):
-                instrument = self.instrument(leg.instrument)
-                total += self.notional(instrument, leg.quantity) * self.cost_rate(instrument)
-            elif isinstance(leg, TransferLeg) and leg.fee:
-                total += float(leg.fee) * self.value_of(leg.asset)
-        return total
 
 
 def size_of(state: State, holdings: Portfolio, account: int, instrument: InstrumentId) -> int:

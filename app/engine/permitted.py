@@ -34,10 +34,11 @@ from app.domain.policies import (
 )
 from app.domain.portfolios import MarginMode, Portfolio
 from app.domain.times import NS_PER_SECOND
-from app.engine.levers import Levers, Market, place_of
+from app.engine.levers import Levers, place_of
 from app.engine.loan_levers import LoanLevers
 from app.engine.scene import Row
 from app.engine.trigger_rows import in_scope
+from app.engine.valuation import Market
 
 _BASIS_POINT = 1e-4
 _MINUTES_PER_YEAR = 365 * 24 * 60

@@ -25,12 +25,12 @@ from app.domain.values import decimal_text
 from app.engine.book import Book, View
 from app.engine.explanations import conditions_of
 from app.engine.frame_block import FrameBlock
-from app.engine.levers import Market
 from app.engine.memory import PolicyMemory, Traded
 from app.engine.metrics import Figures
 from app.engine.plan import Plan
 from app.engine.rounding import amount_up, price
 from app.engine.scene import Row
+from app.engine.valuation import Market
 from app.engine.verdicts import Verdict, metric_texts, reduces_risk
 
 

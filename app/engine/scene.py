@@ -7,9 +7,10 @@ from msgspec import Struct
 
 from app.domain.identifiers import Asset, InstrumentId
 from app.domain.portfolios import Portfolio, Position
-from app.engine.levers import Market, size_of
+from app.engine.levers import size_of
 from app.engine.state import Of, State
 from app.engine.trigger_rows import TriggerKind, in_scope
+from app.engine.valuation import Market
 from app.quant.arrays import FloatArray
 
 ROUNDING = 1e-6
