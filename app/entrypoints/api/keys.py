@@ -9,10 +9,10 @@ from starlette.responses import Response
 from app.domain.errors import Denied
 from app.domain.identifiers import ApiKeyId
 from app.entrypoints.api.dependencies import Administrator, Deps
-from app.entrypoints.api.schemas import CreatedKey, Id, Listing, ShownKey
+from app.entrypoints.api.schemas import Id, Listing, Shown, WallTime
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing, WritingOnce
-from app.ports.management import Scope, UnitOfWork
+from app.ports.management import ApiKey, Scope, UnitOfWork
 from app.services.documents import Document, Name
 from app.services.manage_keys import SECRET_BYTES, create_key
 
@@ -26,6 +26,32 @@ class KeyDocument(Document):
 
     name: Name
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(Scope))]
+
+
+class ShownKey(Shown):
+    id: Id
+    name: str = Field(examples=["dashboard"])
+    prefix: str = Field(description="How the key begins, to recognise it by.", examples=["blst_Qm3x9aZ"])
+    scopes: list[Scope]
+    created_at: WallTime
+    revoked_at: WallTime | None = None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> "ShownKey":
+        return cls(
+            id=key.id,
+            name=key.name,
+            prefix=key.prefix,
+            scopes=list(key.scopes),
+            created_at=key.created_at,
+            revoked_at=key.revoked_at,
+        )
+
+
+class CreatedKey(ShownKey):
+    """`key` is shown here and never again: only its hash is stored, so a repeated request answers null."""
+
+    key: str | None = Field(examples=["blst_Qm3x9aZ0b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5q6r7s"])
 
 
 @router.post("", status_code=201, response_model=CreatedKey)

@@ -1,15 +1,60 @@
 """Routes of the market as it stands."""
 
-from fastapi import APIRouter
+from collections.abc import Sequence
+from decimal import Decimal
 
-from app.domain.market import TickKind
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.domain.market import Change, TickKind
+from app.domain.times import rfc3339
+from app.domain.values import decimal_text
 from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
-from app.entrypoints.api.schemas import ShownMarket
+from app.entrypoints.api.schemas import Moment, Shown
 from app.entrypoints.api.strict_json import StrictRoute
 
 router = APIRouter(prefix="/v1/market", tags=["market"], route_class=StrictRoute)
 
 _KINDS = tuple(kind for kind in TickKind if kind is not TickKind.HEARTBEAT)
+
+
+class ShownValue(Shown):
+    """A consensus value. `quality` says what it is good for; the age is by the market clock."""
+
+    kind: TickKind
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    value: str = Field(examples=["64250.5"])
+    confidence: str = Field(description="Half width of the sources' interval.", examples=["1.2"])
+    sources: int = Field(examples=[3])
+    quality: str = Field(examples=["valid"], pattern="^(valid|uncertain|insufficient_sources|stale)$")
+    time: Moment
+    age_seconds: str = Field(examples=["0.25"])
+
+    @classmethod
+    def of(cls, change: Change, clock_ns: int) -> "ShownValue":
+        return cls(
+            kind=change.kind,
+            instrument=change.instrument,
+            value=decimal_text(Decimal(repr(change.value))),
+            confidence=decimal_text(Decimal(repr(change.confidence))),
+            sources=change.sources,
+            quality=change.quality.name.lower(),
+            time=rfc3339(change.time_ns),
+            age_seconds=decimal_text(Decimal(clock_ns - change.time_ns).scaleb(-9)),
+        )
+
+
+class ShownMarket(Shown):
+    """The market as it stands. `clock` is the market clock, which every age and expiry goes by."""
+
+    clock: Moment
+    position: str = Field(description="Newest entry of the market stream.", examples=["1-48210"])
+    values: list[ShownValue]
+
+    @classmethod
+    def of(cls, changes: Sequence[Change], position: str, clock_ns: int) -> "ShownMarket":
+        values = [ShownValue.of(change, clock_ns) for change in changes]
+        return cls(clock=rfc3339(clock_ns), position=position, values=values)
 
 
 @router.get("")

@@ -6,15 +6,21 @@ import time
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from prometheus_client.registry import CollectorRegistry
+from pydantic import Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.entrypoints.api.dependencies import Check, Deps
-from app.entrypoints.api.schemas import Health
+from app.entrypoints.api.schemas import Shown
 
 router = APIRouter(tags=["operations"])
 
 CHECK_SECONDS = 2.0
+
+
+class Health(Shown):
+    status: str = Field(examples=["ok"])
+    failing: dict[str, str] = Field(default_factory=dict, examples=[{}])
 
 
 @router.get("/healthz")

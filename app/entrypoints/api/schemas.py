@@ -1,4 +1,7 @@
-"""What the API answers. Decimals and times are strings; a list comes in pages."""
+"""What answers are made of, and those about portfolios, policies and what came of them.
+
+Decimals and times are strings; a list comes in pages. What one set of routes alone answers stands with it.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,22 +22,11 @@ from app.domain.adjustments import (
     Reason,
 )
 from app.domain.conflicts import Conflict
-from app.domain.events import EventType
-from app.domain.identifiers import derived_id
-from app.domain.market import Change, TickKind
 from app.domain.policies import Mode, Policy
 from app.domain.portfolios import MarginMode, Portfolio, PortfolioState
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
-from app.ports.management import (
-    AdjustmentRecord,
-    ApiKey,
-    Delivery,
-    Endpoint,
-    PolicyRecord,
-    PolicyVersion,
-    Scope,
-)
+from app.ports.management import AdjustmentRecord, PolicyRecord, PolicyVersion
 
 Item = TypeVar("Item")
 
@@ -59,32 +51,6 @@ class Listing(Shown, Generic[Item]):
 
     items: list[Item]
     next_cursor: str | None = None
-
-
-class ShownKey(Shown):
-    id: Id
-    name: str = Field(examples=["dashboard"])
-    prefix: str = Field(description="How the key begins, to recognise it by.", examples=["blst_Qm3x9aZ"])
-    scopes: list[Scope]
-    created_at: WallTime
-    revoked_at: WallTime | None = None
-
-    @classmethod
-    def of(cls, key: ApiKey) -> "ShownKey":
-        return cls(
-            id=key.id,
-            name=key.name,
-            prefix=key.prefix,
-            scopes=list(key.scopes),
-            created_at=key.created_at,
-            revoked_at=key.revoked_at,
-        )
-
-
-class CreatedKey(ShownKey):
-    """`key` is shown here and never again: only its hash is stored, so a repeated request answers null."""
-
-    key: str | None = Field(examples=["blst_Qm3x9aZ0b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5q6r7s"])
 
 
 class ShownPosition(Shown):
@@ -352,103 +318,3 @@ class ShownFill(Shown):
 class RecordedFill(Shown):
     fill: ShownFill
     revision: int = Field(description="Of the portfolio, with the fill in it.", examples=[8])
-
-
-class ShownValue(Shown):
-    """A consensus value. `quality` says what it is good for; the age is by the market clock."""
-
-    kind: TickKind
-    instrument: str = Field(examples=["BTC-USDT-PERP"])
-    value: str = Field(examples=["64250.5"])
-    confidence: str = Field(description="Half width of the sources' interval.", examples=["1.2"])
-    sources: int = Field(examples=[3])
-    quality: str = Field(examples=["valid"], pattern="^(valid|uncertain|insufficient_sources|stale)$")
-    time: Moment
-    age_seconds: str = Field(examples=["0.25"])
-
-    @classmethod
-    def of(cls, change: Change, clock_ns: int) -> "ShownValue":
-        return cls(
-            kind=change.kind,
-            instrument=change.instrument,
-            value=decimal_text(Decimal(repr(change.value))),
-            confidence=decimal_text(Decimal(repr(change.confidence))),
-            sources=change.sources,
-            quality=change.quality.name.lower(),
-            time=rfc3339(change.time_ns),
-            age_seconds=decimal_text(Decimal(clock_ns - change.time_ns).scaleb(-9)),
-        )
-
-
-class ShownMarket(Shown):
-    """The market as it stands. `clock` is the market clock, which every age and expiry goes by."""
-
-    clock: Moment
-    position: str = Field(description="Newest entry of the market stream.", examples=["1-48210"])
-    values: list[ShownValue]
-
-    @classmethod
-    def of(cls, changes: Sequence[Change], position: str, clock_ns: int) -> "ShownMarket":
-        values = [ShownValue.of(change, clock_ns) for change in changes]
-        return cls(clock=rfc3339(clock_ns), position=position, values=values)
-
-
-class ShownEndpoint(Shown):
-    id: Id
-    url: str = Field(examples=["https://example.com/hooks/ballast"])
-    description: str = Field(examples=["desk alerts"])
-    event_types: list[EventType] = Field(description="Empty: all.")
-    enabled: bool
-    created_at: WallTime
-
-    @classmethod
-    def of(cls, endpoint: Endpoint) -> "ShownEndpoint":
-        return cls(
-            id=endpoint.id,
-            url=endpoint.url,
-            description=endpoint.description,
-            event_types=[EventType(t) for t in endpoint.event_types],
-            enabled=endpoint.enabled,
-            created_at=endpoint.created_at,
-        )
-
-
-class CreatedEndpoint(ShownEndpoint):
-    """`secret` signs every delivery (Standard Webhooks); it is shown here only, null when repeated."""
-
-    secret: str | None = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
-
-
-class ShownDelivery(Shown):
-    id: int = Field(examples=[91])
-    event_id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
-    portfolio_id: Id
-    sequence: int = Field(description="Of the event in its portfolio's log.", examples=[12])
-    state: str = Field(examples=["delivered"], pattern="^(pending|delivered|failed)$")
-    attempts: int = Field(examples=[1])
-    next_attempt_at: WallTime
-    last_status: int | None = Field(examples=[200])
-    last_error: str = Field(examples=[""])
-    delivered_at: WallTime | None = None
-    created_at: WallTime
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> "ShownDelivery":
-        return cls(
-            id=delivery.id,
-            event_id=f"evt_{derived_id('event', delivery.portfolio_id, delivery.sequence).hex}",
-            portfolio_id=delivery.portfolio_id,
-            sequence=delivery.sequence,
-            state=delivery.state,
-            attempts=delivery.attempts,
-            next_attempt_at=delivery.next_attempt_at,
-            last_status=delivery.last_status,
-            last_error=delivery.last_error,
-            delivered_at=delivery.delivered_at,
-            created_at=delivery.created_at,
-        )
-
-
-class Health(Shown):
-    status: str = Field(examples=["ok"])
-    failing: dict[str, str] = Field(default_factory=dict, examples=[{}])

@@ -7,13 +7,13 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from app.domain.events import EventType
-from app.domain.identifiers import EndpointId
+from app.domain.identifiers import EndpointId, derived_id
 from app.entrypoints.api.cursors import Cursor, Limit, decode_number, encode_number
 from app.entrypoints.api.dependencies import Administrator, Deps, Reader
-from app.entrypoints.api.schemas import CreatedEndpoint, Id, Listing, ShownDelivery, ShownEndpoint
+from app.entrypoints.api.schemas import Id, Listing, Shown, WallTime
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing, WritingOnce
-from app.ports.management import UnitOfWork
+from app.ports.management import Delivery, Endpoint, UnitOfWork
 from app.services.documents import Document
 from app.services.manage_webhooks import SECRET_BYTES, create_endpoint
 
@@ -38,6 +38,62 @@ class EndpointDocument(Document):
         tuple[EventType, ...], Field(max_length=len(EventType), description="Empty: all.")
     ] = ()
     description: Annotated[str, Field(max_length=400)] = ""
+
+
+class ShownEndpoint(Shown):
+    id: Id
+    url: str = Field(examples=["https://example.com/hooks/ballast"])
+    description: str = Field(examples=["desk alerts"])
+    event_types: list[EventType] = Field(description="Empty: all.")
+    enabled: bool
+    created_at: WallTime
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "ShownEndpoint":
+        return cls(
+            id=endpoint.id,
+            url=endpoint.url,
+            description=endpoint.description,
+            event_types=[EventType(t) for t in endpoint.event_types],
+            enabled=endpoint.enabled,
+            created_at=endpoint.created_at,
+        )
+
+
+class CreatedEndpoint(ShownEndpoint):
+    """`secret` signs every delivery (Standard Webhooks); it is shown here only, null when repeated."""
+
+    secret: str | None = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class ShownDelivery(Shown):
+    id: int = Field(examples=[91])
+    event_id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
+    portfolio_id: Id
+    sequence: int = Field(description="Of the event in its portfolio's log.", examples=[12])
+    state: str = Field(examples=["delivered"], pattern="^(pending|delivered|failed)$")
+    attempts: int = Field(examples=[1])
+    next_attempt_at: WallTime
+    last_status: int | None = Field(examples=[200])
+    last_error: str = Field(examples=[""])
+    delivered_at: WallTime | None = None
+    created_at: WallTime
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "ShownDelivery":
+        return cls(
+            id=delivery.id,
+            event_id=f"evt_{derived_id('event', delivery.portfolio_id, delivery.sequence).hex}",
+            portfolio_id=delivery.portfolio_id,
+            sequence=delivery.sequence,
+            state=delivery.state,
+            attempts=delivery.attempts,
+            next_attempt_at=delivery.next_attempt_at,
+            last_status=delivery.last_status,
+            last_error=delivery.last_error,
+            delivered_at=delivery.delivered_at,
+            created_at=delivery.created_at,
+        )
 
 
 @router.post("", status_code=201, response_model=CreatedEndpoint)
