@@ -1,7 +1,7 @@
 """Volatility surfaces: SVI per expiry, free of static arbitrage, calibrated from quotes, and how smiles move.
 
 Log-moneyness is k = ln(K / F) with the forward of the strike's own expiry; total variance is w = σ² T. Read
-`svi` first, then `arbitrage`; a calibration goes `quotes` → `slice_fit` → `repair`.
+`svi` first, then `arbitrage`; a calibration goes `quotes` → `slice_fit` (by `slice_loss`) → `repair`.
 """
 
 from app.quant.surface.arbitrage import ArbitrageReport, arbitrage_report

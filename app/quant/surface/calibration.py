@@ -16,7 +16,7 @@ from app.quant.arrays import FloatArray, IntArray, StatusArray
 from app.quant.surface.fitted_slice import FittedSlice, fit_alone
 from app.quant.surface.quotes import quotes_by_expiry
 from app.quant.surface.repair import remove_arbitrage
-from app.quant.surface.slice_fit import ASK, BID, PARAMETERS, TARGET, X
+from app.quant.surface.slice_loss import ASK, BID, PARAMETERS, TARGET, X
 from app.quant.surface.svi import RawSvi, total_variances
 from app.quant.surface.volatility_surface import VolatilitySurface
 
@@ -38,7 +38,7 @@ class Calibration:
     statuses: StatusArray
     two_sided: IntArray  # how many quotes had both sides
     inside: IntArray  # at how many of them the volatility lies within bid-ask
-    losses: FloatArray  # of the quotes, in units of half a spread, see `app.quant.surface.slice_fit`
+    losses: FloatArray  # of the quotes, in units of half a spread, see `app.quant.surface.slice_loss`
     passes: IntArray  # how many times the quotes were gone through from the start on
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from app.quant.arrays import FloatArray
 from app.quant.surface.quotes import in_units_of, variance_at_forward
-from app.quant.surface.slice_fit import PARAMETERS, PRIOR, add_quotes, fit_point, start_point
+from app.quant.surface.slice_fit import fit_point, start_point
+from app.quant.surface.slice_loss import PARAMETERS, PRIOR, add_quotes
 
 _ITERATIONS = 100  # at most, of one fit
 _ITERATIONS_BETWEEN = 20  # there are many of these, each from where the last one ended
-_BOUND = 5.0  # of the loss of one quote, see `app.quant.surface.slice_fit`
+_BOUND = 5.0  # of the loss of one quote, see `app.quant.surface.slice_loss`
 _DOUBTFUL = 0.3  # loss per quote from which on the last surface may have been a bad start
 _NOBODY = np.empty((0, PARAMETERS))
 _NOWHERE = np.empty(0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.quant.arrays import FloatArray, IntArray
-from app.quant.surface.slice_fit import PER_SCALE, TARGET, WEIGHT, X
+from app.quant.surface.slice_loss import PER_SCALE, TARGET, WEIGHT, X
 
 _RESOLUTION = 0.002  # in volatility at the forward: half a spread is at least this over relative vega
 _LEAST_RELATIVE_VEGA = 0.02
@@ -30,7 +30,7 @@ def quotes_by_expiry(
     ask_volatilities: ArrayLike,
     weights: ArrayLike,
 ) -> list[FloatArray]:
-    """For each expiry rows of (k, w bid, w ask, w target, 1 / scale of w, weight), as `slice_fit` has them.
+    """For each expiry rows of (k, w bid, w ask, w target, 1 / scale of w, weight), as `slice_loss` has them.
 
     Two-sided quotes come first, nearest to the forward first. What is not a quote is left out: not finite,
     negative, crossed, without a side, without weight.
