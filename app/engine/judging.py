@@ -44,6 +44,7 @@ def judge_triggers(
     for row in range(views.trigger[view], views.trigger_stop[view]):
         kind, low, high, target = rows.kind[row], rows.low[row], rows.high[row], rows.target[row]
         account, exposure = first_account + rows.account[row], starts[1, j] + rows.exposure[row]
+        first, stop = (first_account, stop_account) if rows.account[row] == NONE else (account, account + 1)
         if kind <= _ZAKAMOULINE:
             price, value = exposures.underlying_price[exposure], exposures.delta[exposure]
             value = np.nan if np.isnan(price) else value
@@ -56,15 +57,12 @@ def judge_triggers(
         elif kind == _DOLLAR_VEGA:
             value = exposures.vega[exposure] * _VOLATILITY_POINT
         elif kind == _LEVERAGE:
-            first, stop = (
-                (first_account, stop_account) if rows.account[row] == NONE else (account, account + 1)
-            )
             value = _leverage(accounts.gross_notional, accounts.equity, first, stop)
         elif kind >= _METRIC:
-            first = views.condition[view]
+            programme = views.condition[view]
             value, advances = evaluate(
-                first + rows.condition[row],
-                first + rows.condition_stop[row],
+                programme + rows.condition[row],
+                programme + rows.condition_stop[row],
                 starts[3, j] + rows.condition[row],
                 tables.conditions,
                 conditions.result,
@@ -74,9 +72,6 @@ def judge_triggers(
             )
             findings.advances[j] |= advances
             if kind == _VOLATILITY:
-                first, stop = (
-                    (first_account, stop_account) if rows.account[row] == NONE else (account, account + 1)
-                )
                 value = _share_of_allowed(
                     value,
                     target,
