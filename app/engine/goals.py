@@ -40,6 +40,7 @@ from app.engine.scene import (
 )
 from app.engine.state import In, Of
 from app.engine.trigger_rows import NONE, TriggerKind, in_scope
+from app.quant.leverage import recentred
 
 
 def goals_of(
@@ -113,7 +114,7 @@ def _leverage(number: int, policy: LeverageBand, row: Row, scene: Scene, *, acts
     name = "" if row.account == NONE else f"@{scene.account_name(row.account)}"
     low, high = row.low, row.high
     if acts:
-        low = high = recentred(policy, row.value)
+        low = high = _wanted_leverage(policy, row.value)
     for level, below in ((high, True), (low, False)):
         terms = (*((at, 1.0) for at in gross), *((at, -level) for at in equity))
         now = sum(scene.at(at) * weight for at, weight in terms)
@@ -131,13 +132,15 @@ def _leverage(number: int, policy: LeverageBand, row: Row, scene: Scene, *, acts
 _SHARE_ACCURACY = 1e-4
 
 
-def recentred(policy: LeverageBand, current: float) -> float:
-    """max(minimum, min(maximum, current x (1 - speed) + target x speed))."""
-    speed, target = float(policy.recentring_speed), float(policy.target)
-    if current == inf:
-        return float(policy.maximum)
-    moved = current * (1.0 - speed) + target * speed
-    return max(float(policy.minimum), min(float(policy.maximum), moved))
+def _wanted_leverage(policy: LeverageBand, current: float) -> float:
+    level = recentred(
+        leverages=current,
+        targets=float(policy.target),
+        minimums=float(policy.minimum),
+        maximums=float(policy.maximum),
+        speeds=float(policy.recentring_speed),
+    )
+    return float(level)
 
 
 def _greek(number: int, policy: GammaBand, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
