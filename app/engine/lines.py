@@ -36,7 +36,11 @@ class Lines:
         self, goals: Sequence[Goal], levels: Sequence[int], levers: Sequence[Lever], state: State
     ) -> None:
         self.start, self.levers, self.goals = state.values, levers, goals
-        self._equity = [state.within(In.EQUITY, account) for account in range(state.accounts)]
+        self._equity = [
+            state.within(figure, account)
+            for account in range(state.accounts)
+            for figure in (In.EQUITY, In.BACKING)
+        ]
         self.effects = _effects(levers, self.start.size)
         self.rows = self._rows(self.effects)
         self._levels = np.array(levels, dtype=np.int64)

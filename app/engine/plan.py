@@ -128,16 +128,30 @@ class _Arrangement:
         return best.plan
 
     def _corrected(self, first: FloatArray) -> "_Proposal":
-        """By the last one's errors, for as long as that helps."""
-        best = self._proposal(first, _NOTHING_STAYS, None)
+        """By the last one's errors, until they stay what they are, or what is missed grows no less."""
+        best = last = self._proposal(first, _NOTHING_STAYS, None)
+        is_settled = self._are_alike(last.bent, np.zeros(last.bent.size), last.sizes)
         for _ in range(_CORRECTIONS):
-            if not best.plan.misses or not best.plan.legs:
+            if not last.plan.legs or (is_settled and not last.plan.misses):
                 break
-            proposal = self._proposal(self._sizes(_NOTHING_STAYS, best), _NOTHING_STAYS, best)
-            if proposal.outcome >= best.outcome:
+            proposal = self._proposal(self._sizes(_NOTHING_STAYS, last), _NOTHING_STAYS, last)
+            is_settled = self._are_alike(proposal.bent, last.bent, proposal.sizes)
+            if is_settled and proposal.outcome >= best.outcome:
                 break
-            best = proposal
+            best, last = min(best, proposal, key=lambda each: each.outcome), proposal
         return best
+
+    def _are_alike(self, errors: FloatArray, before: FloatArray, sizes: FloatArray) -> bool:
+        """Whether they move what is aimed at by next to nothing beside what levers do.
+
+        Where they do not, a plan misses its target or goes too far beyond it, and costs too much.
+        """
+        moved = (self._lines.rows * sizes).sum(axis=1)
+        return all(
+            abs(goal.value(errors - before)) <= _ALIKE * abs(float(moved[at]))
+            for at, goal in enumerate(self._goals)
+            if goal.policy in self._acting
+        )
 
     def _sizes(self, stays: float, last: "_Proposal | None") -> FloatArray:
         lines = self._lines
@@ -275,6 +289,7 @@ class _Proposal(NamedTuple):
 _FREE_MARGIN = "free_margin"
 _NEARLY = 1e-9
 _CORRECTIONS = 8
+_ALIKE = 0.02
 _NOTHING_STAYS = inf
 _COARSE = 5.0
 """Times the smallest lot: what is traded in larger ones is rounded before the rest."""

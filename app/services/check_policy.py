@@ -10,7 +10,6 @@ from app.domain.families.rule import Hedge, SetLeverage
 from app.domain.families.volatility_target import ImpliedVolatility
 from app.domain.identifiers import InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
-from app.domain.metrics import MetricName
 from app.domain.policies import (
     AnyPolicy,
     DeltaNeutral,
@@ -21,7 +20,7 @@ from app.domain.policies import (
     StressResponse,
     VolatilityTarget,
 )
-from app.domain.portfolios import MarginMode, Portfolio
+from app.domain.portfolios import Portfolio
 from app.ports.management import UnitOfWork
 from app.services.documents import check_decimals
 from app.services.manage_portfolios import account_named
@@ -51,7 +50,6 @@ async def check_policy(unit: UnitOfWork, portfolio: Portfolio, policy: AnyPolicy
     check_decimals(policy)
     for path, name in _accounts(policy):
         account_named(portfolio, name, path)
-    _check_distance(policy, portfolio)
     for use, instrument in await _used(unit, policy):
         if use.trades:
             _check_venue(use, instrument, portfolio)
@@ -133,19 +131,6 @@ def _named(
 ) -> Iterator[_Use]:
     for number, name in enumerate(names):
         yield _Use(f"/{field}/{number}", name, kinds, underlying, account, account_path)
-
-
-def _check_distance(policy: AnyPolicy, portfolio: Portfolio) -> None:
-    """What scenarios require of a whole book is no sum that a distance could be found for."""
-    if not isinstance(policy, LiquidationGuard) or policy.metric is not MetricName.LIQUIDATION_DISTANCE:
-        return
-    for account in portfolio.accounts:
-        if policy.account in (None, account.name) and account.margin_mode is MarginMode.PORTFOLIO:
-            raise InvalidInput(
-                f"{account.name!r} is under portfolio margin, where no liquidation distance is measured; "
-                "guard it by margin_ratio or health_factor",
-                path="/metric",
-            )
 
 
 def _rule_accounts(policy: Rule) -> Iterator[tuple[str, str]]:
