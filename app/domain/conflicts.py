@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from app.domain.contradictions import contradictions
-from app.domain.families.delta_neutral import CostAwareBand, FixedBand
 from app.domain.metrics import MetricName
 from app.domain.policies import (
     AnyPolicy,
@@ -21,6 +20,7 @@ from app.domain.policies import (
     StressResponse,
     VolatilityTarget,
 )
+from app.domain.retriggers import delta_limits, firings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def conflicts_of(policy: AnyPolicy, others: Sequence[AnyPolicy]) -> list[Conflic
     for other in beside:
         found += [
             warning
-            for check in (_deltas, _leverages, _guards, _exposures, _collateral, _stress)
+            for check in (_deltas, _leverages, _guards, _exposures, _collateral, _stress, _rules)
             for warning in check(policy, other)
         ]
     return list(dict.fromkeys(found))
@@ -57,8 +57,8 @@ def _alone(policy: AnyPolicy) -> Iterator[Conflict]:
         if caps and (policy.emergency is None or policy.emergency.obey_cost_caps):
             yield Conflict(
                 "cap_may_disarm_guard",
-                "in a crash trading costs more than this cap, and then the guard does nothing; give it an "
-                "emergency level that does not obey cost caps",
+                "in a crash trading costs more than this cap, and then the guard does nothing; leave it its "
+                "emergency level, and let that not obey cost caps",
                 "/guards/maximum_cost"
                 if policy.guards.maximum_cost is not None
                 else "/guards/maximum_cost_bps",
@@ -86,7 +86,7 @@ def _deltas(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:
         return
     if policy.underlying != other.underlying:
         return
-    low, high = _delta_limits(other)
+    low, high = delta_limits(other)
     if not low <= policy.target_delta <= high:
         yield Conflict(
             "target_outside_band",
@@ -94,24 +94,13 @@ def _deltas(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:
             "outside, so the two would trade against each other",
             "/target_delta",
         )
-    low, high = _delta_limits(policy)
+    low, high = delta_limits(policy)
     if not low <= other.target_delta <= high:
         yield Conflict(
             "band_excludes_target",
             f"{other.name!r} brings the {policy.underlying} delta to {other.target_delta}, outside this band",
             "/band",
         )
-
-
-def _delta_limits(policy: DeltaNeutral) -> tuple[Decimal, Decimal]:
-    """Between which the policy surely rests at the most; a share of the gross has no such limit."""
-    match policy.band:
-        case FixedBand(below=below, above=above):
-            return policy.target_delta - below, policy.target_delta + above
-        case CostAwareBand(cap=cap):
-            return policy.target_delta - cap, policy.target_delta + cap
-        case _:
-            return Decimal("-Infinity"), Decimal("Infinity")
 
 
 def _leverages(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:
@@ -223,3 +212,21 @@ def _stress(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:
                 f"under stress {mine.name!r} cuts exposure, and {theirs.name!r} builds it up again",
                 place if theirs is policy else "",
             )
+
+
+def _rules(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:
+    """What a rule sets fires another policy, or is what fires it: two such pairs make a wheel."""
+    if not (isinstance(policy, Rule) or isinstance(other, Rule)):
+        return
+    for firing in firings(policy, other):
+        yield Conflict(
+            "outcome_fires_other",
+            f"this brings {firing.metric} to {firing.reached}, where {other.name!r} fires",
+            firing.outcome_path,
+        )
+    for firing in firings(other, policy):
+        yield Conflict(
+            "fired_by_other_outcome",
+            f"{other.name!r} brings {firing.metric} to {firing.reached}, where this one fires",
+            firing.trigger_path,
+        )

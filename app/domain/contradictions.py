@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import assert_never
 
+from typing_extensions import override
+
 from app.domain.conditions import (
     AllOf,
     AnyOf,
@@ -57,31 +59,43 @@ def contradictions(tree: Condition) -> list[Finding]:
     return found
 
 
+def is_certain(tree: Condition, known: Mapping[MetricRef, "Range"]) -> bool:
+    """Whether the tree is true where these figures are known to be in these ranges."""
+    facts: _Facts = {(metric,): value for metric, value in known.items()}
+    return _all_of([facts, _must_hold(tree, when=False)]) is None
+
+
 @dataclass(frozen=True, slots=True)
-class _Interval:
+class Range:
+    """Of values; an end belongs to it unless it is said to be without."""
+
     low: float = -inf
     high: float = inf
     without_low: bool = False
     without_high: bool = False
 
+    @override
+    def __str__(self) -> str:
+        return f"{self.low:g}" if self.low == self.high else f"between {self.low:g} and {self.high:g}"
+
     @property
     def is_empty(self) -> bool:
         return self.low > self.high or (self.low == self.high and (self.without_low or self.without_high))
 
-    def meet(self, other: "_Interval") -> "_Interval":
+    def meet(self, other: "Range") -> "Range":
         low, without_low = max((self.low, self.without_low), (other.low, other.without_low))
         high, within = min((self.high, not self.without_high), (other.high, not other.without_high))
-        return _Interval(low, high, without_low, not within)
+        return Range(low, high, without_low, not within)
 
-    def hull(self, other: "_Interval") -> "_Interval":
+    def hull(self, other: "Range") -> "Range":
         low, without_low = min((self.low, self.without_low), (other.low, other.without_low))
         high, within = max((self.high, not self.without_high), (other.high, not other.without_high))
-        return _Interval(low, high, without_low, not within)
+        return Range(low, high, without_low, not within)
 
 
 _Quantity = tuple[object, ...]
 """A metric, the order of two metrics, or the change of one over a window."""
-_Facts = Mapping[_Quantity, _Interval]
+_Facts = Mapping[_Quantity, Range]
 _NOTHING: _Facts = {}
 _OPPOSITE = {Op.ABOVE: Op.AT_MOST, Op.BELOW: Op.AT_LEAST, Op.AT_LEAST: Op.BELOW, Op.AT_MOST: Op.ABOVE}
 _MIRRORED = {Op.ABOVE: Op.BELOW, Op.BELOW: Op.ABOVE, Op.AT_LEAST: Op.AT_MOST, Op.AT_MOST: Op.AT_LEAST}
@@ -127,24 +141,24 @@ def _of_comparison(node: Comparison, op: Op) -> _Facts | None:
 
 def _fact(quantity: _Quantity, op: Op, value: float) -> _Facts | None:
     interval = {
-        Op.ABOVE: _Interval(low=value, without_low=True),
-        Op.AT_LEAST: _Interval(low=value),
-        Op.BELOW: _Interval(high=value, without_high=True),
-        Op.AT_MOST: _Interval(high=value),
+        Op.ABOVE: Range(low=value, without_low=True),
+        Op.AT_LEAST: Range(low=value),
+        Op.BELOW: Range(high=value, without_high=True),
+        Op.AT_MOST: Range(high=value),
     }[op]
     return _all_of([{quantity: interval}, {quantity: _known_of(quantity)}])
 
 
-def _known_of(quantity: _Quantity) -> _Interval:
+def _known_of(quantity: _Quantity) -> Range:
     match quantity:
         case (MetricRef(name=name),) if METRICS[name].at_least_zero:
-            return _Interval(low=0.0)
+            return Range(low=0.0)
         case _:
-            return _Interval()
+            return Range()
 
 
 def _all_of(parts: Iterable[_Facts | None]) -> _Facts | None:
-    found: dict[_Quantity, _Interval] = {}
+    found: dict[_Quantity, Range] = {}
     for part in parts:
         if part is None:
             return None

@@ -42,7 +42,7 @@ from app.engine.guards import (
     rest_seconds,
 )
 from app.engine.legs import is_like
-from app.engine.memory import DAY_NS
+from app.engine.memory import DAY_NS, HOUR_NS, Traded
 from app.engine.metrics import Figures, observe
 from app.engine.permitted import Permission, is_dear
 from app.engine.plan import Plan, Priced, Wish, arrange
@@ -111,6 +111,7 @@ class Arbitration:
             rows,
             portfolio=self._turn.portfolio,
             memory=memory,
+            traded_by_others=self._traded_by_others(number),
             time_ns=self._frame.time_ns,
             prices=self._prices(stored),
         )
@@ -118,6 +119,16 @@ class Arbitration:
             return verdict
         self._suppress(number, verdict)
         return None
+
+    def _traded_by_others(self, number: int) -> list[Traded]:
+        """Within the hour."""
+        since_ns = self._frame.time_ns - HOUR_NS
+        return [
+            traded
+            for other in self._policies
+            if other is not self._policies[number]
+            for traded in self._turn.memory(other.id).traded_since(since_ns)
+        ]
 
     def _prices(self, stored: StoredPolicy) -> Prices:
         block, k = self._turn.block, self._sighting.k
@@ -279,6 +290,7 @@ class Arbitration:
                 fires,
                 portfolio=self._turn.portfolio,
                 memory=replace(self._turn.memory(stored.id), fired_since_ns=self._frame.time_ns),
+                traded_by_others=self._traded_by_others(number),
                 time_ns=self._frame.time_ns,
                 prices=self._prices(stored),
             )

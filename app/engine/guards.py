@@ -19,7 +19,7 @@ from app.domain.policies import (
 )
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
-from app.engine.memory import DAY_NS, HOUR_NS, PolicyMemory, reversals
+from app.engine.memory import DAY_NS, HOUR_NS, PolicyMemory, Traded, reversals
 from app.engine.permitted import Permission
 from app.engine.scene import Row
 
@@ -46,10 +46,14 @@ def before_planning(
     *,
     portfolio: Portfolio,
     memory: PolicyMemory,
+    traded_by_others: Sequence[Traded],
     time_ns: int,
     prices: Prices,
 ) -> Reason | Permission:
-    """`rows`: those that fired. An emergency rests less, and the caps on cost and activity do not hold."""
+    """`rows`: those that fired. An emergency rests less, and the caps on cost and activity do not hold.
+
+    `traded_by_others`: by the portfolio's other policies within the hour.
+    """
     policy = stored.policy
     emergency = is_emergency(policy, rows)
     halted = portfolio.state is PortfolioState.HALTED
@@ -63,7 +67,7 @@ def before_planning(
     escalates = isinstance(policy, StressResponse) and any(row.value > row.high for row in rows)
     if not escalates and time_ns < cooldown_until_ns(policy, memory, emergency=emergency):
         return Reason.COOLDOWN
-    busy = None if emergency else _too_busy(policy, memory, time_ns)
+    busy = None if emergency else _too_busy(policy, memory, traded_by_others, time_ns)
     if busy is not None:
         return busy
     poor = _poor_price(policy, rows, prices)
@@ -112,10 +116,9 @@ def dwell_seconds(policy: AnyPolicy, rows: Sequence[Row]) -> int:
 
 
 def is_emergency(policy: AnyPolicy, rows: list[Row]) -> bool:
-    emergency = _emergency_of(policy)
-    if emergency is None or not isinstance(policy, LiquidationGuard):
+    if not isinstance(policy, LiquidationGuard) or policy.emergency_trigger is None:
         return False
-    level = emergency.trigger
+    level = policy.emergency_trigger
     match policy.metric:
         case MetricName.MARGIN_RATIO:
             return any(row.value >= float(level) for row in rows)
@@ -162,12 +165,15 @@ def _obeys_cost_caps(policy: AnyPolicy) -> bool:
     return emergency is None or emergency.obey_cost_caps
 
 
-def _too_busy(policy: AnyPolicy, memory: PolicyMemory, time_ns: int) -> Reason | None:
+def _too_busy(
+    policy: AnyPolicy, memory: PolicyMemory, traded_by_others: Sequence[Traded], time_ns: int
+) -> Reason | None:
     guards = policy.guards
     hour = memory.traded_since(time_ns - HOUR_NS)
     if guards.maximum_trades_per_hour is not None and len(hour) >= guards.maximum_trades_per_hour:
         return Reason.TRADES_PER_HOUR
-    if guards.maximum_reversals_per_hour is not None and reversals(hour) >= guards.maximum_reversals_per_hour:
+    most = guards.maximum_reversals_per_hour
+    if most is not None and reversals(hour, traded_by_others) >= most:
         return Reason.OSCILLATION
     if guards.maximum_turnover_per_day is not None and _left_today(policy, memory, time_ns) <= 0.0:
         return Reason.TURNOVER_PER_DAY

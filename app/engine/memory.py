@@ -14,11 +14,15 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Traded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An adjustment with trades: when, which way on balance (1 bought, -1 sold), and how much in value."""
+    """An adjustment with trades: when, which way on balance (1 bought, -1 sold), and how much in value.
+
+    `places` are the accounts and underlyings that it traded in.
+    """
 
     time_ns: int
     direction: int
     notional: float
+    places: tuple[str, ...] = ()
 
 
 class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
@@ -55,9 +59,23 @@ class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
         return [each for each in self.traded if each.time_ns > time_ns]
 
 
-def reversals(traded: Sequence[Traded]) -> int:
-    """How often the direction changed from one to the next."""
-    return sum(before.direction * after.direction < 0 for before, after in pairwise(traded))
+def reversals(own: Sequence[Traded], others: Sequence[Traded]) -> int:
+    """How often the direction changed, from or to an adjustment of its own, in the place where it did most.
+
+    Two policies that undo each other trade one way each, and to and fro together.
+    """
+    mine = set(own)
+    order = sorted(mine.union(others), key=lambda each: (each.time_ns, each.direction, each.notional))
+    return max(
+        (
+            sum(
+                before.direction * after.direction < 0 and (before in mine or after in mine)
+                for before, after in pairwise([each for each in order if place in each.places])
+            )
+            for place in {place for each in own for place in each.places}
+        ),
+        default=0,
+    )
 
 
 NOTHING = PolicyMemory()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import copysign
 from typing import Protocol
 
 import numpy as np
@@ -137,15 +138,16 @@ class Records:
 
     def traded(self, legs: Sequence[Leg]) -> list[Traded]:
         """What counts toward trades an hour, turnover and reversals."""
-        values = [
-            self.market.notional(self.market.instrument(leg.instrument), leg.quantity)
-            * (1.0 if leg.quantity > 0 else -1.0)
-            for leg in legs
-            if isinstance(leg, TradeLeg)
-        ]
-        if not values:
+        trades = [(leg, self.market.instrument(leg.instrument)) for leg in legs if isinstance(leg, TradeLeg)]
+        if not trades:
             return []
-        return [Traded(self._frame.time_ns, int(np.sign(sum(values))), sum(map(abs, values)))]
+        values = [
+            copysign(self.market.notional(instrument, leg.quantity), leg.quantity)
+            for leg, instrument in trades
+        ]
+        places = sorted({f"{leg.account_id} {instrument.underlying}" for leg, instrument in trades})
+        direction = int(np.sign(sum(values)))
+        return [Traded(self._frame.time_ns, direction, sum(map(abs, values)), tuple(places))]
 
     def collateral_rows(self, legs: Iterable[Leg]) -> list[int]:
         """The prices by which what is moved was valued."""

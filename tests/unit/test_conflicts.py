@@ -40,16 +40,31 @@ def stress():
 ABOVE = {"kind": "comparison", "metric": "margin_ratio", "op": "above", "value": "0.5"}
 
 
-def below(value):
-    return {"kind": "comparison", "metric": "margin_ratio", "op": "below", "value": value}
+def below(value, metric="margin_ratio"):
+    return {"kind": "comparison", "metric": metric, "op": "below", "value": value}
+
+
+def leverage_is(op, value):
+    return {"kind": "comparison", "metric": "leverage", "op": op, "value": value}
+
+
+def for_a_minute(condition):
+    return {"kind": "dwell", "condition": condition, "seconds": 60}
+
+
+def crossing(direction, value):
+    return {"kind": "crosses", "metric": "leverage", "direction": direction, "value": value}
 
 
 def all_of(*conditions):
     return {"kind": "all", "conditions": list(conditions)}
 
 
-def rule(condition):
-    return policy("rule", condition=condition, actions=[{"kind": "notify", "message": "so it is"}])
+def rule(condition, sets_leverage=None):
+    """Says something, or sets leverage."""
+    says = {"kind": "notify", "message": "so it is"}
+    sets = {"kind": "set_leverage", "leverage": sets_leverage}
+    return policy("rule", condition=condition, actions=[says if sets_leverage is None else sets])
 
 
 def pockets(target, maximum="9"):
@@ -82,6 +97,18 @@ FIGHTS = [
     (stress(), volatility(minimum_leverage="1"), {"boosts_against_stress"}),
     (pockets("1.9"), guard(), {"drains_into_trigger"}),
     (pockets("2.5"), guard(), set()),
+    (rule(leverage_is("below", "1.5"), "3"), rule(leverage_is("above", "2"), "1"),
+     {"outcome_fires_other", "fired_by_other_outcome"}),
+    (rule(leverage_is("below", "1.5"), "1.8"), rule(leverage_is("above", "2"), "1.6"), set()),
+    (rule(leverage_is("below", "1.5"), "3"), leverage(target="1.8", maximum="2"), {"outcome_fires_other"}),
+    (rule(leverage_is("below", "2.5"), "3"), leverage(), {"fired_by_other_outcome"}),
+    (rule(leverage_is("below", "2.5"), "3"), leverage(recentring_speed="0.1"), set()),
+    (rule(all_of(leverage_is("above", "1"), ABOVE), "0"), leverage(), {"outcome_fires_other"}),
+    (rule(for_a_minute(leverage_is("above", "2")), "0"), rule(crossing("below", "1"), "3"),
+     {"outcome_fires_other", "fired_by_other_outcome"}),
+    (rule(below("0.3"), "1"), guard(restore="0.1"), set()),
+    (rule(below("0.2", "margin_ratio@main"), "0"), guard(restore="0.1", account="main"),
+     {"fired_by_other_outcome"}),
 ]  # fmt: skip
 
 
@@ -103,7 +130,8 @@ def test_one_that_is_switched_off_fights_nobody():
     ("one", "codes"),
     [
         (guard(priority=3), {"guard_not_first"}),
-        (guard(guards={"maximum_cost": "100"}), {"cap_may_disarm_guard"}),
+        (guard(guards={"maximum_cost": "100"}), set()),
+        (guard(guards={"maximum_cost": "100"}, emergency=None), {"cap_may_disarm_guard"}),
         (guard(guards={"maximum_cost_bps": "5"}, emergency={"trigger": "0.8", "obey_cost_caps": True}),
          {"cap_may_disarm_guard"}),
         (guard(guards={"maximum_cost_bps": "5"}, emergency={"trigger": "0.8"}), set()),

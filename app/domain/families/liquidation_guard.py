@@ -43,7 +43,10 @@ class Emergency(Terms):
     quiet days must not disarm the guard in a crash.
     """
 
-    trigger: Annotated[Decimal, Field(gt=0, description="Nearer to liquidation than the trigger.")]
+    trigger: Annotated[
+        Decimal | None,
+        Field(gt=0, description="Nearer to liquidation than the guard's; half way there when absent."),
+    ] = None
     cooldown_seconds: Annotated[int, Field(ge=0, le=DAY_SECONDS)] = 60
     maximum_cost_bps: Annotated[
         Decimal | None, Field(gt=0, le=10_000, description="Of what is traded; none unless stated.")
@@ -90,11 +93,14 @@ class LiquidationGuard(PolicyCommon):
     act_when_halted: Annotated[
         bool, Field(description="Whether a halted portfolio is still kept from liquidation.")
     ] = True
-    emergency: Emergency | None = None
+    emergency: Annotated[
+        Emergency | None, Field(description="`null`: there is none, and the cost caps hold in a crash too.")
+    ] = Emergency()
 
     @model_validator(mode="after")
     def _restore_is_safer(self) -> Self:
-        levels = (self.restore, self.trigger, *((self.emergency.trigger,) if self.emergency else ()))
+        stated = self.emergency.trigger if self.emergency else None
+        levels = (self.restore, self.trigger, *((stated,) if stated is not None else ()))
         if self.metric is MetricName.MARGIN_RATIO:
             if not _falling(tuple(-level for level in levels)) or levels[-1] > 1:
                 raise ValueError(
@@ -122,6 +128,16 @@ class LiquidationGuard(PolicyCommon):
         if self.top_up_from is not None and Cure.TOP_UP not in self.cures:
             raise ValueError("top_up_from is given, but cures do not name top_up")
         return self
+
+    @property
+    def emergency_trigger(self) -> Decimal | None:
+        """None where there is no emergency."""
+        if self.emergency is None:
+            return None
+        if self.emergency.trigger is not None:
+            return self.emergency.trigger
+        liquidation = 0 if self.metric is MetricName.LIQUIDATION_DISTANCE else 1
+        return (self.trigger + liquidation) / 2
 
     @property
     @override

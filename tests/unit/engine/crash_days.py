@@ -142,12 +142,11 @@ class Chance:
         cures = [cure for cure in Cure if self._random.random() < 0.45] or [self._among(list(Cure))]
         terms = {name: round(Decimal(level), 6) for name, level in levels.items()}
         guards = {"cooldown_seconds": self._among([0, 60, 300, 300, 3_600])}
-        if self._random.random() < 0.6:
-            terms["emergency"] = {
-                "trigger": round(Decimal(emergency), 6), "cooldown_seconds": self._among([0, 10, 60]),
-            }  # fmt: skip
-            if self._random.random() < 0.3:
-                guards["maximum_cost"] = Decimal("0.01")
+        rests = {"cooldown_seconds": self._among([0, 10, 60])}
+        at = {"trigger": round(Decimal(emergency), 6)}
+        terms["emergency"] = self._among([rests | at, rests | at, rests, None])
+        if terms["emergency"] is not None and self._random.random() < 0.3:
+            guards["maximum_cost"] = Decimal("0.01")
         hedges = [name for name in BASIS if self._random.random() < 0.6] or [PERP]
         return LiquidationGuard(
             name="alive", mode=Mode.AUTO, metric=metric, cures=tuple(cures), guards=Guards(**guards),

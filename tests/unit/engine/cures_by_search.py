@@ -140,7 +140,8 @@ def _normal(x: float) -> float:
 
 def levels(guard: LiquidationGuard) -> tuple[float, float]:
     """Margin ratios at which it acts (where its cost cap bites, in an emergency) and to which it restores."""
-    acts = guard.emergency.trigger if guard.guards.maximum_cost and guard.emergency else guard.trigger
+    in_emergency = guard.emergency_trigger if guard.guards.maximum_cost else None
+    acts = guard.trigger if in_emergency is None else in_emergency
     found = float(acts), float(guard.restore)
     return found if guard.metric == "margin_ratio" else (1.0 / found[0], 1.0 / found[1])
 

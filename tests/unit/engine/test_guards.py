@@ -8,13 +8,23 @@ from msgspec.structs import replace
 from app.domain.adjustments import Outcome, Reason
 from app.domain.families.liquidation_guard import Emergency
 from app.domain.market import Change, Quality, TickKind
-from app.domain.policies import Cure, DeltaNeutral, Guards, LiquidationGuard, Mode, StressResponse
-from app.domain.portfolios import PortfolioState
+from app.domain.metrics import MetricName
+from app.domain.policies import (
+    Cure,
+    DeltaNeutral,
+    Guards,
+    LeverageBand,
+    LiquidationGuard,
+    Mode,
+    StressResponse,
+)
+from app.domain.portfolios import Balance, MarginMode, PortfolioState
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
 from app.engine.memory import PolicyMemory, Traded, unpacked
+from app.engine.risk import portfolio_risk
 from tests.unit.engine.test_turns import PERP, SPOT, UNIVERSE, frame, portfolio
 
 FREE = {"cooldown_seconds": 0, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": None}
@@ -167,11 +177,28 @@ def test_f27_a_cost_cap_does_not_disarm_the_emergency_unless_it_was_told_so():
     fallen = [frame(0, prices(50_000.0))]
     for emergency, reason in (
         (None, Reason.COST_CAP),
+        (Emergency(), Reason.COST_CAP),  # from 0.6 on
         (Emergency(trigger="0.22"), Reason.TARGET_REACHED),
         (Emergency(trigger="0.22", obey_cost_caps=True), Reason.COST_CAP),
         (Emergency(trigger="0.22", maximum_cost_bps="0.1"), Reason.COST_CAP),
     ):
         assert reasons(long(alive(emergency=emergency, maximum_cost="1"), balance="1000"), fallen) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("metric", "levels", "emergency"),
+    [
+        ("margin_ratio", ("0.2", "0.1"), "0.6"),
+        ("health_factor", ("1.5", "2"), "1.25"),
+        ("liquidation_distance", ("0.1", "0.2"), "0.05"),
+    ],
+)
+def test_f27_an_emergency_begins_half_way_to_liquidation_where_nothing_else_is_said(
+    metric, levels, emergency
+):
+    guard = LiquidationGuard(name="alive", metric=metric, trigger=levels[0], restore=levels[1])
+    assert guard.emergency_trigger == Decimal(emergency)
+    assert guard.model_copy(update={"emergency": None}).emergency_trigger is None
 
 
 def test_memory_of_before_reads_as_nothing_more():
@@ -203,3 +230,36 @@ def test_the_way_back_from_a_tier_that_only_reduces_builds_up_again():
     active, reducing = PortfolioState.ACTIVE, PortfolioState.REDUCE_ONLY
     assert states == [active, reducing, active, active]
     assert sizes == pytest.approx([1.0, 0.1, 0.5, 1.0])
+
+
+def test_what_a_plan_pushes_out_and_is_too_dear_for_it_leaves_and_does_not_come_back():
+    """The hedge doubles the leverage, and the band would cut it for more than that may cost."""
+    banded = LeverageBand(
+        name="banded", minimum="0.5", target="1", maximum="1.5", mode=Mode.AUTO, trade_instruments=(SPOT.id,),
+        guards=Guards(**(FREE | {"maximum_cost": "0.01"})),
+    )  # fmt: skip
+    holdings = portfolio(positions=[], balance="1000", policies=[flat(), banded])
+    (account,) = holdings.accounts
+    coin = replace(account, balances=(*account.balances, Balance("BTC", Decimal(1))))
+    life = Life(holdings.with_account(coin))
+    looks = reasons(life, [frame(0, prices(50_000.0))])
+    assert looks == [Reason.COST_CAP, Reason.TARGET_REACHED]
+    assert float(life.holdings.accounts[0].position(PERP.instrument_id).quantity) == pytest.approx(
+        -1, abs=2e-3
+    )
+    assert reasons(life, [frame(1, prices(50_001.0))]) == [Reason.DUST]
+
+
+def test_the_distance_to_liquidation_is_restored_under_portfolio_margin():
+    guard = alive().model_copy(
+        update={
+            "metric": MetricName.LIQUIDATION_DISTANCE,
+            "trigger": Decimal("0.2"),
+            "restore": Decimal("0.3"),
+        }
+    )
+    life = long(guard, quantity="4", balance="40000")
+    scenarios = replace(life.holdings.accounts[0], margin_mode=MarginMode.PORTFOLIO)
+    life = Life(life.holdings.with_account(scenarios))
+    assert reasons(life, [frame(0, prices(50_000.0))]) == [Reason.TARGET_REACHED]
+    assert portfolio_risk(life.holdings, life.market).liquidation_distance == pytest.approx(0.3, abs=2e-3)
