@@ -34,7 +34,7 @@ Kind = TypeVar("Kind", Trade, Transfer)
 class Deal(Struct, frozen=True):
     """`wanted` contracts to be bought, or sold when negative, and what is near it that can be.
 
-    `effects` are those of one contract more on that side.
+    `effects` are those of one contract more on that side. It `closes` where nothing that trades it opens.
     """
 
     account: int
@@ -42,6 +42,7 @@ class Deal(Struct, frozen=True):
     wanted: float
     choices: tuple[Decimal, ...]
     effects: dict[int, float]
+    closes: bool
 
     @property
     def nearest(self) -> int:
@@ -52,10 +53,11 @@ def deals_of(
     levers: Sequence[Lever], sizes: FloatArray, market: Market, holdings: Portfolio, *, least: float
 ) -> list[Deal]:
     """`least`: in value, what is less is not traded at all."""
-    wanted: dict[Place, float] = {}
+    wanted, closes = dict[Place, float](), dict[Place, bool]()
     for trade, size in _moved(levers, sizes, Trade):
         place = (trade.account, trade.instrument)
         wanted[place] = wanted.get(place, 0.0) + trade.contracts * size
+        closes[place] = closes.get(place, True) and trade.closes
     deals = []
     for place, contracts in wanted.items():
         ways = [
@@ -70,7 +72,7 @@ def deals_of(
             most = sum(upper for _, upper in ways)
             choices = _choices(place, contracts, most, market, holdings, least)
             beyond = max(ways, key=lambda way: not way[0].closes)[0]
-            deals.append(Deal(*place, contracts, choices, beyond.effects))
+            deals.append(Deal(*place, contracts, choices, beyond.effects, closes[place]))
     return deals
 
 
@@ -113,7 +115,7 @@ def legs_of(
         unit_price = market.unit(market.instrument(deal.instrument)).price
         if quantity and not isnan(unit_price):
             held = account.position(deal.instrument).quantity
-            reduces = held * quantity < 0 and abs(quantity) <= abs(held)
+            reduces = held * quantity < 0 and abs(quantity) <= abs(held) if held else deal.closes
             legs.append(TradeLeg(account.id, deal.instrument, quantity, price(unit_price), reduces=reduces))
     legs += (leg for leg in lent if leg.action.sign > 0)
     return legs

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from app.domain.adjustments import LendingAction, LendingLeg, TradeLeg, TransferLeg
-from app.domain.instruments import Instrument
+from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.market import Change, Frame, Quality, TickKind
 from app.domain.policies import Cure, DeltaNeutral, Guards, LeverageBand, LiquidationGuard, Mode, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
@@ -46,11 +46,11 @@ def guard(*cures, metric="health_factor", trigger="1.3", restore="1.6"):
     )  # fmt: skip
 
 
-def loan(policy, *, reserves=(), wallet="0"):
+def loan(policy, *, reserves=(), wallet="0", owed="13200"):
     """Ten ETH against 13,200 USDC: a health factor of 1.25."""
     held = (
         Position(COLLATERAL.instrument_id, Decimal(10), Decimal(0)),
-        Position(DEBT.instrument_id, Decimal(-13_200), Decimal(0)),
+        Position(DEBT.instrument_id, -Decimal(owed), Decimal(0)),
     )
     wallets = (Balance("USDC", Decimal(wallet)),)
     account = Account(UUID(int=3), "loan", "paper", MarginMode.LENDING, held, wallets)
@@ -74,7 +74,9 @@ def decided(holdings, universe=UNIVERSE):
     book, market = Book(universe), MarketView(universe)
     book.put(holdings)
     changes = tuple(
-        Change(TickKind.PRICE, name, PRICE, 0.0, 1, Quality.VALID, NOW_NS) for name in (ETH.id, PERPETUAL.id)
+        Change(TickKind.PRICE, each.id, PRICE, 0.0, 1, Quality.VALID, NOW_NS)
+        for each in universe.instruments.values()
+        if each.kind is not InstrumentKind.LENDING
     )
     block = market.advance([Frame(1, 1, NOW_NS, "", 0, changes)])
     return decide(book, {}, block, affected(book, block))[holdings.id], market
@@ -119,6 +121,7 @@ def test_collateral_is_sold_for_debt_as_the_closed_form_says():
     adjustment, after, done = planned(loan(guard(Cure.REDUCE)))
     kinds = [type(leg) for leg in adjustment.legs]
     assert kinds == [LendingLeg, TradeLeg, LendingLeg]
+    assert all(leg.reduces for leg in adjustment.legs)
     sold = -float(adjustment.legs[1].quantity) * PRICE
     asked = repay_sizes(
         collaterals=20_000.0,
