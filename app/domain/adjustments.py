@@ -120,7 +120,7 @@ class MissReason(StrEnum):
     - `higher_priority`: more would push a policy that comes first out of its limits.
     - `lot_rounding`: the target lies between two lots, or what is missing is dust.
     - `price_unknown`: a price that the figure needs is not known.
-    - `venue_limit`: more would leave an account below its initial margin.
+    - `venue_limit`: more would leave an account below its initial margin, or is more than a pool takes.
     """
 
     NO_PERMITTED_ACTION = "no_permitted_action"

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.engine.closed_form import closed_form, in_turn
 from app.engine.legs import Deal, Place
-from app.engine.levers import Lever, Transfer
+from app.engine.levers import Lend, Lever, Trade, Transfer
 from app.engine.programme import Programme
 from app.engine.scene import Goal, Terms
 from app.engine.solver import Solver
@@ -171,20 +171,17 @@ class Lines:
         return np.where(burnt, 0.0, self.rows)
 
     def _undone(self, sizes: FloatArray) -> BoolArray:
-        """Levers that trade against the rest of what is traded of the same in the same account.
+        """Levers that move against the rest of what is moved of the same in the same account.
 
         As lines both would move figures; as legs they are netted, and nothing of it is left.
         """
         net: dict[Place, float] = {}
         for lever, size in zip(self.levers, sizes.tolist(), strict=True):
-            if lever.trade is not None:
-                place = lever.trade.account, lever.trade.instrument
-                net[place] = net.get(place, 0.0) + lever.trade.contracts * size
+            for place, amount in _netted(lever):
+                net[place] = net.get(place, 0.0) + amount * size
         return np.array(
             [
-                size > 0.0
-                and (trade := lever.trade) is not None
-                and trade.contracts * net[trade.account, trade.instrument] <= 0.0
+                size > 0.0 and any(amount * net[place] <= 0.0 for place, amount in _netted(lever))
                 for lever, size in zip(self.levers, sizes.tolist(), strict=True)
             ],
             dtype=bool,
@@ -247,6 +244,19 @@ class Lines:
             for at, weight in goal.terms:
                 rows[number] += effects[at] * weight
         return rows
+
+
+def _netted(lever: Lever) -> list[tuple[Place, float]]:
+    """What a lever trades alone; of a trade between pools, what it does to each of them."""
+    if lever.trade is not None:
+        return [((lever.trade.account, lever.trade.instrument), lever.trade.contracts)]
+    if not any(isinstance(move, Trade) for move in lever.moves):
+        return []
+    return [
+        ((move.account, move.instrument), move.action.sign * move.amount)
+        for move in lever.moves
+        if isinstance(move, Lend)
+    ]
 
 
 def _beyond_closing(levers: Sequence[Lever]) -> list[tuple[int, int]]:

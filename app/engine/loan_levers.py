@@ -1,4 +1,4 @@
-"""Levers on loans: what is paid into a pool, and collateral traded for debt by way of a spot trade.
+"""Levers on loans: what is paid into a pool, and collateral traded for debt, or debt for collateral, on spot.
 
 With its sizes positive and its legs in order none of them leaves an account's wallet short: what is taken
 out of the pool is traded, and what that brings goes back into it. Between the legs the wallet is as it was,
@@ -51,7 +51,8 @@ class LoanLevers:
         effects[self._state.resource(("free", source, asset), float(available))] = -1.0
         room = self._fills_up(effects, account, pool, 1.0)
         most = available - keep
-        upper, limit = min((float(most), MissReason.RESERVE_EXHAUSTED), (room, MissReason.POSITION_EXHAUSTED))
+        full = MissReason.POSITION_EXHAUSTED if held < 0.0 else MissReason.VENUE_LIMIT
+        upper, limit = min((float(most), MissReason.RESERVE_EXHAUSTED), (room, full))
         moves: tuple[Move, ...] = (self._lent(account, pool, 1.0, reduces=True),)
         if source != account:
             moves = (self._transfer(source, account, asset, most, fee, least), *moves)
@@ -97,6 +98,31 @@ class LoanLevers:
         self._levers.add(
             ("repay", account, spot.id, collateral.id, debt.id, whole),
             Lever(moves, effects, upper, cost, limit, lot=lot),
+        )
+
+    def boost(
+        self, account: int, spot: Instrument, collateral: Instrument, debt: Instrument, *, most: float = inf
+    ) -> None:
+        """Debt borrowed, traded for the collateral's asset, and that supplied; per contract of the spot.
+
+        What backs nothing is not supplied. How much may be borrowed is for the account's initial margin.
+        """
+        held, owed = self._held(account, collateral), -self._held(account, debt)
+        if held < 0.0 or owed < 0.0 or not collateral.liquidation_threshold:
+            return
+        taken, put, sign = self._per_contract(spot, debt)
+        effects = self._swap(account, spot, (debt, -taken), (collateral, put))
+        effects[self._levers.size(account, debt)] = taken
+        notional, room = self._notional(spot), self._fills_up(effects, account, collateral, put)
+        upper, limit = min((room / put, MissReason.VENUE_LIMIT), (most / notional, MissReason.TRADE_LIMIT))
+        moves = (
+            self._lent(account, debt, -taken, reduces=False),
+            Trade(account, spot.instrument_id, sign, closes=False, effects=effects),
+            self._lent(account, collateral, put, reduces=False),
+        )
+        self._levers.add(
+            ("boost", account, spot.id, collateral.id, debt.id),
+            Lever(moves, effects, upper, notional * self._market.cost_rate(spot), limit),
         )
 
     def _per_contract(self, spot: Instrument, given: Instrument) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """Which levers a policy lets the plan move."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import product
 from math import inf
@@ -86,7 +86,12 @@ def permit(
 
 
 def trading_account(holdings: Portfolio, instrument: Instrument, name: str | None) -> int | None:
-    """The ordinal of the named account, or of the first one on the instrument's venue that may hold it."""
+    """The ordinal of the named account, or of the first one on the instrument's venue that may hold it.
+
+    None of a pool: what lies there is lent, not traded.
+    """
+    if instrument.kind is InstrumentKind.LENDING:
+        return None
     for ordinal, account in enumerate(holdings.accounts):
         holds = account.margin_mode is not MarginMode.LENDING or instrument.kind is InstrumentKind.SPOT
         if name in (None, account.name) and account.venue == instrument.venue and holds:
@@ -208,13 +213,20 @@ def _cure_loan(policy: LiquidationGuard, account: int, allowed: _Allowed) -> Non
     if whole and Cure.CLOSE not in policy.cures:
         return
     owed = {position.instrument for position in held if position.quantity < 0}
-    for collateral, debt in product(pools, pools):
-        if collateral.id in owed or debt.id not in owed:
-            continue
-        venue = allowed.holdings.accounts[account].venue
-        for spot in market.spot_markets(collateral, debt, venue):
+    for spot, collateral, debt in _swaps(account, pools, allowed):
+        if collateral.id not in owed and debt.id in owed:
+            loan.repay(account, spot, collateral, debt, most=allowed.permission.most, whole=whole)
+
+
+def _swaps(
+    account: int, pools: Iterable[Instrument], allowed: _Allowed
+) -> Iterator[tuple[Instrument, Instrument, Instrument]]:
+    """Spot markets between the assets of every two pools, each with the one pool and the other."""
+    pools, venue = list(pools), allowed.holdings.accounts[account].venue
+    for one, other in product(pools, pools):
+        for spot in allowed.market.spot_markets(one, other, venue):
             if not allowed.is_dear(spot):
-                loan.repay(account, spot, collateral, debt, most=allowed.permission.most, whole=whole)
+                yield spot, one, other
 
 
 def _top_up(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
@@ -245,43 +257,96 @@ def _recentre(policy: LeverageBand, rows: list[Row], allowed: _Allowed) -> None:
         return
     if policy.repay:
         _lever(policy, -1, allowed)
+        _lever_loans(policy, -1, allowed)
     if policy.boost and not allowed.permission.reduces_only:
         _lever(policy, 1, allowed)
+        _lever_loans(policy, 1, allowed)
 
 
 def _lever(policy: LeverageBand, sign: int, allowed: _Allowed) -> None:
-    levers, permission = allowed.levers, allowed.permission
+    """By positions of margin accounts."""
+    levers, permission, accounts = allowed.levers, allowed.permission, allowed.holdings.accounts
     if not policy.trade_instruments:
         positions = [
-            each for each in allowed.positions(policy.account) if _price_is_fine(policy, each, sign, allowed)
+            (account, instrument)
+            for account, instrument in allowed.positions(policy.account)
+            if _price_is_fine(
+                policy, instrument.underlying, _side(account, instrument, allowed) * sign, allowed
+            )
         ]
         levers.scale(positions, sign, most=permission.most)
         return
     for name in policy.trade_instruments:
         instrument = allowed.market.instrument(name)
         account = trading_account(allowed.holdings, instrument, policy.account)
-        if account is None or allowed.is_dear(instrument):
+        if account is None or accounts[account].margin_mode is MarginMode.LENDING:
             continue
-        if not _price_is_fine(policy, (account, instrument), sign, allowed):
+        side = _side(account, instrument, allowed)
+        fine = _price_is_fine(policy, instrument.underlying, side * sign, allowed)
+        if not fine or allowed.is_dear(instrument):
             continue
         if sign < 0:
             levers.reduce(account, instrument, most=permission.most)
         else:
-            held = allowed.holdings.accounts[account].position(instrument.instrument_id).quantity
-            levers.increase(account, instrument, -1 if held < 0 else 1, most=permission.most)
+            levers.increase(account, instrument, side, most=permission.most)
 
 
-def _price_is_fine(policy: LeverageBand, place: tuple[int, Instrument], sign: int, allowed: _Allowed) -> bool:
-    """Whether the user's limits let it be bought (or sold) at this price."""
-    account, instrument = place
+def _side(account: int, instrument: Instrument, allowed: _Allowed) -> int:
+    """Of what is held, or would be: long 1, short -1."""
     held = allowed.holdings.accounts[account].position(instrument.instrument_id).quantity
-    buys = (held >= 0) == (sign > 0)
-    limits = policy.maximum_buy_price if buys else policy.minimum_sell_price
-    limit = limits.get(instrument.underlying)
+    return -1 if held < 0 else 1
+
+
+def _lever_loans(policy: LeverageBand, sign: int, allowed: _Allowed) -> None:
+    """Debt repaid out of its collateral, or borrowed for more of it.
+
+    Where instruments are named, but neither pools nor spot markets, loans are not what is to be traded.
+    """
+    named = [allowed.market.instrument(name) for name in policy.trade_instruments]
+    spots = [instrument.id for instrument in named if instrument.kind is InstrumentKind.SPOT]
+    pools = [instrument for instrument in named if instrument.kind is InstrumentKind.LENDING]
+    if named and not spots and not pools:
+        return
+    for account in in_scope(allowed.holdings.accounts, policy.account):
+        lender = allowed.holdings.accounts[account]
+        if lender.margin_mode is not MarginMode.LENDING:
+            continue
+        held = (allowed.market.instrument(position.instrument) for position in lender.positions)
+        there = {pool.id: pool for pool in (*held, *pools) if pool.venue == lender.venue}
+        for swap in _swaps(account, there.values(), allowed):
+            if not spots or swap[0].id in spots:
+                _lever_loan(policy, sign, account, swap, allowed)
+
+
+def _lever_loan(
+    policy: LeverageBand,
+    sign: int,
+    account: int,
+    swap: tuple[Instrument, Instrument, Instrument],
+    allowed: _Allowed,
+) -> None:
+    """To repay is to buy what is owed, to boost is to sell it."""
+    spot, collateral, debt = swap
+    if not (
+        _price_is_fine(policy, collateral.underlying, sign, allowed)
+        and _price_is_fine(policy, debt.underlying, -sign, allowed)
+    ):
+        return
+    loan, most = LoanLevers(allowed.levers), allowed.permission.most
+    if sign < 0:
+        loan.repay(account, spot, collateral, debt, most=most)
+    else:
+        loan.boost(account, spot, collateral, debt, most=most)
+
+
+def _price_is_fine(policy: LeverageBand, underlying: str, side: int, allowed: _Allowed) -> bool:
+    """Whether the user's limits let it be bought (1) or sold (-1) at this price."""
+    limits = policy.maximum_buy_price if side > 0 else policy.minimum_sell_price
+    limit = limits.get(underlying)
     if limit is None:
         return True
-    price = allowed.market.value_of(Asset(instrument.underlying))
-    return price <= float(limit) if buys else price >= float(limit)
+    price = allowed.market.value_of(Asset(underlying))
+    return price <= float(limit) if side > 0 else price >= float(limit)
 
 
 def _resize(policy: VolatilityTarget, allowed: _Allowed) -> None:

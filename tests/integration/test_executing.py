@@ -431,6 +431,34 @@ async def test_a_loan_is_deleveraged_in_one_settlement(engine, asyncpg_pool, ten
     assert [fill["kind"] for fill in desk.heard.events[1].data["fills"]] == ["lending", "trade", "lending"]
 
 
+async def test_a_loan_is_levered_up_in_one_settlement(engine, asyncpg_pool, tenant):
+    """Borrowed with a tick to spare, bought and supplied in that order: what is left of the tick stays."""
+    await factories.create_instruments(engine, POOLS)
+    loan = await factories.create_portfolio(
+        engine,
+        tenant,
+        positions={"AAVE-BTC": ("2", "0"), "AAVE-USDT": ("-20000", "0")},
+        margin_mode=MarginMode.LENDING,
+    )
+    account = loan.accounts[0].id
+    half, borrowed = Decimal("0.5"), Decimal("25017.6")  # 25,017.5025 at 50,010 and 5 bps
+    legs = [
+        LendingLeg(account, InstrumentId("AAVE-USDT"), LendingAction.BORROW, borrowed, reduces=False),
+        TradeLeg(account, InstrumentId("BTC-USDT"), half, Decimal(50_000), reduces=False),
+        LendingLeg(account, InstrumentId("AAVE-BTC"), LendingAction.SUPPLY, half, reduces=False),
+    ]
+    await queue(asyncpg_pool, loan, legs)
+    before = await portfolio_now(asyncpg_pool, loan.id)
+
+    assert await Desk(asyncpg_pool).drain() == [Settled(S.EXECUTED)]
+
+    after = await portfolio_now(asyncpg_pool, loan.id)
+    listed = INSTRUMENTS | {i.instrument_id: i for i in POOLS}
+    assert after.accounts == apply_legs_as_if_done(before, legs, listed).accounts
+    assert [p.quantity for p in after.accounts[0].positions] == [Decimal("2.5"), -20_000 - borrowed]
+    assert {b.asset: b.amount for b in after.accounts[0].balances if b.amount} == {"USDT": Decimal("0.0975")}
+
+
 async def test_collateral_moves_between_accounts_and_back_to_the_reserve(asyncpg_pool, engine, portfolio):
     """What a venue keeps of a withdrawal does not arrive; an account that is short gives nothing."""
     (main,) = portfolio.accounts

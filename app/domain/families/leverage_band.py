@@ -41,11 +41,16 @@ class LeverageBand(PolicyCommon):
     recentring_speed: Annotated[Decimal, Field(gt=0, le=1, description="1 goes to the target at once.")] = (
         Decimal(1)
     )
-    boost: Annotated[bool, Field(description="Whether it may increase positions.")] = True
-    repay: Annotated[bool, Field(description="Whether it may reduce them.")] = True
+    boost: Annotated[bool, Field(description="Whether it may increase positions, and borrow for them.")] = (
+        True
+    )
+    repay: Annotated[bool, Field(description="Whether it may reduce them, and repay.")] = True
     account: Annotated[AccountName | None, Field(description="The whole portfolio when absent.")] = None
     trade_instruments: Annotated[
-        InstrumentNames, Field(description="What is traded; the positions in scope when empty.")
+        InstrumentNames,
+        Field(
+            description="What is traded, for loans spot markets and pools; the positions in scope when empty."
+        ),
     ] = ()
     maximum_buy_price: Annotated[
         dict[AssetCode, Positive], Field(description="By underlying: nothing is bought above it.")
