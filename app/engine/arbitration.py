@@ -318,7 +318,7 @@ class Arbitration:
         named = [self._market.instrument(name) for name in policy.instruments]
         if named and all(is_dear(instrument, policy, permission) for instrument in named):
             return Reason.SLIPPAGE
-        if permission.most < float(policy.guards.minimum_notional):
+        if permission.limits.largest < float(policy.guards.minimum_notional):
             return Reason.MAXIMUM_TRADE
         return Reason.NO_CURE if isinstance(policy, LiquidationGuard) else Reason.DUST
 

@@ -19,6 +19,7 @@ from app.domain.policies import (
 )
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
+from app.engine.limits import Limits, Turnover
 from app.engine.memory import DAY_NS, HOUR_NS, PolicyMemory, Traded, reversals
 from app.engine.permitted import Permission
 from app.engine.scene import Row
@@ -76,7 +77,7 @@ def before_planning(
     if isinstance(policy, DeltaNeutral) and _price_moved_less(policy, memory, prices.underlying):
         return Reason.PRICE_MOVED_LESS
     return Permission(
-        most=_most(policy, memory, time_ns, emergency=emergency),
+        limits=_limits(stored, memory, time_ns, emergency=emergency),
         reduces_only=poor
         or (portfolio.state is PortfolioState.REDUCE_ONLY and not _lifts_its_own_state(policy, rows, memory))
         or (halted and not isinstance(policy, LiquidationGuard)),
@@ -187,11 +188,11 @@ def _left_today(policy: AnyPolicy, memory: PolicyMemory, time_ns: int) -> float:
     return float(most) - sum(each.notional for each in memory.traded_since(time_ns - DAY_NS))
 
 
-def _most(policy: AnyPolicy, memory: PolicyMemory, time_ns: int, *, emergency: bool) -> float:
-    """In value, of one instrument."""
-    trade = policy.guards.maximum_trade_notional
-    left = inf if emergency else _left_today(policy, memory, time_ns)
-    return min(inf if trade is None else float(trade), left)
+def _limits(stored: StoredPolicy, memory: PolicyMemory, time_ns: int, *, emergency: bool) -> Limits:
+    trade = stored.policy.guards.maximum_trade_notional
+    left = inf if emergency else _left_today(stored.policy, memory, time_ns)
+    turnover = Turnover(stored.id, left) if left < inf else None
+    return Limits(inf if trade is None else float(trade), turnover)
 
 
 def _poor_price(policy: AnyPolicy, rows: list[Row], prices: Prices) -> Reason | bool:

@@ -17,6 +17,7 @@ from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import MarginMode, Portfolio
 from app.engine.contracts import closed, opened, traded_spot
+from app.engine.limits import UNLIMITED, Limits, Turnover
 from app.engine.state import In, Of, State
 from app.engine.valuation import Market
 
@@ -94,7 +95,10 @@ def moved_at(state: State, source: int | None, destination: int | None, asset: A
 
 
 class Levers:
-    """Collected policy by policy; asked for twice, a lever is there once, with the wider limit."""
+    """Collected policy by policy; asked for twice, a lever is there once, with the wider limit.
+
+    Who has a turnover has levers of its own: what one may not trade any more, another may.
+    """
 
     def __init__(
         self, state: State, market: Market, holdings: Portfolio, underlyings: tuple[Asset, ...]
@@ -109,11 +113,11 @@ class Levers:
     def all(self) -> list[Lever]:
         return list(self._found.values())
 
-    def trade_both_ways(self, account: int, instrument: Instrument, *, most: float = inf) -> None:
+    def trade_both_ways(self, account: int, instrument: Instrument, *, limits: Limits = UNLIMITED) -> None:
         """Bought and sold: what is held against it is closed first, for that frees margin."""
         for sign in (1, -1):
-            self.reduce(account, instrument, sign, most=most)
-            self.increase(account, instrument, sign, most=most)
+            self.reduce(account, instrument, sign, limits=limits)
+            self.increase(account, instrument, sign, limits=limits)
 
     def reduce(
         self,
@@ -121,51 +125,54 @@ class Levers:
         instrument: Instrument,
         sign: int | None = None,
         *,
-        most: float = inf,
+        limits: Limits = UNLIMITED,
         whole: bool = False,
     ) -> None:
-        """Trades against the position that is held, `most` in the valuation currency of what is traded."""
+        """Trades against the position that is held."""
         held = float(self.holdings.accounts[account].position(instrument.instrument_id).quantity)
         against = -1 if held > 0.0 else 1
         if held == 0.0 or sign not in (None, against) or instrument.kind is InstrumentKind.SPOT:
             return
         effects, cost, notional = self._trade_effects(account, instrument, against, opens=-1)
         effects[self.size(account, instrument)] = -1.0
-        self._bound(effects, account, instrument, most / notional)
+        most = self.bound(effects, account, instrument, notional, limits)
         size, lot = abs(held), 0.0
-        upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT))
+        upper, limit = min((size, MissReason.POSITION_EXHAUSTED), (most, MissReason.TRADE_LIMIT))
         per_unit = 1.0
         if whole:
             per_unit, upper, lot = size, float(upper >= size), 1.0
         move = Trade(account, instrument.instrument_id, against * per_unit, closes=True, effects=effects)
         effects = {at: effect * per_unit for at, effect in effects.items()}
         self.add(
-            ("close", account, instrument.id, whole),
+            ("close", account, instrument.id, whole, limits.turnover),
             Lever((move,), effects, upper, cost * per_unit, limit, lot=lot),
         )
 
-    def increase(self, account: int, instrument: Instrument, sign: int, *, most: float = inf) -> None:
+    def increase(
+        self, account: int, instrument: Instrument, sign: int, *, limits: Limits = UNLIMITED
+    ) -> None:
         """Trades away from zero; spot is bought with what there is of the quote, and sold as far as held."""
         if instrument.kind is InstrumentKind.SPOT:
-            self._trade_spot(account, instrument, sign, most)
+            self._trade_spot(account, instrument, sign, limits)
             return
-        self._open(account, instrument, sign, most, on_credit=False)
+        self._open(account, instrument, sign, limits, on_credit=False)
         if instrument.kind is InstrumentKind.OPTION and sign > 0 and self._haircut(account, instrument):
-            self._open(account, instrument, sign, most, on_credit=True)
+            self._open(account, instrument, sign, limits, on_credit=True)
 
-    def _open(self, account: int, instrument: Instrument, sign: int, most: float, *, on_credit: bool) -> None:
+    def _open(
+        self, account: int, instrument: Instrument, sign: int, limits: Limits, *, on_credit: bool
+    ) -> None:
         """A premium comes out of a balance that counts with a haircut, and beyond it `on_credit`."""
         effects, cost, notional = self._trade_effects(account, instrument, sign, opens=1, on_credit=on_credit)
         held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
         if held * sign > 0:
             effects[self.size(account, instrument)] = 1.0
-        self._bound(effects, account, instrument, most / notional)
-        upper = most / notional
+        upper = self.bound(effects, account, instrument, notional, limits)
         if instrument.kind is InstrumentKind.OPTION and sign > 0 and not on_credit:
             upper = min(upper, self._paid_of_balance(effects, account, instrument))
         move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
         self.add(
-            ("open", account, instrument.id, sign, on_credit),
+            ("open", account, instrument.id, sign, on_credit, limits.turnover),
             Lever((move,), effects, upper, cost, MissReason.TRADE_LIMIT),
         )
 
@@ -187,12 +194,27 @@ class Levers:
         effects[self.state.resource(("balance", account, asset), held)] = -paid
         return held / paid
 
-    def _bound(
-        self, effects: dict[int, float], account: int, instrument: Instrument, contracts: float
-    ) -> None:
-        """Closing and opening are one trade, which may be so large in all."""
+    def bound(
+        self,
+        effects: dict[int, float],
+        account: int,
+        instrument: Instrument,
+        notional: float,
+        limits: Limits,
+    ) -> float:
+        """How many contracts may be traded; closing and opening are one trade."""
+        contracts = limits.most / notional
         if isfinite(contracts):
             effects[self.state.resource(("traded", account, instrument.id), contracts)] = -1.0
+        return min(contracts, self._charge(effects, instrument, limits.turnover))
+
+    def _charge(self, effects: dict[int, float], instrument: Instrument, turnover: Turnover | None) -> float:
+        """How many contracts the turnover is enough for, each counted as it will be once it is traded."""
+        if turnover is None:
+            return inf
+        counted = self.market.notional(instrument, Decimal(1))
+        effects[self.state.resource(("turnover", turnover.policy), turnover.left)] = -counted
+        return turnover.left / counted if counted > 0.0 else inf
 
     def transfer(
         self,
@@ -232,9 +254,11 @@ class Levers:
             ),
         )
 
-    def scale(self, positions: Iterable[tuple[int, Instrument]], sign: int, *, most: float = inf) -> None:
+    def scale(
+        self, positions: Iterable[tuple[int, Instrument]], sign: int, *, limits: Limits = UNLIMITED
+    ) -> None:
         """All these positions alike: `sign` -1 shrinks them, 1 lets them grow. A unit is all that is held."""
-        moves, effects, cost = list[Move](), dict[int, float](), 0.0
+        moves, effects, cost, turned = list[Move](), dict[int, float](), 0.0, 0.0
         key: list[Hashable] = []
         share = 1.0 if sign < 0 else inf
         for account, instrument in positions:
@@ -244,18 +268,20 @@ class Levers:
             side = sign if held > 0.0 else -sign
             found, unit_cost, notional = self._trade_effects(account, instrument, side, opens=sign)
             found[self.size(account, instrument)] = float(sign)
+            turned += abs(held) / self._charge(found, instrument, limits.turnover)
             for at, effect in found.items():
                 effects[at] = effects.get(at, 0.0) + effect * abs(held)
             cost += unit_cost * abs(held)
-            share = min(share, most / (notional * abs(held)))
+            share = min(share, limits.most / (notional * abs(held)))
             moves.append(
                 Trade(account, instrument.instrument_id, side * abs(held), closes=sign < 0, effects=found)
             )
             key.append((account, instrument.id))
         if moves:
+            share = min(share, 1.0 / turned) if turned > 0.0 else share
             limit = MissReason.TRADE_LIMIT if share < 1.0 else MissReason.POSITION_EXHAUSTED
             self.add(
-                ("scale", sign, *key),
+                ("scale", sign, limits.turnover, *key),
                 Lever(tuple(moves), effects, share, cost, limit),
             )
 
@@ -306,7 +332,7 @@ class Levers:
         notional = unit.notional * value
         return effects, notional * market.cost_rate(instrument), max(notional, abs(net))
 
-    def _trade_spot(self, account: int, instrument: Instrument, sign: int, most: float) -> None:
+    def _trade_spot(self, account: int, instrument: Instrument, sign: int, limits: Limits) -> None:
         """The base against the quote, as far as what is given is there."""
         market = self.market
         unit, quote = market.unit(instrument), instrument.settlement_asset
@@ -319,13 +345,12 @@ class Levers:
         held = float(self.free(account, given))
         if held > 0.0:
             effects[self.state.resource(("free", account, given), held)] = -amount
-            upper, limit = min(
-                (held / amount, MissReason.POSITION_EXHAUSTED),
-                (most / notional, MissReason.TRADE_LIMIT),
-            )
+            most = min(limits.most / notional, self._charge(effects, instrument, limits.turnover))
+            upper, limit = min((held / amount, MissReason.POSITION_EXHAUSTED), (most, MissReason.TRADE_LIMIT))
             move = Trade(account, instrument.instrument_id, float(sign), closes=False, effects=effects)
             cost = notional * market.cost_rate(instrument)
-            self.add(("spot", account, instrument.id, sign), Lever((move,), effects, upper, cost, limit))
+            key = ("spot", account, instrument.id, sign, limits.turnover)
+            self.add(key, Lever((move,), effects, upper, cost, limit))
 
     def credit(
         self,

@@ -15,6 +15,7 @@ from app.domain.identifiers import Asset
 from app.domain.instruments import Instrument
 from app.engine.contracts import traded_spot
 from app.engine.levers import Lend, Lever, Levers, Move, Trade, Transfer
+from app.engine.limits import UNLIMITED, Limits
 from app.engine.state import In
 
 
@@ -68,7 +69,7 @@ class LoanLevers:
         collateral: Instrument,
         debt: Instrument,
         *,
-        most: float = inf,
+        limits: Limits = UNLIMITED,
         whole: bool = False,
     ) -> None:
         """Collateral withdrawn, traded for the debt's asset, and that repaid; per contract of the spot."""
@@ -78,17 +79,16 @@ class LoanLevers:
         effects[self._levers.size(account, debt)] = -put
         held, owed = self._held(account, collateral), -self._held(account, debt)
         notional = self._notional(spot)
+        most = self._levers.bound(effects, account, spot, notional, limits)
         exhausted = min(held / taken, owed / put)
-        upper, limit = min(
-            (exhausted, MissReason.POSITION_EXHAUSTED), (most / notional, MissReason.TRADE_LIMIT)
-        )
+        upper, limit = min((exhausted, MissReason.POSITION_EXHAUSTED), (most, MissReason.TRADE_LIMIT))
         trade = Trade(account, spot.instrument_id, sign, closes=True, effects=effects)
         size, lot = 1.0, 0.0
         if whole:
             step = float(spot.lot_size)
             size, lot = ceil(owed / put / step) * step, 1.0
             effects = {at: effect * size for at, effect in effects.items()}
-            upper = float(min(held / taken, most / notional) >= size)
+            upper = float(min(held / taken, most) >= size)
         moves = (
             self._lent(account, collateral, -taken * size, reduces=True),
             structs.replace(trade, contracts=sign * size),
@@ -96,12 +96,18 @@ class LoanLevers:
         )
         cost = notional * self._market.cost_rate(spot) * size
         self._levers.add(
-            ("repay", account, spot.id, collateral.id, debt.id, whole),
+            ("repay", account, spot.id, collateral.id, debt.id, whole, limits.turnover),
             Lever(moves, effects, upper, cost, limit, lot=lot),
         )
 
     def boost(
-        self, account: int, spot: Instrument, collateral: Instrument, debt: Instrument, *, most: float = inf
+        self,
+        account: int,
+        spot: Instrument,
+        collateral: Instrument,
+        debt: Instrument,
+        *,
+        limits: Limits = UNLIMITED,
     ) -> None:
         """Debt borrowed, traded for the collateral's asset, and that supplied; per contract of the spot.
 
@@ -114,14 +120,15 @@ class LoanLevers:
         effects = self._swap(account, spot, (debt, -taken), (collateral, put))
         effects[self._levers.size(account, debt)] = taken
         notional, room = self._notional(spot), self._fills_up(effects, account, collateral, put)
-        upper, limit = min((room / put, MissReason.VENUE_LIMIT), (most / notional, MissReason.TRADE_LIMIT))
+        most = self._levers.bound(effects, account, spot, notional, limits)
+        upper, limit = min((room / put, MissReason.VENUE_LIMIT), (most, MissReason.TRADE_LIMIT))
         moves = (
             self._lent(account, debt, -taken, reduces=False),
             Trade(account, spot.instrument_id, sign, closes=False, effects=effects),
             self._lent(account, collateral, put, reduces=False),
         )
         self._levers.add(
-            ("boost", account, spot.id, collateral.id, debt.id),
+            ("boost", account, spot.id, collateral.id, debt.id, limits.turnover),
             Lever(moves, effects, upper, notional * self._market.cost_rate(spot), limit),
         )
 

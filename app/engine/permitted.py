@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import product
-from math import inf
 from typing import assert_never
 
 from msgspec import Struct
@@ -35,6 +34,7 @@ from app.domain.policies import (
 from app.domain.portfolios import MarginMode, Portfolio
 from app.domain.times import NS_PER_SECOND
 from app.engine.levers import Levers, place_of
+from app.engine.limits import UNLIMITED, Limits
 from app.engine.loan_levers import LoanLevers
 from app.engine.scene import Row
 from app.engine.trigger_rows import in_scope
@@ -45,9 +45,9 @@ _MINUTES_PER_YEAR = 365 * 24 * 60
 
 
 class Permission(Struct, frozen=True):
-    """What guards leave of a policy: how much it may trade of one instrument, and whether only to reduce."""
+    """What guards leave of a policy: how much it may trade, and whether only to reduce."""
 
-    most: float = inf
+    limits: Limits = UNLIMITED
     reduces_only: bool = False
     lifts_cost_caps: bool = False
 
@@ -134,11 +134,11 @@ class _Allowed:
         account = trading_account(self.holdings, instrument, account_name)
         if account is None or self.is_dear(instrument):
             return
-        most = self.permission.most
+        limits = self.permission.limits
         if self.permission.reduces_only:
-            self.levers.reduce(account, instrument, most=most)
+            self.levers.reduce(account, instrument, limits=limits)
         else:
-            self.levers.trade_both_ways(account, instrument, most=most)
+            self.levers.trade_both_ways(account, instrument, limits=limits)
 
     def positions(self, account_name: str | None) -> list[tuple[int, Instrument]]:
         """Those that can be traded: what lies in a pool is not."""
@@ -152,21 +152,21 @@ class _Allowed:
 
     def size(self, account: int, instrument: Instrument) -> None:
         """A position may shrink, and grow on its side."""
-        self.levers.reduce(account, instrument, most=self.permission.most)
+        self.levers.reduce(account, instrument, limits=self.permission.limits)
         held = self.holdings.accounts[account].position(instrument.instrument_id).quantity
         if held and not self.permission.reduces_only:
-            self.levers.increase(account, instrument, 1 if held > 0 else -1, most=self.permission.most)
+            self.levers.increase(account, instrument, 1 if held > 0 else -1, limits=self.permission.limits)
 
     def scale(self, positions: list[tuple[int, Instrument]]) -> None:
         """All alike, down and up."""
-        self.levers.scale(positions, -1, most=self.permission.most)
+        self.levers.scale(positions, -1, limits=self.permission.limits)
         if not self.permission.reduces_only:
-            self.levers.scale(positions, 1, most=self.permission.most)
+            self.levers.scale(positions, 1, limits=self.permission.limits)
 
     def close_options(self, policy: GammaBand) -> None:
         for account, instrument in self.positions(policy.account):
             if instrument.kind is InstrumentKind.OPTION and instrument.underlying == policy.underlying:
-                self.levers.reduce(account, instrument, most=self.permission.most)
+                self.levers.reduce(account, instrument, limits=self.permission.limits)
 
 
 def _cure(policy: LiquidationGuard, rows: list[Row], allowed: _Allowed) -> None:
@@ -178,7 +178,7 @@ def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> 
     if allowed.holdings.accounts[account].margin_mode is MarginMode.LENDING:
         _cure_loan(policy, account, allowed)
         return
-    levers, most = allowed.levers, allowed.permission.most
+    levers, limits = allowed.levers, allowed.permission.limits
     if Cure.TOP_UP in policy.cures:
         _top_up(policy, account, allowed)
     for held in allowed.holdings.accounts[account].positions:
@@ -188,14 +188,14 @@ def _cure_account(policy: LiquidationGuard, account: int, allowed: _Allowed) -> 
         if allowed.is_dear(instrument):
             continue
         if Cure.REDUCE in policy.cures:
-            levers.reduce(account, instrument, most=most)
+            levers.reduce(account, instrument, limits=limits)
         elif Cure.CLOSE in policy.cures:
-            levers.reduce(account, instrument, most=most, whole=True)
+            levers.reduce(account, instrument, limits=limits, whole=True)
     if Cure.HEDGE in policy.cures and not allowed.permission.reduces_only:
         for name in policy.hedge_instruments:
             instrument = allowed.market.instrument(name)
             if instrument.venue == allowed.holdings.accounts[account].venue:
-                levers.trade_both_ways(account, instrument, most=most)
+                levers.trade_both_ways(account, instrument, limits=limits)
 
 
 def _cure_loan(policy: LiquidationGuard, account: int, allowed: _Allowed) -> None:
@@ -215,7 +215,7 @@ def _cure_loan(policy: LiquidationGuard, account: int, allowed: _Allowed) -> Non
     owed = {position.instrument for position in held if position.quantity < 0}
     for spot, collateral, debt in _swaps(account, pools, allowed):
         if collateral.id not in owed and debt.id in owed:
-            loan.repay(account, spot, collateral, debt, most=allowed.permission.most, whole=whole)
+            loan.repay(account, spot, collateral, debt, limits=allowed.permission.limits, whole=whole)
 
 
 def _swaps(
@@ -274,7 +274,7 @@ def _lever(policy: LeverageBand, sign: int, allowed: _Allowed) -> None:
                 policy, instrument.underlying, _side(account, instrument, allowed) * sign, allowed
             )
         ]
-        levers.scale(positions, sign, most=permission.most)
+        levers.scale(positions, sign, limits=permission.limits)
         return
     for name in policy.trade_instruments:
         instrument = allowed.market.instrument(name)
@@ -286,9 +286,9 @@ def _lever(policy: LeverageBand, sign: int, allowed: _Allowed) -> None:
         if not fine or allowed.is_dear(instrument):
             continue
         if sign < 0:
-            levers.reduce(account, instrument, most=permission.most)
+            levers.reduce(account, instrument, limits=permission.limits)
         else:
-            levers.increase(account, instrument, side, most=permission.most)
+            levers.increase(account, instrument, side, limits=permission.limits)
 
 
 def _side(account: int, instrument: Instrument, allowed: _Allowed) -> int:
@@ -332,11 +332,11 @@ def _lever_loan(
         and _price_is_fine(policy, debt.underlying, -sign, allowed)
     ):
         return
-    loan, most = LoanLevers(allowed.levers), allowed.permission.most
+    loan, limits = LoanLevers(allowed.levers), allowed.permission.limits
     if sign < 0:
-        loan.repay(account, spot, collateral, debt, most=most)
+        loan.repay(account, spot, collateral, debt, limits=limits)
     else:
-        loan.boost(account, spot, collateral, debt, most=most)
+        loan.boost(account, spot, collateral, debt, limits=limits)
 
 
 def _price_is_fine(policy: LeverageBand, underlying: str, side: int, allowed: _Allowed) -> bool:

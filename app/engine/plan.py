@@ -28,7 +28,7 @@ from app.engine.permitted import Permission, permit
 from app.engine.rounding import metric_text
 from app.engine.scene import Goal, Row, Scene
 from app.engine.state import In
-from app.quant.arrays import FloatArray
+from app.quant.arrays import BoolArray, FloatArray
 
 _HARD = -1
 """The level of what no policy may pass: resources and the venue's initial margin."""
@@ -256,11 +256,7 @@ class _Arrangement:
         useful = np.flatnonzero(nearer > 0.0).tolist()
         if not useful:
             return MissReason.NO_PERMITTED_ACTION
-        bound = {
-            hard.figure: lines.rows[at] < 0.0
-            for at, hard in enumerate(self._goals)
-            if hard.policy == _HARD and _binds(hard, in_parts)
-        }
+        bound = self._bound(in_parts)
         free = [
             at
             for at in useful
@@ -268,12 +264,34 @@ class _Arrangement:
             and not any(blocks[at] for figure, blocks in bound.items() if figure != _FREE_MARGIN)
         ]
         if not free:
-            return self._levers[useful[0]].limit
+            trades = any(bound[figure][useful].any() for figure in _OF_TRADES if figure in bound)
+            return MissReason.TRADE_LIMIT if trades else self._levers[useful[0]].limit
         if goal.violation(in_parts) <= 0.0:
             return MissReason.LOT_ROUNDING
         if _FREE_MARGIN in bound and bound[_FREE_MARGIN][free].all():
             return MissReason.VENUE_LIMIT
         return MissReason.HIGHER_PRIORITY
+
+    def _bound(self, in_parts: FloatArray) -> dict[str, BoolArray]:
+        """By what must hold, which levers it does not let move on: of what may be traded, by a lot."""
+        lines, found = self._lines, dict[str, BoolArray]()
+        lots = np.array([self._lot(lever) for lever in self._levers])
+        for at, hard in enumerate(self._goals):
+            if hard.policy == _HARD:
+                size = sum(abs(float(in_parts[term]) * weight) for term, weight in hard.terms)
+                left = hard.value(in_parts) - hard.aim[0]
+                step = lines.rows[at] * lots if hard.figure in _OF_TRADES else 0.0
+                binds = (lines.rows[at] < 0.0) & (left + step <= _NEARLY * max(size, _NEARLY))
+                found[hard.figure] = found.get(hard.figure, False) | binds
+        return found
+
+    def _lot(self, lever: Lever) -> float:
+        """Of the one trade that it is, or that it is around; else 0."""
+        trades = [move for move in lever.moves if isinstance(move, Trade)]
+        if len(trades) != 1:
+            return 0.0
+        (trade,) = trades
+        return float(self._scene.market.instrument(trade.instrument).lot_size) / abs(trade.contracts)
 
 
 class _Proposal(NamedTuple):
@@ -287,6 +305,8 @@ class _Proposal(NamedTuple):
 
 
 _FREE_MARGIN = "free_margin"
+_OF_TRADES = ("traded", "turnover")
+"""Resources: what a policy may trade of one instrument, and of all."""
 _NEARLY = 1e-9
 _CORRECTIONS = 8
 _ALIKE = 0.02
@@ -295,11 +315,6 @@ _COARSE = 5.0
 """Times the smallest lot: what is traded in larger ones is rounded before the rest."""
 _MANY = 50
 """Lots: of so many, a rounded one makes no difference that is worth a search."""
-
-
-def _binds(hard: Goal, figures: FloatArray) -> bool:
-    size = sum(abs(float(figures[at]) * weight) for at, weight in hard.terms)
-    return hard.value(figures) <= hard.aim[0] + _NEARLY * max(size, _NEARLY)
 
 
 def _that_stand(goals: Sequence[Goal], wishes: Sequence[Wish]) -> list[Goal]:
@@ -313,8 +328,8 @@ def _hard_goals(levers: Sequence[Lever], scene: Scene) -> list[Goal]:
     """No resource is used up beyond what there is; no account is traded below its initial margin."""
     state, figures = scene.state, scene.state.values
     goals = [
-        Goal(_HARD, 0, "resource", ((at, 1.0),), (0.0, inf), (0.0, inf))
-        for at in state.resources
+        Goal(_HARD, 0, name, ((at, 1.0),), (0.0, inf), (0.0, inf))
+        for name, at in state.resources
         if sum(at in lever.effects for lever in levers) > 1
     ]
     for account in range(state.accounts):

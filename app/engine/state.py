@@ -4,7 +4,7 @@ Exposures and accounts of the view have their figures at fixed places. Behind th
 left to take from (a reserve, a position that may be reduced, a balance that may be sold), never below zero.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from enum import IntEnum
 
 import numpy as np
@@ -45,7 +45,7 @@ class State:
         self.accounts: int = accounts.stop - accounts.start
         self.prices: FloatArray = figures.exposures.underlying_price[exposures]
         self._figures = vector(figures, pair, exposures=self.exposures)
-        self._resources: dict[Hashable, int] = {}
+        self._resources: dict[tuple[Hashable, ...], int] = {}
         self._amounts: list[float] = []
 
     def of(self, figure: Of, exposure: int) -> int:
@@ -54,8 +54,8 @@ class State:
     def within(self, figure: In, account: int) -> int:
         return len(Of) * self.exposures + int(figure) * self.accounts + account
 
-    def resource(self, key: Hashable, amount: float) -> int:
-        """Where it stands; the amount is that of the first who asked."""
+    def resource(self, key: tuple[Hashable, ...], amount: float) -> int:
+        """Where it stands; the amount is that of the first who asked. A key begins with what it is."""
         if key not in self._resources:
             self._resources[key] = self._figures.size + len(self._amounts)
             self._amounts.append(amount)
@@ -66,8 +66,9 @@ class State:
         return float(self._figures[index]) if index < first else self._amounts[index - first]
 
     @property
-    def resources(self) -> range:
-        return range(self._figures.size, self._figures.size + len(self._amounts))
+    def resources(self) -> Iterable[tuple[str, int]]:
+        """What each is, and where it stands."""
+        return ((str(key[0]), at) for key, at in self._resources.items())
 
     @property
     def values(self) -> FloatArray:

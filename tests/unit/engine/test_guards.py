@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from app.domain.adjustments import Outcome, Reason
+from app.domain.adjustments import MissReason, Outcome, Reason
 from app.domain.families.liquidation_guard import Emergency
 from app.domain.market import Change, Quality, TickKind
 from app.domain.metrics import MetricName
@@ -25,7 +25,7 @@ from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
 from app.engine.memory import PolicyMemory, Traded, unpacked
 from app.engine.risk import portfolio_risk
-from tests.unit.engine.test_turns import PERP, SPOT, UNIVERSE, frame, portfolio
+from tests.unit.engine.test_turns import INVERSE, PERP, SPOT, UNIVERSE, decided, frame, portfolio
 
 FREE = {"cooldown_seconds": 0, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": None}
 
@@ -112,6 +112,62 @@ def test_what_is_left_of_the_turnover_bounds_the_trade_and_then_holds_back():
     assert float(life.holdings.accounts[0].position(PERP.instrument_id).quantity) == pytest.approx(
         0.4, abs=2e-3
     )
+
+
+BOTH = (PERP.id, INVERSE.id)
+
+
+def plan_of(*policies, positions=((PERP, "1", "50000"),), balance="1000000"):
+    """The adjustment, and the value of what it trades of each instrument."""
+    holdings = portfolio(positions=positions, balance=balance, policies=policies)
+    seen = frame(0, prices(50_000.0) | {INVERSE: 50_000.0})
+    (verdict,) = decided([holdings], [[seen]])[holdings.id]
+    (adjustment,) = verdict.adjustments
+    units = {PERP.id: 50_000.0, INVERSE.id: 100.0}
+    return adjustment, {
+        leg.instrument: abs(float(leg.quantity)) * units[leg.instrument] for leg in adjustment.legs
+    }
+
+
+def test_what_is_left_of_the_turnover_is_one_for_all_instruments():
+    """Each of two may be traded for 20,000, and both for 30,000: two fifths of the delta stay."""
+    guards = {"maximum_trade_notional": "20000", "maximum_turnover_per_day": "30000"}
+    adjustment, traded = plan_of(flat(**guards).model_copy(update={"hedge_instruments": BOTH}))
+    assert max(traded.values()) == pytest.approx(20_000, abs=50)
+    assert sum(traded.values()) == pytest.approx(30_000, abs=50)
+    assert sum(traded.values()) <= 30_000 * (1 + 1e-9)
+    assert [miss.why for miss in adjustment.misses] == [MissReason.TRADE_LIMIT]
+
+
+def test_positions_that_shrink_alike_share_a_turnover():
+    band = LeverageBand(
+        name="low", minimum="0.1", target="0.2", maximum="0.5", mode=Mode.AUTO,
+        guards=Guards(**FREE, maximum_turnover_per_day="30000"),
+    )  # fmt: skip
+    held = ((PERP, "1", "50000"), (INVERSE, "500", "50000"))
+    adjustment, traded = plan_of(band, positions=held, balance="100000")
+    assert traded[PERP.id] == pytest.approx(15_000, abs=100)
+    assert sum(traded.values()) == pytest.approx(30_000, abs=200)
+    assert [miss.why for miss in adjustment.misses] == [MissReason.TRADE_LIMIT]
+
+
+@pytest.mark.parametrize("scarce", [0, 1])
+def test_the_turnover_of_one_policy_does_not_bind_another(scarce):
+    """Whoever comes first: what one may not trade any more, the other may."""
+    policies = [flat(), flat()]
+    policies[scarce] = flat(maximum_turnover_per_day="10000")
+    adjustment, traded = plan_of(*policies)
+    assert adjustment.reaches_target
+    assert sum(traded.values()) == pytest.approx(50_000, abs=100)
+
+
+def test_small_trades_of_a_large_turnover_do_not_yield_to_large_trades_of_a_small_one():
+    """5,000 of each of two instruments by the one policy, and 6,000 by the other."""
+    small = flat(maximum_trade_notional="5000", maximum_turnover_per_day="15000")
+    large = flat(maximum_turnover_per_day="6000")
+    policies = [policy.model_copy(update={"hedge_instruments": BOTH}) for policy in (small, large)]
+    _, traded = plan_of(*policies)
+    assert sum(traded.values()) == pytest.approx(16_000, abs=200)
 
 
 def test_the_trigger_has_to_hold_for_the_dwell_without_a_break():

@@ -26,6 +26,7 @@ from tests.unit.engine.test_loan_plans import (
 
 LEVERED, LOW = "12307.69", "6666.67"
 """What ten ETH at 2,000 are levered 2.6 and 1.5 times with."""
+DEAR = ETH.model_copy(update={"id": "ETH-USDC-2", "taker_fee_rate": Decimal("0.002")})
 RATE = 1.0 - 0.999 * 0.999
 """Slippage and the fee, of what is sold."""
 
@@ -149,9 +150,14 @@ def test_limits_of_prices_hold_for_both_sides_of_the_loan(owed, limits, acts):
     assert bool(verdict.adjustments) is acts
 
 
-def test_no_more_is_borrowed_than_the_pool_lends_on_the_collateral():
-    """At a loan-to-value of 0.8 a leverage of 5 is the most."""
-    adjustment, after, done = planned(loan(band(minimum="5.5", target="6", maximum="7"), owed="15000"))
+@pytest.mark.parametrize("markets", [[ETH], [ETH, DEAR]])
+def test_no_more_is_borrowed_than_the_pool_lends_on_the_collateral(markets):
+    """At a loan-to-value of 0.8 a leverage of 5 is the most; no equity is burnt for a higher one."""
+    universe = Universe([*markets, PERPETUAL, COLLATERAL, DEBT])
+    holdings = loan(band(minimum="5.5", target="6", maximum="7"), owed="15000")
+    adjustment, after, done = planned(holdings, universe)
+    borrowed, _, supplied = adjustment.legs
+    assert (borrowed.action, supplied.action) == (LendingAction.BORROW, LendingAction.SUPPLY)
     (miss,) = adjustment.misses
     assert (miss.wanted, miss.why) == ("6", MissReason.VENUE_LIMIT)
     assert float(miss.reached) == pytest.approx(5.0, rel=5e-3)
@@ -170,9 +176,10 @@ def test_no_more_is_supplied_than_the_pool_takes():
     assert_no_wallet_is_short(holdings, adjustment.legs, universe)
 
 
+@pytest.mark.parametrize("limit", ["maximum_trade_notional", "maximum_turnover_per_day"])
 @pytest.mark.parametrize(("owed", "sign"), [(LEVERED, -1), (LOW, 1)])
-def test_no_more_is_traded_than_the_policy_may(owed, sign):
-    adjustment, _, _ = planned(loan(band(guards={"maximum_trade_notional": "1000"}), owed=owed))
+def test_no_more_is_traded_than_the_policy_may(owed, sign, limit):
+    adjustment, _, _ = planned(loan(band(guards={limit: "1000"}), owed=owed))
     assert adjustment.legs[1].quantity == pytest.approx(sign * Decimal("0.5"))
     assert [miss.why for miss in adjustment.misses] == [MissReason.TRADE_LIMIT]
 
@@ -195,14 +202,13 @@ def test_collateral_alone_is_levered_where_the_pool_to_borrow_from_is_named():
 
 
 def test_only_the_spot_markets_that_are_named_are_traded():
-    dear = ETH.model_copy(update={"id": "ETH-USDC-2", "taker_fee_rate": Decimal("0.002")})
-    universe = Universe([ETH, dear, PERPETUAL, COLLATERAL, DEBT])
+    universe = Universe([ETH, DEAR, PERPETUAL, COLLATERAL, DEBT])
     cheapest, _, _ = planned(loan(band(), owed=LOW), universe)
     assert cheapest.legs[1].instrument == ETH.id
     for wallet in ("0", "9000"):
-        named = loan(band(trade_instruments=[dear.id]), owed=LOW, wallet=wallet)
+        named = loan(band(trade_instruments=[DEAR.id]), owed=LOW, wallet=wallet)
         adjustment, _, _ = planned(named, universe)
-        assert [leg.instrument for leg in adjustment.legs] == [DEBT.id, dear.id, COLLATERAL.id]
+        assert [leg.instrument for leg in adjustment.legs] == [DEBT.id, DEAR.id, COLLATERAL.id]
 
 
 def test_a_loan_stays_where_only_contracts_are_named():
