@@ -21,6 +21,7 @@ from app.domain.adjustments import (
 )
 from app.domain.families.rule import Notify, SetState
 from app.domain.identifiers import Asset, PolicyId
+from app.domain.instruments import InstrumentKind
 from app.domain.policies import (
     DeltaNeutral,
     LiquidationGuard,
@@ -316,7 +317,8 @@ class Arbitration:
             return Reason.PRICE_QUALITY if active else Reason.REDUCE_ONLY
         policy = self._policies[number].policy
         named = [self._market.instrument(name) for name in policy.instruments]
-        if named and all(is_dear(instrument, policy, permission) for instrument in named):
+        traded = [instrument for instrument in named if instrument.kind is not InstrumentKind.LENDING]
+        if traded and all(is_dear(instrument, policy, permission) for instrument in traded):
             return Reason.SLIPPAGE
         if permission.limits.largest < float(policy.guards.minimum_notional):
             return Reason.MAXIMUM_TRADE

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from msgspec import structs
 
-from app.domain.adjustments import LendingAction, MissReason, Outcome, TradeLeg
+from app.domain.adjustments import LendingAction, MissReason, Outcome, Reason, TradeLeg
 from app.domain.policies import Guards, LeverageBand, Mode
 from app.domain.portfolios import PortfolioState, Position
 from app.engine.fills import apply_legs_as_if_done, fitted
@@ -185,8 +185,10 @@ def test_no_more_is_traded_than_the_policy_may(owed, sign, limit):
 
 
 def test_what_costs_too_much_to_cross_is_not_traded():
-    verdict, _ = decided(loan(band(guards={"maximum_slippage_bps": "9"}), owed=LEVERED))
-    assert not verdict.adjustments
+    names = [ETH.id, COLLATERAL.id, DEBT.id]
+    policy = band(guards={"maximum_slippage_bps": "9"}, trade_instruments=names)
+    verdict, _ = decided(loan(policy, owed=LEVERED))
+    assert [decision.reason for decision in verdict.decisions] == [Reason.SLIPPAGE]
 
 
 def test_collateral_alone_is_levered_where_the_pool_to_borrow_from_is_named():
