@@ -14,15 +14,14 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Traded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An adjustment with trades: when, which way on balance (1 bought, -1 sold), and how much in value.
+    """An adjustment with trades: when, how much in value, and which way on balance in each place.
 
-    `places` are the accounts and underlyings that it traded in.
+    A place is an account and an underlying; 1 bought, -1 sold.
     """
 
     time_ns: int
-    direction: int
     notional: float
-    places: tuple[str, ...] = ()
+    directions: tuple[tuple[str, int], ...]
 
 
 class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
@@ -64,18 +63,18 @@ def reversals(own: Sequence[Traded], others: Sequence[Traded]) -> int:
 
     Two policies that undo each other trade one way each, and to and fro together.
     """
-    mine = set(own)
-    order = sorted(mine.union(others), key=lambda each: (each.time_ns, each.direction, each.notional))
-    return max(
-        (
-            sum(
-                before.direction * after.direction < 0 and (before in mine or after in mine)
-                for before, after in pairwise([each for each in order if place in each.places])
-            )
-            for place in {place for each in own for place in each.places}
-        ),
-        default=0,
+    mine, places = set(own), dict[str, list[tuple[Traded, int]]]()
+    for traded in sorted(mine.union(others), key=lambda each: (each.time_ns, each.directions)):
+        for place, direction in traded.directions:
+            places.setdefault(place, []).append((traded, direction))
+    turns = (
+        sum(
+            way * back < 0 and not mine.isdisjoint((one, next_))
+            for (one, way), (next_, back) in pairwise(done)
+        )
+        for done in places.values()
     )
+    return max(turns, default=0)
 
 
 NOTHING = PolicyMemory()

@@ -141,13 +141,14 @@ class Records:
         trades = [(leg, self.market.instrument(leg.instrument)) for leg in legs if isinstance(leg, TradeLeg)]
         if not trades:
             return []
-        values = [
-            copysign(self.market.notional(instrument, leg.quantity), leg.quantity)
-            for leg, instrument in trades
-        ]
-        places = sorted({f"{leg.account_id} {instrument.underlying}" for leg, instrument in trades})
-        direction = int(np.sign(sum(values)))
-        return [Traded(self._frame.time_ns, direction, sum(map(abs, values)), tuple(places))]
+        notional, bought = 0.0, dict[str, float]()
+        for leg, instrument in trades:
+            value = self.market.notional(instrument, leg.quantity)
+            place = f"{leg.account_id} {instrument.underlying}"
+            notional += value
+            bought[place] = bought.get(place, 0.0) + copysign(value, leg.quantity)
+        directions = tuple((place, int(np.sign(value))) for place, value in sorted(bought.items()))
+        return [Traded(self._frame.time_ns, notional, directions)]
 
     def collateral_rows(self, legs: Iterable[Leg]) -> list[int]:
         """The prices by which what is moved was valued."""

@@ -225,9 +225,9 @@ def sixty_kills(acted: list[int], entries: int) -> dict[int, Disturbance]:
 
 @pytest.mark.long
 async def test_f03_each_killed_twenty_times_it_ends_the_same(run_storm):
-    undisturbed, _ = await run_storm("calm", portfolios=8, bars=100, disturbances={})
+    undisturbed, _ = await run_storm("calm", portfolios=16, bars=100, disturbances={})
     assert adjustments(undisturbed) >= 200
     disturbances = sixty_kills(entries_that_acted(undisturbed), entries=400)
-    disturbed, kills = await run_storm("killed", portfolios=8, bars=100, disturbances=disturbances)
+    disturbed, kills = await run_storm("killed", portfolios=16, bars=100, disturbances=disturbances)
     assert kills == dict.fromkeys(ROLES, 20)
     assert disturbed == undisturbed

@@ -259,7 +259,10 @@ def test_f27_an_emergency_begins_half_way_to_liquidation_where_nothing_else_is_s
 
 def test_memory_of_before_reads_as_nothing_more():
     whole = PolicyMemory(
-        cooldown_until_ns=7, traded=(Traded(5, 1, 2.0),), registers=(1.0,), bases=(("a", "b", 1.0),)
+        cooldown_until_ns=7,
+        traded=(Traded(5, 2.0, (("main BTC", 1),)),),
+        registers=(1.0,),
+        bases=(("a", "b", 1.0),),
     )
     assert unpacked(whole.packed()) == whole
     assert unpacked(b"\x93\x07\xc0\x03") == PolicyMemory(cooldown_until_ns=7, suppressed_since=3)
