@@ -14,14 +14,20 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Traded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An adjustment with trades: when, how much in value, and which way on balance in each place.
+    """An adjustment with trades: when, which way on balance in each place, and how much in value.
 
-    A place is an account and an underlying; 1 bought, -1 sold.
+    A place is an account and an underlying; 1 bought, -1 sold. What was written before places were told
+    apart has one direction for all of them.
     """
 
     time_ns: int
+    directions: tuple[tuple[str, int], ...] | int
     notional: float
-    directions: tuple[tuple[str, int], ...]
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Those that are known, with their directions."""
+        return () if isinstance(self.directions, int) else self.directions
 
 
 class PolicyMemory(msgspec.Struct, frozen=True, array_like=True):
@@ -64,8 +70,8 @@ def reversals(own: Sequence[Traded], others: Sequence[Traded]) -> int:
     Two policies that undo each other trade one way each, and to and fro together.
     """
     mine, places = set(own), dict[str, list[tuple[Traded, int]]]()
-    for traded in sorted(mine.union(others), key=lambda each: (each.time_ns, each.directions)):
-        for place, direction in traded.directions:
+    for traded in sorted(mine.union(others), key=lambda each: (each.time_ns, each.places)):
+        for place, direction in traded.places:
             places.setdefault(place, []).append((traded, direction))
     turns = (
         sum(

@@ -148,7 +148,7 @@ class Records:
             notional += value
             bought[place] = bought.get(place, 0.0) + copysign(value, leg.quantity)
         directions = tuple((place, int(np.sign(value))) for place, value in sorted(bought.items()))
-        return [Traded(self._frame.time_ns, notional, directions)]
+        return [Traded(self._frame.time_ns, directions, notional)]
 
     def collateral_rows(self, legs: Iterable[Leg]) -> list[int]:
         """The prices by which what is moved was valued."""

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -23,7 +24,7 @@ from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
-from app.engine.memory import PolicyMemory, Traded, unpacked
+from app.engine.memory import PolicyMemory, Traded, reversals, unpacked
 from app.engine.risk import portfolio_risk
 from tests.unit.engine.test_turns import INVERSE, PERP, SPOT, UNIVERSE, decided, frame, portfolio
 
@@ -260,12 +261,21 @@ def test_f27_an_emergency_begins_half_way_to_liquidation_where_nothing_else_is_s
 def test_memory_of_before_reads_as_nothing_more():
     whole = PolicyMemory(
         cooldown_until_ns=7,
-        traded=(Traded(5, 2.0, (("main BTC", 1),)),),
+        traded=(Traded(5, (("main BTC", 1),), 2.0),),
         registers=(1.0,),
         bases=(("a", "b", 1.0),),
     )
     assert unpacked(whole.packed()) == whole
     assert unpacked(b"\x93\x07\xc0\x03") == PolicyMemory(cooldown_until_ns=7, suppressed_since=3)
+
+
+def test_trades_of_before_count_toward_turnover_and_turn_nothing_round():
+    """They said one direction for all places: here bought, for two."""
+    whole = msgspec.msgpack.encode([7, None, 3, 5, 0, 0.0, [[5, 1, 2.0]]])
+    (before,) = unpacked(whole).traded
+    assert (before.time_ns, before.notional) == (5, 2.0)
+    after = [Traded(6 + k, (("main BTC", (-1) ** k),), 1.0) for k in range(3)]
+    assert reversals([before, *after], []) == 2
 
 
 def test_the_way_back_from_a_tier_that_only_reduces_builds_up_again():
