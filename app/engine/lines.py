@@ -13,7 +13,7 @@ import numpy as np
 
 from app.engine.closed_form import closed_form, in_turn
 from app.engine.legs import Deal, Place
-from app.engine.levers import Lend, Lever, Trade, Transfer
+from app.engine.levers import Lend, Lever, Trade
 from app.engine.programme import Programme
 from app.engine.scene import Goal, Terms
 from app.engine.solver import Solver
@@ -150,11 +150,13 @@ class Lines:
     def _pulls(self) -> FloatArray:
         """What levers do to the rows, less what trades do only by what they cost.
 
-        Equity that is burnt by trading to and fro would raise a leverage, too.
+        Equity that is burnt by trading to and fro would raise a leverage, too. What is paid into a pool is
+        no trade, and what a sale frees of a haircut is no cost.
         """
-        trades = np.array([not isinstance(lever.moves[0], Transfer) for lever in self.levers], dtype=bool)
+        trades = np.array([_has_trade(lever) for lever in self.levers], dtype=bool)
         effects = self.effects.copy()
-        effects[self._equity] = np.where(trades, 0.0, effects[self._equity])
+        burnt = np.minimum(effects[self._equity], 0.0)
+        effects[self._equity] -= np.where(trades, burnt, 0.0)
         without = self._rows(effects)
         by_cost = np.abs(without) <= np.abs(self.rows - without)
         return np.where(by_cost & trades, 0.0, self.rows)
@@ -246,11 +248,15 @@ class Lines:
         return rows
 
 
+def _has_trade(lever: Lever) -> bool:
+    return any(isinstance(move, Trade) for move in lever.moves)
+
+
 def _netted(lever: Lever) -> list[tuple[Place, float]]:
     """What a lever trades alone; of a trade between pools, what it does to each of them."""
     if lever.trade is not None:
         return [((lever.trade.account, lever.trade.instrument), lever.trade.contracts)]
-    if not any(isinstance(move, Trade) for move in lever.moves):
+    if not _has_trade(lever):
         return []
     return [
         ((move.account, move.instrument), move.action.sign * move.amount)

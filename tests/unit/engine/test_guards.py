@@ -332,3 +332,17 @@ def test_the_distance_to_liquidation_is_restored_under_portfolio_margin():
     life = Life(life.holdings.with_account(scenarios))
     assert reasons(life, [frame(0, prices(50_000.0))]) == [Reason.TARGET_REACHED]
     assert portfolio_risk(life.holdings, life.market).liquidation_distance == pytest.approx(0.3, abs=2e-3)
+
+
+def test_collateral_that_counts_with_a_haircut_is_sold_by_a_guard_that_may():
+    """7,500 back one contract; ten thousand do once a tenth of a bitcoin counts whole."""
+    guard = LiquidationGuard(
+        name="alive", trigger="0.03", restore="0.025", mode=Mode.AUTO, cures=(Cure.HEDGE,),
+        hedge_instruments=(SPOT.id,), guards=Guards(**FREE),
+    )  # fmt: skip
+    holdings = portfolio(positions=[(PERP, "1", "50000")], balance="0", policies=[guard])
+    coins = Balance("BTC", Decimal("0.3"), haircut=Decimal("0.5"))
+    account = replace(holdings.accounts[0], balances=(Balance("USDT", Decimal(0)), coins))
+    life = Life(holdings.with_account(account))
+    assert reasons(life, [frame(0, prices(50_000.0))]) == [Reason.TARGET_REACHED]
+    assert float(life.holdings.accounts[0].balance("BTC")) == pytest.approx(0.2, abs=2e-3)

@@ -109,6 +109,16 @@ def test_collateral_is_supplied_where_the_reserve_holds_only_that():
     assert after.health_factor == pytest.approx(1.6, rel=1e-6)
 
 
+def test_collateral_in_the_wallet_is_supplied():
+    holdings = loan(guard(Cure.TOP_UP))
+    wallet = structs.replace(holdings.accounts[0], balances=(Balance("ETH", Decimal(9)),))
+    adjustment, after, _ = planned(holdings.with_account(wallet))
+    (supplied,) = adjustment.legs
+    assert (supplied.action, supplied.instrument) == (LendingAction.SUPPLY, COLLATERAL.id)
+    assert adjustment.reaches_target
+    assert after.health_factor == pytest.approx(1.6, rel=1e-6)
+
+
 def test_what_lies_in_the_wallet_repays():
     adjustment, after, _ = planned(loan(guard(Cure.TOP_UP), wallet="5000"))
     (repayment,) = adjustment.legs
