@@ -122,12 +122,12 @@ class Arbitration:
         return None
 
     def _traded_by_others(self, number: int) -> list[Traded]:
-        """Within the hour."""
+        """Within the hour, and by themselves: what others only recommended holds nobody back."""
         since_ns = self._frame.time_ns - HOUR_NS
         return [
             traded
             for other in self._policies
-            if other is not self._policies[number]
+            if other is not self._policies[number] and other.policy.mode is Mode.AUTO
             for traded in self._turn.memory(other.id).traded_since(since_ns)
         ]
 

@@ -346,3 +346,20 @@ def test_collateral_that_counts_with_a_haircut_is_sold_by_a_guard_that_may():
     life = Life(holdings.with_account(account))
     assert reasons(life, [frame(0, prices(50_000.0))]) == [Reason.TARGET_REACHED]
     assert float(life.holdings.accounts[0].balance("BTC")) == pytest.approx(0.2, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [(Mode.AUTO, Reason.OSCILLATION), (Mode.RECOMMEND, Reason.TARGET_REACHED)]
+)
+def test_what_another_policy_only_recommends_does_not_hold_a_guard_back(mode, reason):
+    guard = alive(maximum_reversals_per_hour=6)
+    hedge = flat().model_copy(update={"mode": mode})
+    life = Life(portfolio(positions=[(PERP, "1", "50000")], balance="1000", policies=[guard, hedge]))
+    first = frame(0, prices(50_000.0)).time_ns
+    place = f"{life.holdings.accounts[0].id} BTC"
+    for stored, way, since in zip(life.holdings.policies, (-1, 1), (80, 75), strict=True):
+        done = tuple(
+            Traded(first - (since - 10 * k) * 1_000_000_000, ((place, way),), 1_000.0) for k in range(7)
+        )
+        life.memories[stored.id] = PolicyMemory(traded=done)
+    assert reasons(life, [frame(0, prices(50_000.0))])[0] == reason
