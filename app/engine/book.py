@@ -9,6 +9,7 @@ one can be liquidated.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,9 +22,10 @@ from app.domain.portfolios import Portfolio
 from app.engine.columns import Columns
 from app.engine.conditions import ConditionColumns, RegisterColumns
 from app.engine.fills import apply_legs_as_if_done
+from app.engine.frame_block import FrameBlock
 from app.engine.registers import Registers
 from app.engine.trigger_rows import ParameterColumns, TriggerColumns
-from app.engine.universe import Universe
+from app.engine.universe import NEVER_NS, Universe
 from app.engine.view_rows import (
     AccountColumns,
     BalanceColumns,
@@ -32,8 +34,9 @@ from app.engine.view_rows import (
     Remembering,
     ViewRows,
 )
+from app.engine.view_watches import ViewWatchColumns, watched
+from app.engine.watches import Watches, woken
 from app.quant.arrays import BoolArray, IntArray
-from app.quant.compiled import compiled_in_place
 
 NOBODY = -1
 
@@ -58,7 +61,10 @@ class ViewColumns(NamedTuple):
     condition_stop: IntArray
     register: IntArray
     register_stop: IntArray
+    watch: IntArray
+    watch_stop: IntArray
     due_ns: IntArray
+    alarm_ns: IntArray
     asks_distance: BoolArray
     portfolio_margin: BoolArray
     live: BoolArray
@@ -74,13 +80,6 @@ class SlotColumns(NamedTuple):
     standing: IntArray
     watched: BoolArray
     seen: IntArray
-
-
-class EdgeColumns(NamedTuple):
-    """A view that depends on a row of the market, and the next such edge of the same row."""
-
-    number: IntArray
-    following: IntArray
 
 
 class View(Struct, frozen=True):
@@ -101,8 +100,9 @@ class View(Struct, frozen=True):
 
 
 class Book:
-    def __init__(self, universe: Universe) -> None:
+    def __init__(self, universe: Universe, *, sleeps: bool = True) -> None:
         self.universe = universe
+        self.sleeps = sleeps
         self._slots: dict[PortfolioId, int] = {}
         self.slots = Columns(SlotColumns)
         self._ids: list[PortfolioId] = []
@@ -121,9 +121,10 @@ class Book:
         self.registers = Columns(RegisterColumns)
         self.columns = Columns(ViewColumns)
         self.views: list[View | None] = []
-        self.edges = Columns(EdgeColumns)
         self.margins_portfolios = False
-        self.first_edges: IntArray = np.full(self.universe.width, NOBODY, dtype=np.int64)
+        self.watches = Watches()
+        self.view_watches = Columns(ViewWatchColumns)
+        self._due: list[tuple[int, int]] = []
         self.series_read: Counter[int] = Counter()
         """By column, how many views read a series; no other one is in it."""
         self._dead = 0
@@ -199,6 +200,8 @@ class Book:
         slot = self._slots[portfolio_id]
         waits = any(work.state in AWAITING_STATES for work in self.deciding(slot).portfolio.in_flight)
         self.slots.arrays.watched[slot] = suppressed or waits
+        if suppressed or waits:
+            self.wake(slot)
         return suppressed or waits
 
     def remove(self, portfolio_id: PortfolioId) -> None:
@@ -224,26 +227,65 @@ class Book:
         if self._dead > 1_000 + len(self.views) // 2:
             self.rebuild(self.universe)
 
-    def dependents(self, changed_frames: IntArray, changed_rows: IntArray, *, frames: int) -> "Todo":
-        """Who must look at which of so many frames, because instruments or series had news in them."""
-        self._fit_edges()
-        fitting = max(64, 2 * changed_rows.size)
+    def woken(self, block: FrameBlock) -> "Todo":
+        """Who must look at which frame: whoever watches something that came outside of his interval."""
+        self._wake_the_due(block.frames[-1].time_ns)
+        tests, fitting = self.watches.tests(block), 64
         while True:
             found = np.empty((2, fitting), dtype=np.int64)
-            count = _dependents(
-                changed_frames,
-                changed_rows,
-                self.first_edges,
-                self.edges.arrays,
-                self.columns.arrays,
+            count = woken(
+                tests,
+                self.watches.columns.arrays.head,
+                self.watches.entries.arrays,
+                self.watches.chunks.arrays,
+                self.columns.arrays.slot,
                 self.slots.arrays.seen,
                 self._frames_seen + 1,
                 found,
             )
-            self._frames_seen += frames
+            self._frames_seen += len(block.frames)
             if count <= fitting:
                 return Todo(found[0, :count], found[1, :count])
             fitting = count
+
+    def frames_of_news(self, slot: int, block: FrameBlock) -> IntArray:
+        """The frames with news of anything that a portfolio depends on."""
+        watches = np.concatenate([self._watches_of(number).watch for number in self._numbers(slot)])
+        tests = self.watches.tests(block)
+        frames: IntArray = np.unique(tests.frame[np.isin(tests.watch, watches)])
+        return frames
+
+    def wake(self, slot: int) -> None:
+        """It is looked at with all news that it depends on, until it is put to sleep again."""
+        for number in self._numbers(slot):
+            self.watches.wake_always(self._watches_of(number).entry)
+
+    def set_alarms(self, numbers: IntArray, times_ns: IntArray) -> None:
+        """When the clock wakes views."""
+        alarms = self.columns.arrays.alarm_ns
+        for at in np.flatnonzero(alarms[numbers] != times_ns).tolist():
+            number, time_ns = int(numbers[at]), int(times_ns[at])
+            alarms[number] = time_ns
+            heappush(self._due, (time_ns, number))
+
+    def _wake_the_due(self, time_ns: int) -> None:
+        """The clock came to what they hold."""
+        while self._due and self._due[0][0] <= time_ns:
+            _, number = heappop(self._due)
+            if self.columns.arrays.live[number]:
+                self.columns.arrays.alarm_ns[number] = NEVER_NS
+                self.watches.wake_always(self._watches_of(number).entry)
+
+    def _numbers(self, slot: int) -> list[int]:
+        """Of a portfolio's views."""
+        slots = self.slots.arrays
+        both = (int(slots.deciding[slot]), int(slots.standing[slot]))
+        return [number for number in both if number != NOBODY]
+
+    def _watches_of(self, number: int) -> ViewWatchColumns:
+        views = self.columns.arrays
+        here = slice(int(views.watch[number]), int(views.watch_stop[number]))
+        return ViewWatchColumns(*(column[here] for column in self.view_watches.arrays))
 
     @contextmanager
     def imagined(self, holdings: Portfolio, underlyings: Sequence[Asset]) -> Iterator[int]:
@@ -270,6 +312,7 @@ class Book:
         for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
             if number != NOBODY:
                 self._count_series(number, -1)
+                self.watches.forget(self._watches_of(number).entry)
                 self.views[number] = None
                 self.columns.arrays.live[number] = False
                 self._dead += 1
@@ -278,20 +321,19 @@ class Book:
         self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool
     ) -> int:
         number = self._append_view(slot, portfolio, holdings, decides=decides, stands=stands)
-        self._fit_edges()
         self._count_series(number, 1)
-        view, first_edges = self.view(number), self.first_edges
-        for row in self._rows_of(view):
-            edge, _ = self.edges.append([(number, first_edges[row])])
-            first_edges[row] = edge
+        self._watch(number)
         return number
 
-    def _fit_edges(self) -> None:
-        """There may be more series than before."""
-        missing = self.universe.width - self.first_edges.size
-        if missing:
-            more = np.full(missing, NOBODY, dtype=np.int64)
-            self.first_edges = np.concatenate((self.first_edges, more))
+    def _watch(self, number: int) -> None:
+        view = self.view(number)
+        rows = []
+        for each in watched(self.universe, self._rows_of(view), held=view.underlyings, read=view.read):
+            watch = self.watches.watch(each.rows, each.column, each.base)
+            entry = self.watches.add(watch, number)
+            rows.append((watch, entry, each.column, each.role, each.group))
+        views = self.columns.arrays
+        views.watch[number], views.watch_stop[number] = self.view_watches.append(rows)
 
     def _count_series(self, number: int, by: int) -> None:
         for column in self.view(number).read:
@@ -325,7 +367,7 @@ class Book:
         )
         self.margins_portfolios |= rows.portfolio_margin
         number, _ = self.columns.append(
-            [(slot, *bounds, rows.due_ns, rows.asks_distance, rows.portfolio_margin, True)]
+            [(slot, *bounds, 0, 0, rows.due_ns, NEVER_NS, rows.asks_distance, rows.portfolio_margin, True)]
         )
         self.views.append(
             View(
@@ -360,35 +402,3 @@ class Todo(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.slots.size)
-
-
-@compiled_in_place
-def _dependents(
-    changed_frames: IntArray,
-    changed_rows: IntArray,
-    first_edges: IntArray,
-    edges: EdgeColumns,
-    views: ViewColumns,
-    seen: IntArray,
-    first_frame: int,
-    found: IntArray,
-) -> int:
-    """How many (slot, frame) depend on the changes, each once; those that fit are written into `found`.
-
-    `first_frame` is the number of frame 0, above every one that `seen` holds.
-    """
-    count = 0
-    for i in range(changed_rows.size):
-        k = changed_frames[i]
-        edge = first_edges[changed_rows[i]]
-        while edge != NOBODY:
-            view = edges.number[edge]
-            slot = views.slot[view]
-            if views.live[view] and seen[slot] != first_frame + k:
-                seen[slot] = first_frame + k
-                if count < found.shape[1]:
-                    found[0, count] = slot
-                    found[1, count] = k
-                count += 1
-            edge = edges.following[edge]
-    return count

@@ -16,6 +16,7 @@ from app.engine.frame_block import FrameBlock
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import observe
 from app.engine.records import Sighting
+from app.engine.sleeping import settle
 from app.engine.tables import PairColumns
 from app.engine.turn import Turn
 from app.engine.verdicts import Verdict
@@ -46,7 +47,7 @@ def affected(book: Book, block: FrameBlock, due: Iterable[tuple[int, PortfolioId
 
     `due` holds (market time, portfolio): the portfolio looks at the first frame at or after that time.
     """
-    found = book.dependents(block.changed_frames, block.changed_rows, frames=len(block.frames))
+    found = book.woken(block)
     extra = []
     for time_ns, portfolio_id in due:
         first = next((k for k, frame in enumerate(block.frames) if frame.time_ns >= time_ns), None)
@@ -70,6 +71,14 @@ def only(book: Book, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
     slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
     kept = np.isin(todo.slots, slots)
     return Todo(todo.slots[kept], todo.frames[kept])
+
+
+def anew(book: Book, block: FrameBlock, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
+    """What of it these portfolios have to do that were changed meanwhile: all frames with news of theirs."""
+    asked = only(book, todo, portfolio_ids)
+    slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
+    news = [(slot, k) for slot in slots for k in book.frames_of_news(slot, block).tolist()]
+    return _ordered([*zip(asked.slots.tolist(), asked.frames.tolist(), strict=True), *news])
 
 
 def joined(todo: Todo, more: Todo) -> Todo:
@@ -97,6 +106,7 @@ def _pass(
     findings = figures.findings
     up = findings.fired | findings.broken | findings.due | findings.advances | watched
     again: dict[int, set[int]] = {}
+    news: dict[int, IntArray] = {}
     for pair in np.flatnonzero(up).tolist():
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
         if slot in again:
@@ -110,8 +120,11 @@ def _pass(
         wakes = turn.frames_to_wake(k)
         went_on, turn.went_on = turn.went_on, False
         if changed or wakes or went_on or (watches and not watched[pair]):
-            planned = todo.frames[todo.slots == slot]
+            if slot not in news:
+                news[slot] = np.union1d(book.frames_of_news(slot, block), todo.frames[todo.slots == slot])
+            planned = news[slot]
             again[slot] = wakes.union(planned[planned >= (k if changed else k + 1)].tolist())
+    settle(book, block, pairs, figures, slots, up, {slot for slot, frames in again.items() if frames})
     return _ordered((slot, k) for slot, frames in again.items() for k in frames)
 
 

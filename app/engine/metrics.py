@@ -79,8 +79,8 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
     _put_distances(book, block, pairs, figures)
     observe_pairs(
         pairs,
-        _tables(book),
-        _market(block),
+        tables_of(book),
+        market_of(block),
         _options(book, block, pairs),
         account_requirements(book, block, pairs),
         starts,
@@ -176,7 +176,7 @@ def loan_values(block: FrameBlock, k: int, portfolio: Portfolio) -> dict[Instrum
     return {name: block.value(k, universe.conversion(asset, currency)) for name, asset in held.items()}
 
 
-def _tables(book: Book) -> Tables:
+def tables_of(book: Book) -> Tables:
     return Tables(
         views=book.columns.arrays,
         accounts=book.accounts.arrays,
@@ -190,7 +190,7 @@ def _tables(book: Book) -> Tables:
     )
 
 
-def _market(block: FrameBlock) -> Market:
+def market_of(block: FrameBlock) -> Market:
     universe = block.universe
     return Market(
         clock_ns=block.clock_ns,

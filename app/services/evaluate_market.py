@@ -24,7 +24,7 @@ from app.domain.events import Event
 from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
 from app.engine.book import Book, Todo
-from app.engine.decide import affected, decide, joined, only, portfolios_of, whole_block
+from app.engine.decide import affected, anew, decide, joined, only, portfolios_of, whole_block
 from app.engine.frame_block import FrameBlock
 from app.engine.market_view import MarketView
 from app.engine.memory import NOTHING, PolicyMemory, unpacked
@@ -227,7 +227,7 @@ class Lane:
                 if block.lacks(self._book.universe):
                     self._unsettled |= left_out  # what was just listed or asked for is not in this block
                 block = block.on(self._book.universe)
-            verdicts = self._decided(block, only(self._book, todo, left_out), must=left_out)
+            verdicts = self._decided(block, anew(self._book, block, todo, left_out), must=left_out)
         await self._feed.publish(events, dict.fromkeys(self.epochs, mark.position))
         return moved
 

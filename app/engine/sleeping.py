@@ -1,0 +1,78 @@
+"""Who need not be looked at until the market has moved so far."""
+
+from collections.abc import Container
+
+import numpy as np
+
+from app.engine.book import Book
+from app.engine.bounds import Radii, find_radii, put_bounds
+from app.engine.boxes import Scratch
+from app.engine.columns import row_ranges
+from app.engine.frame_block import FrameBlock
+from app.engine.metrics import Figures, market_of, tables_of
+from app.engine.tables import PairColumns
+from app.quant.arrays import BoolArray, IntArray
+
+_FIGURES_PER_ROW = 4
+"""At most: of an account, or of an exposure."""
+
+
+def settle(
+    book: Book,
+    block: FrameBlock,
+    pairs: PairColumns,
+    figures: Figures,
+    slots: IntArray,
+    up: BoolArray,
+    again: Container[int],
+) -> None:
+    """Puts those to sleep for whom nothing was up on the last frame that they looked at; wakes the others.
+
+    Those who look `again` are left as they are. Pairs stand in the order of the frames.
+    """
+    last_frames: dict[int, int] = dict(zip(slots.tolist(), pairs.frame.tolist(), strict=True))
+    of_slot = np.array([last_frames[slot] for slot in slots.tolist()], dtype=np.int64)
+    at = np.flatnonzero(pairs.frame == of_slot)
+    busy = set(slots[at][up[at]].tolist())
+    quiet = [n for n in at.tolist() if (slot := int(slots[n])) not in busy and slot not in again]
+    for slot in busy:
+        if slot not in again:
+            book.wake(slot)
+    if book.sleeps and quiet:
+        _put_to_sleep(book, block, pairs, figures, np.array(quiet, dtype=np.int64))
+
+
+def _put_to_sleep(
+    book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures, chosen: IntArray
+) -> None:
+    block = block.on(book.universe)
+    tables, numbers = tables_of(book), pairs.number[chosen]
+    views, watched = tables.views, book.view_watches.arrays
+    rows, owners = row_ranges(views.watch[numbers], views.watch_stop[numbers])
+    count = max(int(np.bincount(owners).max(initial=0)), 1)
+    most = _FIGURES_PER_ROW * int(
+        np.max(
+            views.account_stop[numbers] - views.account[numbers]
+            + views.exposure_stop[numbers] - views.exposure[numbers]
+        )
+    )  # fmt: skip
+    values, magnitudes, remainders = np.empty((3, most + 1))
+    scratch = Scratch(values, magnitudes, remainders, np.empty((most + 1, count)))
+    up, down = np.empty((2, chosen.size))
+    radii = Radii(up, down, np.empty(chosen.size, dtype=np.int64))
+    find_radii(
+        chosen, pairs, tables, market_of(block), figures.starts, figures.exposures, watched, scratch, radii
+    )
+    book.set_alarms(numbers, radii.due_ns)
+    watches, last = watched.watch[rows], len(block.frames) - 1
+    put_bounds(
+        chosen,
+        pairs,
+        tables,
+        radii,
+        watched,
+        book.watches.values(block, pairs.frame[chosen][owners], watches),
+        book.watches.values(block, np.full(rows.size, last), watches),
+        book.watches.entries.arrays,
+        book.watches.chunks.arrays,
+    )

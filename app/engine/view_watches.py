@@ -1,0 +1,66 @@
+"""What a view watches: columns of the market, by the part that they have in its figures."""
+
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from app.engine.universe import NO_COLUMN, Universe
+from app.engine.watches import ITSELF
+from app.quant.arrays import IntArray
+
+
+class Role(IntEnum):
+    """The first price of an underlying that is held; another price of it, held against that one; a price of
+    something else, a currency; and what must stay what it is, or is no price.
+    """
+
+    MAIN = 0
+    RATIO = 1
+    MINOR = 2
+    PINNED = 3
+
+
+class ViewWatchColumns(NamedTuple):
+    """`entry`: where its bounds stand. Prices of one underlying have the same `group` within the view."""
+
+    watch: IntArray
+    entry: IntArray
+    column: IntArray
+    role: IntArray
+    group: IntArray
+
+
+class Watched(NamedTuple):
+    """News of the `rows` are news of it."""
+
+    rows: tuple[int, ...]
+    column: int
+    base: int
+    role: Role
+    group: int
+
+
+def watched(
+    universe: Universe, rows: Iterable[int], *, held: Iterable[str], read: Iterable[int]
+) -> Iterator[Watched]:
+    """`rows` of the market and series that a view depends on, those that its conditions `read` among them."""
+    groups: dict[str, tuple[int, int]] = {}
+    exposed, listed = set(held), list(universe.instruments.values())
+    for number, row in enumerate(sorted(rows)):
+        if row > universe.one_row:
+            yield Watched((row,), row, ITSELF, Role.PINNED, number)
+            continue
+        underlying = listed[row].underlying
+        if underlying not in exposed:
+            yield Watched((row,), row, ITSELF, Role.MINOR, number)
+        elif underlying in groups:
+            base, group = groups[underlying]
+            yield Watched((row, base), row, base, Role.RATIO, group)
+        else:
+            groups[underlying] = (row, number)
+            yield Watched((row,), row, ITSELF, Role.MAIN, number)
+    for row in sorted(read):
+        if row < universe.size:
+            for columns in (universe.volatility_columns, universe.funding_columns):
+                if columns[row] != NO_COLUMN:
+                    yield Watched((row,), int(columns[row]), ITSELF, Role.PINNED, NO_COLUMN)

@@ -1,0 +1,202 @@
+"""Nothing is decided otherwise because somebody slept: books side by side, of which one looks at all news."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from app.domain.families.terms import Guards
+from app.domain.instruments import InstrumentKind
+from app.domain.market import Change, Frame, Quality, TickKind
+from app.domain.policies import (
+    CapitalEfficiency,
+    Cure,
+    DeltaNeutral,
+    LeverageBand,
+    LiquidationGuard,
+    Mode,
+    StoredPolicy,
+)
+from app.engine.book import Book
+from app.engine.decide import affected, decide
+from app.engine.fills import apply_legs_as_if_done
+from app.engine.market_view import MarketView
+from app.engine.risk import portfolio_risk
+from tests.unit.engine.random_portfolios import SECOND, START_NS, Chance
+
+FREE = {"cooldown_seconds": 5, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": 8}
+
+
+class World:
+    """Portfolios of linear and inverse contracts, spot, and one to three accounts each; some on paper."""
+
+    def __init__(self, seed, *, portfolios):
+        self.chance = Chance(seed)
+        self.frame = self.chance.frame()
+        self.prices = {(c.kind, c.instrument): c.value for c in self.frame.changes}
+        self.sequence, self.time_ns = 1, START_NS
+        market = self.chance.market(self.frame)
+        self.portfolios = [self.portfolio(market) for _ in range(portfolios)]
+
+    def portfolio(self, market):
+        chance = self.chance
+        linear = [i for i in chance.derivatives() if i.kind is not InstrumentKind.OPTION]
+        if chance.random.random() < 0.6:
+            asset = chance.among(["BTC", "ETH"])
+            linear = [i for i in linear if i.underlying == asset]
+        accounts = [
+            chance.account(f"account {n}", chance.some(linear, most=3), size=60_000, cash=60_000)
+            for n in range(int(chance.random.integers(1, 4)))
+        ]
+        if chance.random.random() < 0.5:
+            accounts = [
+                replace(a, balances=tuple(b for b in a.balances if b.asset == "USDT")) for a in accounts
+            ]
+        if chance.random.random() < 0.3:
+            accounts[0] = replace(accounts[0], venue="paper")
+        holdings = chance.portfolio(accounts, reserves=[("USDT", Decimal(5_000), Decimal(100))])
+        risk = portfolio_risk(holdings, market)
+        policies = [p for p in self.policies(holdings, risk, linear) if p is not None]
+        stored = tuple(StoredPolicy(chance.identity(), 1, policy) for policy in policies)
+        return replace(holdings, policies=stored)
+
+    def policies(self, holdings, risk, linear):
+        chance = self.chance
+        mode = {
+            "mode": chance.among([Mode.AUTO, Mode.AUTO, Mode.AUTO, Mode.RECOMMEND]),
+            "guards": Guards(**FREE),
+        }
+        worst = max(risk.accounts, key=lambda account: account.margin_ratio)
+        ratio = min(
+            max(worst.margin_ratio, 0.01)
+            * chance.random.uniform(*chance.among([(1.02, 1.2), (1.2, 2.0), (2.0, 8.0)])),
+            0.95,
+        )
+        yield LiquidationGuard(
+            name="alive", trigger=round(Decimal(ratio), 6), restore=round(Decimal(ratio * 0.8), 6),
+            cures=(chance.among([Cure.REDUCE, Cure.TOP_UP]),), **mode,
+        )  # fmt: skip
+        if 0.05 < risk.leverage < 50.0:
+            low, high = (risk.leverage * chance.random.uniform(*ends) for ends in ((0.3, 0.95), (1.05, 3.0)))
+            yield LeverageBand(
+                name="band", minimum=round(Decimal(low), 6), target=round(Decimal((low + high) / 2), 6),
+                maximum=round(Decimal(high), 6), **mode,
+            )  # fmt: skip
+        asset = linear[0].underlying
+        share = chance.random.uniform(0.6, 1.0)
+        yield DeltaNeutral(
+            name="flat", underlying=asset, hedge_instruments=(f"{asset}-USDT-PERP",),
+            band=chance.among([
+                Decimal(30), {"kind": "fraction_of_gross", "below": share, "above": share},
+            ]), **mode,
+        )  # fmt: skip
+        if len(holdings.accounts) > 1:
+            pockets = [
+                {"account": a.name, "minimum_health": "1.1", "target_health": "3", "maximum_health": "4000"}
+                for a in holdings.accounts
+            ]
+            route = {"source": "account 0", "destination": "account 1", "asset": "USDT"}
+            yield CapitalEfficiency.model_validate(
+                {"name": "pockets", "pockets": pockets, "routes": [route], **mode}
+            )
+
+    def frames(self):
+        """A block: most of it noise, now and then a jump; nobody's news, too."""
+        return [self.next_frame() for _ in range(int(self.chance.random.integers(1, 5)))]
+
+    def next_frame(self):
+        random = self.chance.random
+        hours_later = random.random() < 0.01
+        self.sequence += 1
+        self.time_ns += int(random.integers(1, 5)) * SECOND * (5_000 if hours_later else 1)
+        moves = {}
+        for asset in ("BTC", "ETH"):
+            jump = random.random() < 0.04
+            moves[asset] = random.normal(0.0, 0.08 if jump else 0.002)
+        ticks = {asset: random.random() < 0.4 for asset in moves}
+        ticked = set()
+        for kind, name in self.prices:
+            instrument = self.chance.universe.instruments[name]
+            if kind is not TickKind.PRICE:
+                if random.random() < 0.05:
+                    self.prices[kind, name] *= 1 + random.normal(0, 0.02)
+                    ticked.add((kind, name))
+                continue
+            noise = random.normal(0.0, 0.0002)
+            if random.random() < (0.9 if ticks.get(instrument.underlying) else 0.03):
+                self.prices[kind, name] *= 1 + moves.get(instrument.underlying, 0.0) + noise
+                ticked.add((kind, name))
+        changes = tuple(
+            Change(kind, name, self.prices[kind, name], 0.0, 1, Quality.VALID, self.time_ns)
+            for kind, name in sorted(ticked)
+        )
+        return Frame(1, self.sequence, self.time_ns, f"1-{self.sequence}", 0, changes)
+
+
+class Side:
+    """One of the books; what is decided by itself is filled at the end of the block, or some blocks later."""
+
+    def __init__(self, world, *, sleeps):
+        universe = world.chance.universe
+        self.book, self.market, self.memories = Book(universe, sleeps=sleeps), MarketView(universe), {}
+        self.universe, self.looks = universe, 0
+        for portfolio in world.portfolios:
+            self.book.put(portfolio)
+
+    def take(self, frames):
+        block = self.market.advance(frames)
+        todo = affected(self.book, block)
+        self.looks += todo.slots.size
+        verdicts = decide(self.book, self.memories, block, todo)
+        said = {}
+        for key, verdict in sorted(verdicts.items()):
+            self.memories |= verdict.memories
+            said[key] = (
+                verdict.decisions,
+                verdict.adjustments,
+                verdict.fills,
+                verdict.events,
+                verdict.memories,
+            )
+        return {key: each for key, each in said.items() if any(each)}
+
+    def fill(self, slot):
+        portfolio = self.book.deciding(slot).portfolio
+        legs = [leg for work in portfolio.in_flight for leg in work.remaining]
+        if legs:
+            done = apply_legs_as_if_done(portfolio, legs, self.universe.instruments)
+            self.book.put(replace(done, in_flight=(), revision=done.revision + 1))
+
+
+def live_side_by_side(seed, *, portfolios, blocks):
+    world = World(seed, portfolios=portfolios)
+    sleeper, watcher = Side(world, sleeps=True), Side(world, sleeps=False)
+    acted = 0
+    for frames in [[world.frame], *(world.frames() for _ in range(blocks))]:
+        one, other = sleeper.take(frames), watcher.take(frames)
+        assert one.keys() == other.keys()
+        for key, said in one.items():
+            assert said == other[key]
+            acted += len(said[1])
+        assert sleeper.memories == watcher.memories
+        for slot in range(portfolios):
+            if world.chance.random.random() < 0.5:
+                sleeper.fill(slot)
+                watcher.fill(slot)
+    for slot in range(portfolios):
+        assert sleeper.book.deciding(slot).portfolio == watcher.book.deciding(slot).portfolio
+    return sleeper.looks, watcher.looks, acted
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whoever_sleeps_decides_and_remembers_the_same(seed):
+    looks, all_looks, acted = live_side_by_side(seed, portfolios=25, blocks=60)
+    assert acted > 5
+    assert looks < 0.4 * all_looks
+
+
+@pytest.mark.long
+def test_ten_thousand_frames_of_two_hundred_portfolios():
+    looks, all_looks, acted = live_side_by_side(99, portfolios=200, blocks=4_000)
+    assert acted > 1_000
+    assert looks < 0.5 * all_looks
