@@ -63,6 +63,7 @@ class ViewColumns(NamedTuple):
     register_stop: IntArray
     watch: IntArray
     watch_stop: IntArray
+    options: IntArray
     due_ns: IntArray
     alarm_ns: IntArray
     asks_distance: BoolArray
@@ -250,15 +251,15 @@ class Book:
 
     def frames_of_news(self, slot: int, block: FrameBlock) -> IntArray:
         """The frames with news of anything that a portfolio depends on."""
-        watches = np.concatenate([self._watches_of(number).watch for number in self._numbers(slot)])
+        watches = np.concatenate([self.watches_of(number).watch for number in self.numbers(slot)])
         tests = self.watches.tests(block)
         frames: IntArray = np.unique(tests.frame[np.isin(tests.watch, watches)])
         return frames
 
     def wake(self, slot: int) -> None:
         """It is looked at with all news that it depends on, until it is put to sleep again."""
-        for number in self._numbers(slot):
-            self.watches.wake_always(self._watches_of(number).entry)
+        for number in self.numbers(slot):
+            self.watches.wake_always(self.watches_of(number).entry)
 
     def set_alarms(self, numbers: IntArray, times_ns: IntArray) -> None:
         """When the clock wakes views."""
@@ -268,21 +269,25 @@ class Book:
             alarms[number] = time_ns
             heappush(self._due, (time_ns, number))
 
+    def alarm_ns(self, slot: int) -> int:
+        """When the clock wakes a portfolio."""
+        return min(int(self.columns.arrays.alarm_ns[number]) for number in self.numbers(slot))
+
     def _wake_the_due(self, time_ns: int) -> None:
         """The clock came to what they hold."""
         while self._due and self._due[0][0] <= time_ns:
             _, number = heappop(self._due)
             if self.columns.arrays.live[number]:
                 self.columns.arrays.alarm_ns[number] = NEVER_NS
-                self.watches.wake_always(self._watches_of(number).entry)
+                self.watches.wake_always(self.watches_of(number).entry)
 
-    def _numbers(self, slot: int) -> list[int]:
+    def numbers(self, slot: int) -> list[int]:
         """Of a portfolio's views."""
         slots = self.slots.arrays
         both = (int(slots.deciding[slot]), int(slots.standing[slot]))
         return [number for number in both if number != NOBODY]
 
-    def _watches_of(self, number: int) -> ViewWatchColumns:
+    def watches_of(self, number: int) -> ViewWatchColumns:
         views = self.columns.arrays
         here = slice(int(views.watch[number]), int(views.watch_stop[number]))
         return ViewWatchColumns(*(column[here] for column in self.view_watches.arrays))
@@ -312,7 +317,7 @@ class Book:
         for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
             if number != NOBODY:
                 self._count_series(number, -1)
-                self.watches.forget(self._watches_of(number).entry)
+                self.watches.forget(self.watches_of(number).entry)
                 self.views[number] = None
                 self.columns.arrays.live[number] = False
                 self._dead += 1
@@ -328,7 +333,13 @@ class Book:
     def _watch(self, number: int) -> None:
         view = self.view(number)
         rows = []
-        for each in watched(self.universe, self._rows_of(view), held=view.underlyings, read=view.read):
+        for each in watched(
+            self.universe,
+            self._rows_of(view),
+            held=view.underlyings,
+            priced=self._priced_with(view),
+            read=view.read,
+        ):
             watch = self.watches.watch(each.rows, each.column, each.base)
             entry = self.watches.add(watch, number)
             rows.append((watch, entry, each.column, each.role, each.group))
@@ -367,7 +378,20 @@ class Book:
         )
         self.margins_portfolios |= rows.portfolio_margin
         number, _ = self.columns.append(
-            [(slot, *bounds, 0, 0, rows.due_ns, NEVER_NS, rows.asks_distance, rows.portfolio_margin, True)]
+            [
+                (
+                    slot,
+                    *bounds,
+                    0,
+                    0,
+                    rows.options,
+                    rows.due_ns,
+                    NEVER_NS,
+                    rows.asks_distance,
+                    rows.portfolio_margin,
+                    True,
+                )
+            ]
         )
         self.views.append(
             View(
@@ -385,9 +409,13 @@ class Book:
 
     def _rows_of(self, view: View) -> set[int]:
         """Rows of the market and series whose news may change its figures or what its policies want."""
+        held = {self.universe.index[p.instrument] for a in view.holdings.accounts for p in a.positions}
+        return self._priced_with(view) | held
+
+    def _priced_with(self, view: View) -> set[int]:
+        """Those whose own price is looked at."""
         universe = self.universe
         rows = {*view.marks, *view.read}
-        rows |= {universe.index[p.instrument] for a in view.holdings.accounts for p in a.positions}
         for conversion in view.conversions:
             for path in universe.paths_of[conversion]:
                 rows |= {path.first, path.second}

@@ -36,8 +36,8 @@ _NO_OPTIONS = OptionFigures(*(_NOTHING,) * len(OptionFigures._fields))
 class Figures:
     """Per account, exposure, trigger and condition of every pair, in the valuation currency of its portfolio.
 
-    The rows of `starts` are where a pair's accounts, exposures, triggers and conditions begin. Deltas are in
-    units of the underlying, gammas per unit of its price, vegas per 1.00, thetas per year.
+    The rows of `starts` are where a pair's accounts, exposures, triggers, conditions and options begin.
+    Deltas are in units of the underlying, gammas per unit of its price, vegas per 1.00, thetas per year.
     """
 
     starts: IntArray
@@ -46,6 +46,7 @@ class Figures:
     triggers: TriggerFigures
     conditions: ConditionFigures
     findings: Findings
+    options: OptionFigures
 
     def account_slice(self, pair: int) -> slice:
         return slice(int(self.starts[0, pair]), int(self.starts[0, pair + 1]))
@@ -63,9 +64,9 @@ class Figures:
 def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
     block = block.on(book.universe)  # the loop must not read past what the block has
     count = pairs.number.size
-    starts = np.empty((4, count + 1), dtype=np.int64)
+    starts = np.empty((5, count + 1), dtype=np.int64)
     starts_of(pairs, book.columns.arrays, starts)
-    accounts, exposures, triggers, conditions = (int(stop) for stop in starts[:, -1])
+    accounts, exposures, triggers, conditions = (int(stop) for stop in starts[:4, -1])
     figures = Figures(
         starts=starts,
         accounts=AccountFigures(*np.zeros((len(AccountFigures._fields), accounts))),
@@ -75,13 +76,14 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         ),
         conditions=ConditionFigures(np.empty(conditions)),
         findings=Findings(*np.zeros((len(Findings._fields), count), dtype=bool)),
+        options=_options(book, block, pairs),
     )
     _put_distances(book, block, pairs, figures)
     observe_pairs(
         pairs,
         tables_of(book),
         market_of(block),
-        _options(book, block, pairs),
+        figures.options,
         account_requirements(book, block, pairs),
         starts,
         figures.accounts,

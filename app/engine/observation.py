@@ -35,7 +35,7 @@ _ONE_PERCENT = 0.01
 
 @compiled_in_place
 def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
-    """Where each pair's accounts, exposures, triggers and conditions begin in the results."""
+    """Where each pair's accounts, exposures, triggers, conditions and options begin in the results."""
     starts[:, 0] = 0
     for j in range(pairs.number.size):
         view = pairs.number[j]
@@ -43,6 +43,7 @@ def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
         starts[1, j + 1] = starts[1, j] + views.exposure_stop[view] - views.exposure[view]
         starts[2, j + 1] = starts[2, j] + views.trigger_stop[view] - views.trigger[view]
         starts[3, j + 1] = starts[3, j] + views.condition_stop[view] - views.condition[view]
+        starts[4, j + 1] = starts[4, j] + views.options[view]
 
 
 @compiled_in_place

@@ -13,7 +13,7 @@ from app.engine.metrics import Figures, market_of, tables_of
 from app.engine.tables import PairColumns
 from app.quant.arrays import BoolArray, IntArray
 
-_FIGURES_PER_ROW = 4
+_FIGURES_PER_ROW = 7
 """At most: of an account, or of an exposure."""
 
 
@@ -56,12 +56,12 @@ def _put_to_sleep(
             + views.exposure_stop[numbers] - views.exposure[numbers]
         )
     )  # fmt: skip
-    values, magnitudes, remainders = np.empty((3, most + 1))
-    scratch = Scratch(values, magnitudes, remainders, np.empty((most + 1, count)))
-    up, down = np.empty((2, chosen.size))
-    radii = Radii(up, down, np.empty(chosen.size, dtype=np.int64))
+    value, magnitude, rises, falls, drifts = np.empty((5, most + 1))
+    scratch = Scratch(value, magnitude, rises, falls, drifts, np.empty((most + 1, count)))
+    up, down, spread = np.empty((3, chosen.size))
+    radii = Radii(up, down, spread, np.empty(chosen.size, dtype=np.int64))
     find_radii(
-        chosen, pairs, tables, market_of(block), figures.starts, figures.exposures, watched, scratch, radii
+        chosen, pairs, tables, market_of(block), figures.starts, figures.options, watched, scratch, radii
     )
     book.set_alarms(numbers, radii.due_ns)
     watches, last = watched.watch[rows], len(block.frames) - 1

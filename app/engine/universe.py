@@ -70,6 +70,9 @@ class Terms(NamedTuple):
     accrual_interval_ns: IntArray
     rate_column: IntArray
     expiry_ns: IntArray
+    strike: FloatArray
+    call: BoolArray
+    volatility_column: IntArray
 
 
 class _Edge(NamedTuple):
@@ -112,14 +115,17 @@ class Universe:
             accrual_interval_ns=intervals_ns,
             rate_column=np.where(perpetual, self.funding_columns, self.one_row),
             expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
+            strike=np.array([float(i.strike or 0) for i in listed]),
+            call=np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool),
+            volatility_column=self.volatility_columns,
         )
         self.margin_rates = [
             (float(i.initial_margin_rate), float(i.maintenance_margin_rate), 0.0) for i in listed
         ]
         """Initial and maintenance margin of a notional, and what it backs."""
-        self.call = np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool)
+        self.call = self.terms.call
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
-        self.strikes = np.array([float(i.strike or 0) for i in listed])
+        self.strikes = self.terms.strike
         self.lists_options = bool(option.any())
         self._accrual_intervals_ns = sorted(set(intervals_ns[intervals_ns > 0].tolist()))
         self._expiries_ns = sorted(self.terms.expiry_ns.tolist())

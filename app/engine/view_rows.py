@@ -96,6 +96,7 @@ class ViewRows:
         self.marks: dict[int, None] = {}
         self.accounts: list[tuple[bool, bool, bool]] = []
         self.portfolio_margin = False
+        self.options = 0
         self.positions: list[Sequence[Any]] = []
         self.balances: list[Sequence[Any]] = []
         self.exposures: list[tuple[int]] = []
@@ -124,6 +125,7 @@ class ViewRows:
             row = universe.index[position.instrument]
             underlying = Asset(instrument.underlying)
             lent = instrument.kind is InstrumentKind.LENDING
+            self.options += instrument.kind is InstrumentKind.OPTION
             by_the_clock = on_paper and (not lent or instrument.interest_rate_annual(position.quantity) > 0)
             if by_the_clock:
                 self.due_ns = min(self.due_ns, _due_ns(position, instrument))

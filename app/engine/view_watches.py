@@ -1,6 +1,6 @@
 """What a view watches: columns of the market, by the part that they have in its figures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -11,13 +11,16 @@ from app.quant.arrays import IntArray
 
 class Role(IntEnum):
     """The first price of an underlying that is held; another price of it, held against that one; a price of
-    something else, a currency; and what must stay what it is, or is no price.
+    something else, a currency; what must stay what it is, or is no price; the volatility of an option that is
+    held; and a price that nothing is valued by.
     """
 
     MAIN = 0
     RATIO = 1
     MINOR = 2
     PINNED = 3
+    VOLATILITY = 4
+    UNUSED = 5
 
 
 class ViewWatchColumns(NamedTuple):
@@ -41,14 +44,27 @@ class Watched(NamedTuple):
 
 
 def watched(
-    universe: Universe, rows: Iterable[int], *, held: Iterable[str], read: Iterable[int]
+    universe: Universe,
+    rows: Iterable[int],
+    *,
+    held: Iterable[str],
+    priced: Container[int],
+    read: Collection[int],
 ) -> Iterator[Watched]:
-    """`rows` of the market and series that a view depends on, those that its conditions `read` among them."""
+    """`rows` of the market and series that a view depends on: those that it is `priced` with, and those that
+    its conditions `read`.
+    """
     groups: dict[str, tuple[int, int]] = {}
     exposed, listed = set(held), list(universe.instruments.values())
     for number, row in enumerate(sorted(rows)):
         if row > universe.one_row:
             yield Watched((row,), row, ITSELF, Role.PINNED, number)
+            continue
+        if universe.terms.option[row]:
+            column = int(universe.volatility_columns[row])
+            yield Watched((row,), column, ITSELF, Role.VOLATILITY, number)
+        if row not in priced:
+            yield Watched((row,), row, ITSELF, Role.UNUSED, number)
             continue
         underlying = listed[row].underlying
         if underlying not in exposed:

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -12,23 +13,26 @@ from app.domain.policies import (
     CapitalEfficiency,
     Cure,
     DeltaNeutral,
+    GammaBand,
     LeverageBand,
     LiquidationGuard,
     Mode,
     StoredPolicy,
+    VolatilityTarget,
 )
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
 from app.engine.risk import portfolio_risk
+from app.engine.watches import ITSELF
 from tests.unit.engine.random_portfolios import SECOND, START_NS, Chance
 
 FREE = {"cooldown_seconds": 5, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": 8}
 
 
 class World:
-    """Portfolios of linear and inverse contracts, spot, and one to three accounts each; some on paper."""
+    """Portfolios of contracts, options and coins in one to three accounts each; some on paper."""
 
     def __init__(self, seed, *, portfolios):
         self.chance = Chance(seed)
@@ -40,7 +44,8 @@ class World:
 
     def portfolio(self, market):
         chance = self.chance
-        linear = [i for i in chance.derivatives() if i.kind is not InstrumentKind.OPTION]
+        optional = chance.random.random() < 0.5
+        linear = [i for i in chance.derivatives() if optional or i.kind is not InstrumentKind.OPTION]
         if chance.random.random() < 0.6:
             asset = chance.among(["BTC", "ETH"])
             linear = [i for i in linear if i.underlying == asset]
@@ -87,9 +92,27 @@ class World:
         yield DeltaNeutral(
             name="flat", underlying=asset, hedge_instruments=(f"{asset}-USDT-PERP",),
             band=chance.among([
-                Decimal(30), {"kind": "fraction_of_gross", "below": share, "above": share},
+                Decimal(30), Decimal(2), {"kind": "fraction_of_gross", "below": share, "above": share},
+                {"kind": "whalley_wilmott", "risk_aversion": "0.00001", "floor": 1, "cap": 60},
             ]), **mode,
         )  # fmt: skip
+        gamma = next((u for u in risk.underlyings if u.underlying == asset), None)
+        if gamma is not None and gamma.gamma:
+            limit = abs(gamma.gamma) * gamma.price**2 * 0.01 * chance.random.uniform(1.0, 3.0)
+            yield GammaBand(
+                name="gamma", underlying=asset, options=(f"{asset}-USDT-CALL",),
+                hedge_instruments=(f"{asset}-USDT-PERP",),
+                minimum_dollar_gamma=round(Decimal(-limit), 4), maximum_dollar_gamma=round(Decimal(limit), 4),
+                minimum_dollar_vega=round(Decimal(-abs(gamma.vega) / 50 - 1), 4), **mode,
+            )  # fmt: skip
+        volatility = self.prices[TickKind.IMPLIED_VOL, f"{asset}-CALL"]
+        exposed = abs(gamma.net_delta) * gamma.price / risk.equity if gamma and risk.equity > 0.0 else 0.0
+        if 0.1 < exposed < 5.0 and chance.random.random() < 0.25:
+            yield VolatilityTarget.model_validate({
+                "name": "sized", "underlying": asset, "maximum_leverage": 20,
+                "target_volatility_annual": round(exposed * volatility, 4), "band": "0.8",
+                "volatility": {"kind": "implied", "instrument": f"{asset}-CALL"}, **mode,
+            })  # fmt: skip
         if len(holdings.accounts) > 1:
             pockets = [
                 {"account": a.name, "minimum_health": "1.1", "target_health": "3", "maximum_health": "4000"}
@@ -132,15 +155,33 @@ class World:
         )
         return Frame(1, self.sequence, self.time_ns, f"1-{self.sequence}", 0, changes)
 
+    def frame_at(self, values, until_ns):
+        """Everything as at first but for these values, of columns and of ratios to a base."""
+        universe = self.chance.universe
+        names = list(universe.instruments)
+        found = dict(self.prices)
+        for (column, base), value in sorted(values.items(), key=lambda each: each[0][1]):
+            if column < universe.size:
+                times = 1.0 if base == ITSELF else found[TickKind.PRICE, names[base]]
+                found[TickKind.PRICE, names[column]] = value * times
+            else:
+                row = int(np.flatnonzero(universe.volatility_columns == column)[0])
+                found[TickKind.IMPLIED_VOL, names[row]] = value
+        time_ns = START_NS + int(self.chance.random.random() * (min(until_ns, START_NS + 10**13) - START_NS))
+        changes = tuple(
+            Change(kind, name, value, 0.0, 1, Quality.VALID, time_ns) for (kind, name), value in found.items()
+        )
+        return Frame(1, 2, time_ns, "1-2", 0, changes)
+
 
 class Side:
     """One of the books; what is decided by itself is filled at the end of the block, or some blocks later."""
 
-    def __init__(self, world, *, sleeps):
+    def __init__(self, world, *, sleeps, portfolios=None):
         universe = world.chance.universe
         self.book, self.market, self.memories = Book(universe, sleeps=sleeps), MarketView(universe), {}
         self.universe, self.looks = universe, 0
-        for portfolio in world.portfolios:
+        for portfolio in portfolios or world.portfolios:
             self.book.put(portfolio)
 
     def take(self, frames):
@@ -193,6 +234,40 @@ def test_whoever_sleeps_decides_and_remembers_the_same(seed):
     looks, all_looks, acted = live_side_by_side(seed, portfolios=25, blocks=60)
     assert acted > 5
     assert looks < 0.4 * all_looks
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
+    """Corners of the box, and points between them: what is watched moves by itself."""
+    world, looked, slept = World(seed, portfolios=60), 0, 0
+    side = Side(world, sleeps=True)
+    side.take([world.frame])
+    watches, entries = side.book.watches.columns.arrays, side.book.watches.entries.arrays
+    for portfolio in world.portfolios:
+        slot = side.book.slot(portfolio.id)
+        own = side.book.watches_of(side.book.numbers(slot)[0])
+        lows, highs = entries.low[own.entry], entries.high[own.entry]
+        if (lows > highs).all():
+            continue
+        slept += 1
+        here = side.book.deciding(slot).portfolio
+        for _ in range(12):
+            corner = world.chance.random.random() < 0.7
+            values = {}
+            for watch, low, high in zip(own.watch, lows, highs, strict=True):
+                if low > high or low == -np.inf:
+                    continue
+                share = world.chance.random.random()
+                share = round(share) if corner else share
+                values[int(watches.column[watch]), int(watches.base[watch])] = low + share * (
+                    min(high, 3.0 * low + 1.0) - low
+                )
+            frame = world.frame_at(values, side.book.alarm_ns(slot))
+            watcher = Side(world, sleeps=False, portfolios=[here])
+            assert watcher.take([frame]) == {}, (portfolio.id, values)
+            looked += watcher.looks
+    assert slept > 20
+    assert looked > 12 * 20
 
 
 @pytest.mark.long
