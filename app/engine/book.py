@@ -249,12 +249,10 @@ class Book:
                 return Todo(found[0, :count], found[1, :count])
             fitting = count
 
-    def frames_of_news(self, slot: int, block: FrameBlock) -> IntArray:
+    def frames_of_news(self, slot: int, block: FrameBlock) -> set[int]:
         """The frames with news of anything that a portfolio depends on."""
-        watches = np.concatenate([self.watches_of(number).watch for number in self.numbers(slot)])
-        tests = self.watches.tests(block)
-        frames: IntArray = np.unique(tests.frame[np.isin(tests.watch, watches)])
-        return frames
+        watches = [watch for number in self.numbers(slot) for watch in self.watches_of(number).watch.tolist()]
+        return self.watches.frames_of(watches, block)
 
     def wake(self, slot: int) -> None:
         """It is looked at with all news that it depends on, until it is put to sleep again."""

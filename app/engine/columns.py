@@ -1,6 +1,7 @@
 """A growable struct of arrays. Rows are appended in blocks and never move until compaction."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import numpy as np
@@ -19,7 +20,7 @@ class Columns(Generic[Arrays]):
 
     def __init__(self, kind: type[Arrays]) -> None:
         self._kind = kind
-        self._dtypes = [_DTYPES[hint] for hint in get_type_hints(kind).values()]
+        self._dtypes = _dtypes_of(kind)
         self.length = 0
         self.arrays: Arrays = self._empty(_FIRST_CAPACITY)
 
@@ -56,6 +57,12 @@ class Columns(Generic[Arrays]):
 
     def _empty(self, capacity: int) -> Arrays:
         return self._kind(*(np.empty(capacity, dtype=dtype) for dtype in self._dtypes))
+
+
+@cache
+def _dtypes_of(kind: type[tuple[Any, ...]]) -> list[Any]:
+    """Hints are slow to read, and a book of one portfolio is made for every question about it."""
+    return [_DTYPES[hint] for hint in get_type_hints(kind).values()]
 
 
 def row_ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:

@@ -77,7 +77,7 @@ def anew(book: Book, block: FrameBlock, todo: Todo, portfolio_ids: Iterable[Port
     """What of it these portfolios have to do that were changed meanwhile: all frames with news of theirs."""
     asked = only(book, todo, portfolio_ids)
     slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
-    news = [(slot, k) for slot in slots for k in book.frames_of_news(slot, block).tolist()]
+    news = [(slot, k) for slot in slots for k in book.frames_of_news(slot, block)]
     return _ordered([*zip(asked.slots.tolist(), asked.frames.tolist(), strict=True), *news])
 
 
@@ -106,7 +106,7 @@ def _pass(
     findings = figures.findings
     up = findings.fired | findings.broken | findings.due | findings.advances | watched
     again: dict[int, set[int]] = {}
-    news: dict[int, IntArray] = {}
+    news: dict[int, set[int]] = {}
     for pair in np.flatnonzero(up).tolist():
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
         if slot in again:
@@ -121,9 +121,9 @@ def _pass(
         went_on, turn.went_on = turn.went_on, False
         if changed or wakes or went_on or (watches and not watched[pair]):
             if slot not in news:
-                news[slot] = np.union1d(book.frames_of_news(slot, block), todo.frames[todo.slots == slot])
-            planned = news[slot]
-            again[slot] = wakes.union(planned[planned >= (k if changed else k + 1)].tolist())
+                news[slot] = book.frames_of_news(slot, block).union(todo.frames[todo.slots == slot].tolist())
+            begin = k if changed else k + 1
+            again[slot] = wakes.union(later for later in news[slot] if later >= begin)
     settle(book, block, pairs, figures, slots, up, {slot for slot, frames in again.items() if frames})
     return _ordered((slot, k) for slot, frames in again.items() for k in frames)
 

@@ -62,6 +62,8 @@ class Watches:
         self.columns = Columns(WatchColumns)
         self._numbers: dict[tuple[int, int], int] = {}
         self._of_row: dict[int, list[int]] = {}
+        self._tested: tuple[FrameBlock, int, Tests] | None = None
+        self._tested_frames: dict[int, list[int]] = {}
 
     def watch(self, rows: Iterable[int], column: int, base: int = ITSELF) -> int:
         """The number of a watch; news of any of the `rows` are news of it."""
@@ -96,13 +98,26 @@ class Watches:
         _put_all(entries, -np.inf, np.inf, self.entries.arrays, self.chunks.arrays)
 
     def tests(self, block: FrameBlock) -> Tests:
-        """What the block's news come to, watch by watch."""
+        """What the block's news come to, watch by watch. Those of the last block are kept."""
+        if self._tested and self._tested[0] is block and self._tested[1] == self.columns.length:
+            return self._tested[2]
         none: list[int] = []
         found = [self._of_row.get(row, none) for row in block.changed_rows.tolist()]
         counts = [len(watches) for watches in found]
         frames = np.repeat(block.changed_frames, counts)
         watches = np.array([watch for some in found for watch in some], dtype=np.int64)
-        return Tests(frames, watches, self.values(block, frames, watches))
+        tests = Tests(frames, watches, self.values(block, frames, watches))
+        self._tested = (block, self.columns.length, tests)
+        self._tested_frames = {}
+        return tests
+
+    def frames_of(self, watches: Iterable[int], block: FrameBlock) -> set[int]:
+        """The frames of a block with news of any of the watches."""
+        tests, known = self.tests(block), self._tested_frames
+        if not known:
+            for watch, frame in zip(tests.watch.tolist(), tests.frame.tolist(), strict=True):
+                known.setdefault(watch, []).append(frame)
+        return {frame for watch in watches for frame in known.get(watch, ())}
 
     def values(self, block: FrameBlock, frames: IntArray, watches: IntArray) -> FloatArray:
         columns = self.columns.arrays
