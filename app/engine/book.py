@@ -155,8 +155,8 @@ class Book:
     def deciding(self, slot: int) -> View:
         return self.view(int(self.slots.arrays.deciding[slot]))
 
-    def put(self, portfolio: Portfolio) -> None:
-        """Adds a portfolio, or replaces it."""
+    def put(self, portfolio: Portfolio, *, stands: bool = True) -> None:
+        """Adds a portfolio, or replaces it. What does not really stand is not liquidated."""
         slot = self._slots.get(portfolio.id)
         if slot is None:
             slot, _ = self.slots.append([(NOBODY, NOBODY, False, 0)])
@@ -169,7 +169,9 @@ class Book:
         ]
         as_if_done = apply_legs_as_if_done(portfolio, pending, self.universe.instruments)
         slots = self.slots.arrays
-        slots.deciding[slot] = self._append(slot, portfolio, as_if_done, decides=True, stands=not pending)
+        slots.deciding[slot] = self._append(
+            slot, portfolio, as_if_done, decides=True, stands=stands and not pending
+        )
         slots.standing[slot] = (
             self._append(slot, portfolio, portfolio, decides=False, stands=True) if pending else NOBODY
         )
@@ -335,6 +337,7 @@ class Book:
             self.universe,
             self._rows_of(view),
             held=view.underlyings,
+            marks=view.marks,
             priced=self._priced_with(view),
             read=view.read,
         ):

@@ -519,4 +519,4 @@ def _interval(value: float, role: int, up: float, down: float, spread: float) ->
         return value, value
     if role != _MAIN:
         up = down = min(up, down) * share_of(role)
-    return value * (1.0 - down), value * (1.0 + up)
+    return value * (1.0 - down) if down < _SHRUNK else -np.inf, value * (1.0 + up)

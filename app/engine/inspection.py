@@ -17,6 +17,7 @@ from app.engine.guards import cooldown_until_ns, is_emergency
 from app.engine.market_view import MarketView
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import observe
+from app.engine.sleeping import Rest, rest_of
 from app.engine.tables import PairColumns
 from app.engine.verdicts import metric_texts
 
@@ -34,13 +35,18 @@ class Trigger(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """One policy now; `metrics` are the portfolio's, `cooldown_until_ns` may lie behind."""
+    """One policy now; `metrics` are the portfolio's, `cooldown_until_ns` may lie behind.
+
+    `rest`: between which prices and until when it certainly does not fire; None where it does, or no bound is
+    known.
+    """
 
     triggers: tuple[Trigger, ...]
     metrics: dict[str, str]
     memory: PolicyMemory
     cooldown_until_ns: int
     time_ns: int
+    rest: Rest | None
 
 
 class Preview(Struct, frozen=True):
@@ -73,11 +79,11 @@ def preview(portfolio: Portfolio, stored: StoredPolicy, memories: Memories, mark
     return Preview(standing, decision, adjustment)
 
 
-def _book(portfolio: Portfolio, memories: Memories, market: MarketView) -> Book:
+def _book(portfolio: Portfolio, memories: Memories, market: MarketView, *, stands: bool = True) -> Book:
     book = Book(market.universe)
     for stored in portfolio.policies:
         book.recall(stored.id, memories.get(stored.id, NOTHING).registers_for(stored.version))
-    book.put(portfolio)
+    book.put(portfolio, stands=stands)
     return book
 
 
@@ -102,4 +108,12 @@ def _standing(
         memory=memory,
         cooldown_until_ns=cooldown_until_ns(policy, memory, emergency=is_emergency(policy, fired)),
         time_ns=market.time_ns,
+        rest=_rest(portfolio, portfolio.policies[at], memories, market),
     )
+
+
+def _rest(portfolio: Portfolio, stored: StoredPolicy, memories: Memories, market: MarketView) -> Rest | None:
+    """As if it were the only policy, and nobody were liquidated."""
+    alone = replace(portfolio, policies=(stored,))
+    book = _book(alone, memories, market, stands=False)
+    return rest_of(book, market.block(), book.slot(portfolio.id))

@@ -3,14 +3,16 @@
 from collections.abc import Container
 
 import numpy as np
+from msgspec import Struct
 
 from app.engine.book import Book
 from app.engine.bounds import Radii, find_radii, put_bounds
 from app.engine.boxes import Scratch
 from app.engine.columns import row_ranges
 from app.engine.frame_block import FrameBlock
-from app.engine.metrics import Figures, market_of, tables_of
+from app.engine.metrics import Figures, market_of, observe, tables_of
 from app.engine.tables import PairColumns
+from app.engine.view_watches import Role
 from app.quant.arrays import BoolArray, IntArray
 
 _FIGURES_PER_ROW = 7
@@ -76,3 +78,30 @@ def _put_to_sleep(
         book.watches.entries.arrays,
         book.watches.chunks.arrays,
     )
+
+
+class Rest(Struct, frozen=True):
+    """Between which values of main prices, by the row of their instrument, and until when nothing fires.
+
+    Other prices of the same underlyings move with them but for a tenth, currencies but for a twentieth.
+    """
+
+    prices: dict[int, tuple[float, float]]
+    until_ns: int
+
+
+def rest_of(book: Book, block: FrameBlock, slot: int) -> Rest | None:
+    """Of a portfolio on the last frame. None where something fires, or no bound is known."""
+    number = book.numbers(slot)[0]
+    pairs = PairColumns(np.array([number]), np.array([len(block.frames) - 1]))
+    figures = observe(book, block, pairs)
+    if figures.findings.fired[0]:
+        return None
+    _put_to_sleep(book, block, pairs, figures, np.zeros(1, dtype=np.int64))
+    own, entries = book.watches_of(number), book.watches.entries.arrays
+    lows, highs = entries.low[own.entry], entries.high[own.entry]
+    if (lows > highs).all():
+        return None
+    main = np.flatnonzero((own.role == Role.MAIN) & (lows <= highs)).tolist()
+    prices = {int(own.column[at]): (float(lows[at]), float(highs[at])) for at in main}
+    return Rest(prices, book.alarm_ns(slot))

@@ -48,15 +48,16 @@ def watched(
     rows: Iterable[int],
     *,
     held: Iterable[str],
+    marks: Container[int],
     priced: Container[int],
     read: Collection[int],
 ) -> Iterator[Watched]:
     """`rows` of the market and series that a view depends on: those that it is `priced` with, and those that
-    its conditions `read`.
+    its conditions `read`. Prices that holdings are marked by come first, for others may never be quoted.
     """
     groups: dict[str, tuple[int, int]] = {}
     exposed, listed = set(held), list(universe.instruments.values())
-    for number, row in enumerate(sorted(rows)):
+    for number, row in enumerate(sorted(rows, key=lambda row: (row not in marks, row))):
         if row > universe.one_row:
             yield Watched((row,), row, ITSELF, Role.PINNED, number)
             continue

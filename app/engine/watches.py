@@ -106,7 +106,10 @@ class Watches:
         counts = [len(watches) for watches in found]
         frames = np.repeat(block.changed_frames, counts)
         watches = np.array([watch for some in found for watch in some], dtype=np.int64)
-        tests = Tests(frames, watches, self.values(block, frames, watches))
+        values, base = self.values(block, frames, watches), self.columns.arrays.base[watches]
+        # What is not known stays so whatever becomes of its base.
+        told = ~(np.isnan(values) & (np.repeat(block.changed_rows, counts) == base))
+        tests = Tests(frames[told], watches[told], values[told])
         self._tested = (block, self.columns.length, tests)
         self._tested_frames = {}
         return tests

@@ -1,6 +1,6 @@
 """What a policy is doing, and what one would do: by the evaluator's own code on the market as it stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -26,9 +26,12 @@ class PolicyPreview:
 
 @dataclass(frozen=True, slots=True)
 class PolicyStatus:
+    """`instruments` names the rows of the market."""
+
     portfolio: Portfolio
     record: PolicyRecord
     standing: Standing
+    instruments: Sequence[str]
 
 
 async def preview_policy(
@@ -61,7 +64,9 @@ async def show_status(
         view = await _market(unit, market)
     others = tuple(stored for stored in portfolio.policies if stored.id != policy_id)
     with_it = replace(portfolio, policies=(*others, StoredPolicy(policy_id, record.version, record.policy)))
-    return PolicyStatus(portfolio, record, standing_of(with_it, policy_id, memories, view))
+    return PolicyStatus(
+        portfolio, record, standing_of(with_it, policy_id, memories, view), view.universe.names
+    )
 
 
 async def warnings_of(

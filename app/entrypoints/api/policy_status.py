@@ -1,5 +1,8 @@
 """What policies are doing and would do: routes that store nothing."""
 
+from collections.abc import Sequence
+from math import inf
+
 from fastapi import APIRouter
 from pydantic import Field
 
@@ -11,6 +14,8 @@ from app.domain.portfolios import PortfolioState
 from app.domain.times import NS_PER_SECOND, rfc3339
 from app.engine.inspection import Standing, Trigger
 from app.engine.rounding import metric_text
+from app.engine.sleeping import Rest
+from app.engine.universe import NEVER_NS
 from app.entrypoints.api.dependencies import Deps, Reader
 from app.entrypoints.api.risk import Figure
 from app.entrypoints.api.schemas import AdjustmentData, Id, Moment, PolicyWarning, Shown
@@ -19,6 +24,22 @@ from app.services.documents import Document
 from app.services.preview_policy import PolicyPreview, PolicyStatus, preview_policy, show_status
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=StrictRoute)
+
+
+class RestingPrice(Shown):
+    """`unbounded` is no limit on that side."""
+
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    low: Figure
+    high: Figure
+
+    def words(self) -> str:
+        below, above = (edge != metric_text(inf) for edge in (self.low, self.high))
+        if below and above:
+            return f"between {self.low} and {self.high} of {self.instrument}"
+        if not (below or above):
+            return ""
+        return f"{'above' if below else 'below'} {self.low if below else self.high} of {self.instrument}"
 
 
 class ShownTrigger(Shown):
@@ -43,6 +64,28 @@ class ShownTrigger(Shown):
         )
 
 
+class ShownRest(Shown):
+    """Between these prices, and until then, the policy certainly does not fire, nor for news of anything else
+    that stays with them. Other prices of the same underlying may move against the named one by a tenth of the
+    way.
+    """
+
+    prices: list[RestingPrice]
+    until: Moment | None = Field(description="When it is looked at anew, at these prices too; null is never.")
+    text: str = Field(examples=["rests between 61240 and 68910 of BTC-USDT-PERP"])
+
+    @classmethod
+    def of(cls, rest: Rest, names: Sequence[str]) -> "ShownRest":
+        prices = [
+            RestingPrice(instrument=names[row], low=metric_text(low), high=metric_text(high))
+            for row, (low, high) in rest.prices.items()
+        ]
+        until = None if rest.until_ns == NEVER_NS else rfc3339(rest.until_ns)
+        spans = [span for each in prices if (span := each.words())]
+        text = "rests " + " and ".join(spans or ["at every price"]) + (f" until {until}" if until else "")
+        return cls(prices=prices, until=until, text=text)
+
+
 class ShownPolicyStatus(Shown):
     """`armed`: it is enabled, and nothing but its own trigger and the guards keeps it from acting."""
 
@@ -54,6 +97,7 @@ class ShownPolicyStatus(Shown):
     fires: bool
     suppressed_by: Reason | None = Field(description="Of its last record, while that still holds.")
     cooldown_left_seconds: Figure
+    rest: ShownRest | None = Field(description="Null while it fires, or where no bound is known.")
     open_adjustments: list[Id]
 
     @classmethod
@@ -69,6 +113,7 @@ class ShownPolicyStatus(Shown):
             fires=any(trigger.fired for trigger in standing.triggers),
             suppressed_by=standing.memory.suppressed,
             cooldown_left_seconds=metric_text(left / NS_PER_SECOND),
+            rest=ShownRest.of(standing.rest, status.instruments) if standing.rest else None,
             open_adjustments=[work.id for work in portfolio.in_flight if work.serves(record.id)],
         )
 

@@ -68,8 +68,19 @@ async def test_a_status_says_how_far_the_trigger_is(api, portfolio):
     assert (status["armed"], status["fires"], status["suppressed_by"]) == (True, False, None)
     assert [(t["value"], t["distance"]) for t in status["triggers"]] == [("1", "1")]
     assert (status["cooldown_left_seconds"], status["open_adjustments"]) == ("0", [])
+    assert status["rest"]["text"] == "rests at every price"
     await api.ok("POST", f"/v1/policies/{policy['id']}/disable")
     assert (await api.ok("GET", f"/v1/policies/{policy['id']}/status"))["armed"] is False
+
+
+async def test_a_status_says_between_which_prices_it_rests(api, portfolio):
+    terms = {"kind": "leverage_band", "name": "band", "minimum": "0.0001", "target": "5", "maximum": "50"}
+    policy = await api.ok("POST", f"/v1/portfolios/{portfolio['id']}/policies", terms)
+    rest = (await api.ok("GET", f"/v1/policies/{policy['id']}/status"))["rest"]
+    (price,) = rest["prices"]
+    assert float(price["low"]) == pytest.approx(2_000_000 / 49)  # S = 50 (S - 40,000)
+    assert price["high"] == "unbounded"
+    assert rest["text"] == f"rests above {price['low']} of BTC-USDT-PERP"
 
 
 async def test_nobody_sees_the_policies_of_others(api, stranger, portfolio):

@@ -25,7 +25,9 @@ from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
 from app.engine.risk import portfolio_risk
+from app.engine.sleeping import rest_of
 from app.engine.watches import ITSELF
+from tests.unit.engine import test_turns as turns
 from tests.unit.engine.random_portfolios import SECOND, START_NS, Chance
 
 FREE = {"cooldown_seconds": 5, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": 8}
@@ -275,3 +277,33 @@ def test_ten_thousand_frames_of_two_hundred_portfolios():
     looks, all_looks, acted = live_side_by_side(99, portfolios=200, blocks=4_000)
     assert acted > 1_000
     assert looks < 0.8 * all_looks
+
+
+@pytest.mark.parametrize("quantity", ["2", "-2"])
+def test_of_a_book_on_one_price_the_interval_is_the_true_one(quantity):
+    """Found by bisection with a book of its own at every price."""
+    policies = [
+        LiquidationGuard(name="alive", trigger="0.3", restore="0.2"),
+        LeverageBand(name="band", minimum="0.3", target="1", maximum="8"),
+    ]
+    holdings = turns.portfolio(
+        positions=[(turns.PERP, quantity, "50000")], balance="60000", policies=policies
+    )
+
+    def rest(price):
+        book = Book(turns.UNIVERSE)
+        book.put(holdings)
+        return rest_of(book, MarketView(turns.UNIVERSE).advance([turns.frame(0, {turns.PERP: price})]), 0)
+
+    found = rest(50_000.0)
+    assert found.until_ns == START_NS + 8 * 3_600 * SECOND  # then funding is paid
+    edges = found.prices[turns.UNIVERSE.index[turns.PERP.id]]
+    for edge, far in zip(edges, (1.0, 500_000.0), strict=True):
+        inside, outside = 50_000.0, far
+        if rest(far) is not None:
+            assert abs(edge) == np.inf
+            continue
+        while abs(outside - inside) > 1e-6:
+            middle = (inside + outside) / 2.0
+            inside, outside = (inside, middle) if rest(middle) is None else (middle, outside)
+        assert edge == pytest.approx(inside, rel=1e-8)
