@@ -91,7 +91,7 @@ class Lines:
         programme = programme._replace(upper=np.where(np.isnan(fixed), programme.upper, 0.0))
         sizes = self._netted(programme, held)
         settled = self._closing_first(sizes)
-        if self._miss(settled, errors) <= self._miss(sizes, errors):
+        if (settled == sizes).all() or self._miss(settled, errors) <= self._miss(sizes, errors):
             return settled
         against = [opening for opening, _ in _beyond_closing(self.levers)]
         upper = programme.upper.copy()
@@ -206,14 +206,15 @@ class Lines:
         """
         if not deals:
             return []
-        coarse = sorted(range(len(deals)), key=lambda at: -self._weight(deals[at]))[:_SOME]
+        shifts = [self._shifts(deal) for deal in deals]
+        coarse = sorted(range(len(deals)), key=lambda at: -self._weight(shifts[at]))[:_SOME]
         options = [
             range(len(deal.choices)) if at in coarse else (deal.nearest,) for at, deal in enumerate(deals)
         ]
         trials = np.array(list(product(*options)), dtype=np.int64).reshape(-1, len(deals))
         moved, off = np.tile(values, (len(trials), 1)), np.zeros(len(trials))
         for at, deal in enumerate(deals):
-            moved += self._shifts(deal)[trials[:, at]]
+            moved += shifts[at][trials[:, at]]
             off += np.abs(np.array([float(choice) for choice in deal.choices]) - deal.wanted)[trials[:, at]]
         keys = (
             self._outside(self._accepted, moved)[:, self._order],
@@ -230,9 +231,9 @@ class Lines:
             found += side * (float(quantity) - deal.wanted) * _effects_of(deal.effects, found.size)[:, 0]
         return found
 
-    def _weight(self, deal: Deal) -> float:
+    def _weight(self, shifts: FloatArray) -> float:
         """Of what is rounded, by the goals' own sizes."""
-        return float((np.abs(self._shifts(deal)).max(axis=0) / self._sizes).max(initial=0.0))
+        return float((np.abs(shifts).max(axis=0) / self._sizes).max(initial=0.0))
 
     def _shifts(self, deal: Deal) -> FloatArray:
         """What each choice does to the goals, beside what is wanted."""
