@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain.families.terms import Guards
-from app.domain.instruments import InstrumentKind
+from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.market import Change, Frame, Quality, TickKind
 from app.domain.policies import (
     CapitalEfficiency,
@@ -20,24 +20,38 @@ from app.domain.policies import (
     StoredPolicy,
     VolatilityTarget,
 )
+from app.domain.portfolios import Account, MarginMode, Position
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
 from app.engine.risk import portfolio_risk
 from app.engine.sleeping import rest_of
+from app.engine.universe import Universe
 from app.engine.watches import ITSELF
 from tests.unit.engine import test_turns as turns
-from tests.unit.engine.random_portfolios import SECOND, START_NS, Chance
+from tests.unit.engine.random_portfolios import PRICES, SECOND, START_NS, Chance, universe
 
 FREE = {"cooldown_seconds": 5, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": 8}
 
 
+POOLS = {
+    asset: Instrument(
+        id=f"{asset}-POOL", kind="lending", underlying=asset, quote="USDT", venue="exchange",
+        liquidation_threshold="0.8", loan_to_value="0.7", liquidation_bonus="0.05",
+    )
+    for asset in ("BTC", "ETH", "USDT")
+}  # fmt: skip
+WITH_POOLS = Universe([*universe().instruments.values(), *POOLS.values()])
+DERIVATIVES = (InstrumentKind.PERPETUAL, InstrumentKind.FUTURE)
+
+
 class World:
-    """Portfolios of contracts, options and coins in one to three accounts each; some on paper."""
+    """Portfolios of contracts, options, coins and loans in one to three accounts each; some on paper."""
 
     def __init__(self, seed, *, portfolios):
         self.chance = Chance(seed)
+        self.chance.universe = WITH_POOLS
         self.frame = self.chance.frame()
         self.prices = {(c.kind, c.instrument): c.value for c in self.frame.changes}
         self.sequence, self.time_ns = 1, START_NS
@@ -47,7 +61,8 @@ class World:
     def portfolio(self, market):
         chance = self.chance
         optional = chance.random.random() < 0.5
-        linear = [i for i in chance.derivatives() if optional or i.kind is not InstrumentKind.OPTION]
+        kinds = (*DERIVATIVES, InstrumentKind.OPTION) if optional else DERIVATIVES
+        linear = [i for i in chance.derivatives() if i.kind in kinds]
         if chance.random.random() < 0.6:
             asset = chance.among(["BTC", "ETH"])
             linear = [i for i in linear if i.underlying == asset]
@@ -61,11 +76,26 @@ class World:
             ]
         if chance.random.random() < 0.3:
             accounts[0] = replace(accounts[0], venue="paper")
+        if chance.random.random() < 0.3:
+            accounts.append(self.loan(linear[0].underlying))
         holdings = chance.portfolio(accounts, reserves=[("USDT", Decimal(5_000), Decimal(100))])
         risk = portfolio_risk(holdings, market)
         policies = [p for p in self.policies(holdings, risk, linear) if p is not None]
         stored = tuple(StoredPolicy(chance.identity(), 1, policy) for policy in policies)
         return replace(holdings, policies=stored)
+
+    def loan(self, asset):
+        """Coins supplied and dollars owed, or the other way round."""
+        coins, chance = self.chance.decimal(0.5, 2.0), self.chance
+        worth = coins * Decimal(int(PRICES[asset]))
+        supplied, owed = (POOLS[asset], coins), (POOLS["USDT"], worth * chance.decimal(0.2, 0.65))
+        if chance.random.random() < 0.3:
+            supplied, owed = (POOLS["USDT"], worth), (POOLS[asset], coins * chance.decimal(0.2, 0.65))
+        positions = (
+            Position(supplied[0].instrument_id, supplied[1], Decimal(0)),
+            Position(owed[0].instrument_id, -owed[1], Decimal(0)),
+        )
+        return Account(chance.identity(), "loan", "exchange", MarginMode.LENDING, positions, ())
 
     def policies(self, holdings, risk, linear):
         chance = self.chance
@@ -115,10 +145,11 @@ class World:
                 "target_volatility_annual": round(exposed * volatility, 4), "band": "0.8",
                 "volatility": {"kind": "implied", "instrument": f"{asset}-CALL"}, **mode,
             })  # fmt: skip
-        if len(holdings.accounts) > 1:
+        if len(holdings.accounts) > 1 and holdings.accounts[1].name == "account 1":
             pockets = [
                 {"account": a.name, "minimum_health": "1.1", "target_health": "3", "maximum_health": "4000"}
                 for a in holdings.accounts
+                if a.margin_mode is not MarginMode.LENDING
             ]
             route = {"source": "account 0", "destination": "account 1", "asset": "USDT"}
             yield CapitalEfficiency.model_validate(
@@ -268,8 +299,8 @@ def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
             watcher = Side(world, sleeps=False, portfolios=[here])
             assert watcher.take([frame]) == {}, (portfolio.id, values)
             looked += watcher.looks
-    assert slept > 20
-    assert looked > 12 * 20
+    assert slept > 10
+    assert looked > 12 * 10
 
 
 @pytest.mark.long
