@@ -35,7 +35,7 @@ from app.engine.view_rows import (
     ViewRows,
 )
 from app.engine.view_watches import ViewWatchColumns, watched
-from app.engine.watches import Watches, woken
+from app.engine.watches import Watches
 from app.quant.arrays import BoolArray, IntArray
 
 NOBODY = -1
@@ -233,23 +233,11 @@ class Book:
     def woken(self, block: FrameBlock) -> "Todo":
         """Who must look at which frame: whoever watches something that came outside of his interval."""
         self._wake_the_due(block.frames[-1].time_ns)
-        tests, fitting = self.watches.tests(block), 64
-        while True:
-            found = np.empty((2, fitting), dtype=np.int64)
-            count = woken(
-                tests,
-                self.watches.columns.arrays.head,
-                self.watches.entries.arrays,
-                self.watches.chunks.arrays,
-                self.columns.arrays.slot,
-                self.slots.arrays.seen,
-                self._frames_seen + 1,
-                found,
-            )
-            self._frames_seen += len(block.frames)
-            if count <= fitting:
-                return Todo(found[0, :count], found[1, :count])
-            fitting = count
+        slots, frames = self.watches.woken(
+            block, self.columns.arrays.slot, self.slots.arrays.seen, self._frames_seen
+        )
+        self._frames_seen += len(block.frames)
+        return Todo(slots, frames)
 
     def frames_of_news(self, slot: int, block: FrameBlock) -> set[int]:
         """The frames with news of anything that a portfolio depends on."""

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from app.engine.columns import Columns
-from app.engine.frame_block import FrameBlock
+from app.engine.frame_block import FrameBlock, RecordNumbers
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-CHUNK = 256
+CHUNK = 1_024
 ITSELF = -1
 """The base of a watch that is no ratio."""
 _NONE = -1
@@ -47,11 +47,19 @@ class WatchColumns(NamedTuple):
     head: IntArray
 
 
-class Tests(NamedTuple):
-    """Values that watches came to, in the order of the frames."""
+class LinkColumns(NamedTuple):
+    """A watch that has news when a row of the market has, and the next such link of the same row."""
+
+    watch: IntArray
+    following: IntArray
+
+
+class News(NamedTuple):
+    """Of a block: which rows changed in which frames, and what stands in every column after each."""
 
     frame: IntArray
-    watch: IntArray
+    row: IntArray
+    standing: RecordNumbers
     value: FloatArray
 
 
@@ -61,17 +69,21 @@ class Watches:
         self.chunks = Columns(ChunkColumns)
         self.columns = Columns(WatchColumns)
         self._numbers: dict[tuple[int, int], int] = {}
-        self._of_row: dict[int, list[int]] = {}
-        self._tested: tuple[FrameBlock, int, Tests] | None = None
-        self._tested_frames: dict[int, list[int]] = {}
+        self._rows: list[tuple[int, ...]] = []
+        self.links = Columns(LinkColumns)
+        self._first_links: IntArray = np.zeros(0, dtype=np.int64)
 
     def watch(self, rows: Iterable[int], column: int, base: int = ITSELF) -> int:
         """The number of a watch; news of any of the `rows` are news of it."""
         key = (column, base)
         if key not in self._numbers:
-            self._numbers[key], _ = self.columns.append([(column, base, _NONE)])
-            for row in rows:
-                self._of_row.setdefault(row, []).append(self._numbers[key])
+            number, _ = self.columns.append([(column, base, _NONE)])
+            self._numbers[key] = number
+            self._rows.append(tuple(rows))
+            self._fit_rows(max(self._rows[number]) + 1)
+            for row in self._rows[number]:
+                link, _ = self.links.append([(number, self._first_links[row])])
+                self._first_links[row] = link
         return self._numbers[key]
 
     def add(self, watch: int, view: int) -> int:
@@ -97,30 +109,42 @@ class Watches:
         """Of a view that is gone: they wake nobody."""
         _put_all(entries, -np.inf, np.inf, self.entries.arrays, self.chunks.arrays)
 
-    def tests(self, block: FrameBlock) -> Tests:
-        """What the block's news come to, watch by watch. Those of the last block are kept."""
-        if self._tested and self._tested[0] is block and self._tested[1] == self.columns.length:
-            return self._tested[2]
-        none: list[int] = []
-        found = [self._of_row.get(row, none) for row in block.changed_rows.tolist()]
-        counts = [len(watches) for watches in found]
-        frames = np.repeat(block.changed_frames, counts)
-        watches = np.array([watch for some in found for watch in some], dtype=np.int64)
-        values, base = self.values(block, frames, watches), self.columns.arrays.base[watches]
-        # What is not known stays so whatever becomes of its base.
-        told = ~(np.isnan(values) & (np.repeat(block.changed_rows, counts) == base))
-        tests = Tests(frames[told], watches[told], values[told])
-        self._tested = (block, self.columns.length, tests)
-        self._tested_frames = {}
-        return tests
+    def woken(
+        self, block: FrameBlock, slots_of_views: IntArray, seen: IntArray, frames_seen: int
+    ) -> IntArray:
+        """Slots and frames, in the order of the frames. `seen` holds no number above `frames_seen`."""
+        self._fit_rows(block.standing.shape[1])
+        news = News(block.changed_frames, block.changed_rows, block.standing, block.records.value)
+        found = np.empty((2, max(64, 2 * news.row.size)), dtype=np.int64)
+        while True:
+            count = _woken(
+                news,
+                self._first_links,
+                self.links.arrays,
+                self.columns.arrays,
+                self.entries.arrays,
+                self.chunks.arrays,
+                slots_of_views,
+                seen,
+                frames_seen + 1,
+                found,
+            )
+            if count <= found.shape[1]:
+                return found[:, :count]
+            seen[:] = frames_seen
+            found = np.empty((2, count), dtype=np.int64)
 
     def frames_of(self, watches: Iterable[int], block: FrameBlock) -> set[int]:
         """The frames of a block with news of any of the watches."""
-        tests, known = self.tests(block), self._tested_frames
-        if not known:
-            for watch, frame in zip(tests.watch.tolist(), tests.frame.tolist(), strict=True):
-                known.setdefault(watch, []).append(frame)
-        return {frame for watch in watches for frame in known.get(watch, ())}
+        rows = {row for watch in watches for row in self._rows[watch]}
+        changed = zip(block.changed_rows.tolist(), block.changed_frames.tolist(), strict=True)
+        return {frame for row, frame in changed if row in rows}
+
+    def _fit_rows(self, width: int) -> None:
+        """There may be more series than before."""
+        missing = width - self._first_links.size
+        if missing > 0:
+            self._first_links = np.concatenate((self._first_links, np.full(missing, _NONE, dtype=np.int64)))
 
     def values(self, block: FrameBlock, frames: IntArray, watches: IntArray) -> FloatArray:
         columns = self.columns.arrays
@@ -145,9 +169,11 @@ def _put_all(rows: IntArray, low: float, high: float, entries: EntryColumns, chu
 
 
 @compiled_in_place
-def woken(
-    tests: Tests,
-    heads: IntArray,
+def _woken(
+    news: News,
+    first_links: IntArray,
+    links: LinkColumns,
+    watches: WatchColumns,
     entries: EntryColumns,
     chunks: ChunkColumns,
     slots_of_views: IntArray,
@@ -159,26 +185,33 @@ def woken(
     into `found`. `first_frame` is the number of frame 0, above every one that `seen` holds.
     """
     count = 0
-    for i in range(tests.frame.size):
-        value, k = tests.value[i], tests.frame[i]
-        chunk = heads[tests.watch[i]]
-        while chunk != _NONE:
-            if not (chunks.highest_low[chunk] <= value <= chunks.lowest_high[chunk]):
-                highest_low, lowest_high = -np.inf, np.inf
-                for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
-                    low, high = entries.low[entry], entries.high[entry]
-                    highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
-                    if low <= value <= high:
-                        continue
-                    if low == -np.inf and high == np.inf:
-                        continue
-                    slot = slots_of_views[entries.number[entry]]
-                    if seen[slot] != first_frame + k:
-                        seen[slot] = first_frame + k
-                        if count < found.shape[1]:
-                            found[0, count] = slot
-                            found[1, count] = k
-                        count += 1
-                chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
-            chunk = chunks.following[chunk]
+    for i in range(news.row.size):
+        k, row = news.frame[i], news.row[i]
+        link = first_links[row]
+        while link != _NONE:
+            watch = links.watch[link]
+            link = links.following[link]
+            value, base = news.value[news.standing[k, watches.column[watch]]], watches.base[watch]
+            if base != ITSELF:
+                if np.isnan(value) and row == base:
+                    continue  # what is not known stays so whatever becomes of its base
+                value /= news.value[news.standing[k, base]]
+            chunk = watches.head[watch]
+            while chunk != _NONE:
+                if not (chunks.highest_low[chunk] <= value <= chunks.lowest_high[chunk]):
+                    highest_low, lowest_high = -np.inf, np.inf
+                    for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
+                        low, high = entries.low[entry], entries.high[entry]
+                        highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
+                        if low <= value <= high or (low == -np.inf and high == np.inf):
+                            continue
+                        slot = slots_of_views[entries.number[entry]]
+                        if seen[slot] != first_frame + k:
+                            seen[slot] = first_frame + k
+                            if count < found.shape[1]:
+                                found[0, count] = slot
+                                found[1, count] = k
+                            count += 1
+                    chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
+                chunk = chunks.following[chunk]
     return count
