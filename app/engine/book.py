@@ -35,7 +35,7 @@ from app.engine.view_rows import (
     ViewRows,
 )
 from app.engine.view_watches import ViewWatchColumns, watched
-from app.engine.watches import Watches
+from app.engine.watches import ViewRanges, Watches
 from app.quant.arrays import BoolArray, IntArray
 
 NOBODY = -1
@@ -233,8 +233,13 @@ class Book:
     def woken(self, block: FrameBlock) -> "Todo":
         """Who must look at which frame: whoever watches something that came outside of his interval."""
         self._wake_the_due(block.frames[-1].time_ns)
+        views = self.columns.arrays
         slots, frames = self.watches.woken(
-            block, self.columns.arrays.slot, self.slots.arrays.seen, self._frames_seen
+            block,
+            ViewRanges(views.slot, views.watch, views.watch_stop),
+            self.view_watches.arrays.entry,
+            self.slots.arrays.seen,
+            self._frames_seen,
         )
         self._frames_seen += len(block.frames)
         return Todo(slots, frames)

@@ -63,6 +63,14 @@ class News(NamedTuple):
     value: FloatArray
 
 
+class ViewRanges(NamedTuple):
+    """Whose a view is, and where its own entries are numbered."""
+
+    slot: IntArray
+    watch: IntArray
+    watch_stop: IntArray
+
+
 class Watches:
     def __init__(self) -> None:
         self.entries = Columns(EntryColumns)
@@ -110,7 +118,12 @@ class Watches:
         _put_all(entries, -np.inf, np.inf, self.entries.arrays, self.chunks.arrays)
 
     def woken(
-        self, block: FrameBlock, slots_of_views: IntArray, seen: IntArray, frames_seen: int
+        self,
+        block: FrameBlock,
+        views: ViewRanges,
+        own_entries: IntArray,
+        seen: IntArray,
+        frames_seen: int,
     ) -> IntArray:
         """Slots and frames, in the order of the frames. `seen` holds no number above `frames_seen`."""
         self._fit_rows(block.standing.shape[1])
@@ -124,7 +137,8 @@ class Watches:
                 self.columns.arrays,
                 self.entries.arrays,
                 self.chunks.arrays,
-                slots_of_views,
+                views,
+                own_entries,
                 seen,
                 frames_seen + 1,
                 found,
@@ -176,13 +190,16 @@ def _woken(
     watches: WatchColumns,
     entries: EntryColumns,
     chunks: ChunkColumns,
-    slots_of_views: IntArray,
+    views: ViewRanges,
+    own_entries: IntArray,
     seen: IntArray,
     first_frame: int,
     found: IntArray,
 ) -> int:
     """How many (slot, frame) some value is outside of an interval for, each once; those that fit are written
     into `found`. `first_frame` is the number of frame 0, above every one that `seen` holds.
+
+    Whoever wakes is awake from then on: what left its interval may still be outside when other news come.
     """
     count = 0
     for i in range(news.row.size):
@@ -205,7 +222,12 @@ def _woken(
                         highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
                         if low <= value <= high or (low == -np.inf and high == np.inf):
                             continue
-                        slot = slots_of_views[entries.number[entry]]
+                        view = entries.number[entry]
+                        slot = views.slot[view]
+                        if low <= high:
+                            for own in range(views.watch[view], views.watch_stop[view]):
+                                put_entry(own_entries[own], np.inf, -np.inf, entries, chunks)
+                            highest_low, lowest_high = np.inf, -np.inf
                         if seen[slot] != first_frame + k:
                             seen[slot] = first_frame + k
                             if count < found.shape[1]:

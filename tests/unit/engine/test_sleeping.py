@@ -20,7 +20,7 @@ from app.domain.policies import (
     StoredPolicy,
     VolatilityTarget,
 )
-from app.domain.portfolios import Account, MarginMode, Position
+from app.domain.portfolios import Account, Balance, MarginMode, Position
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
@@ -308,6 +308,40 @@ def test_ten_thousand_frames_of_two_hundred_portfolios():
     looks, all_looks, acted = live_side_by_side(99, portfolios=200, blocks=4_000)
     assert acted > 1_000
     assert looks < 0.8 * all_looks
+
+
+def test_whoever_woke_is_looked_at_with_other_news_of_the_block_too():
+    """Bitcoin leaves its interval and fires nothing; ether moves inside of its own, and both together do."""
+    chance = Chance(5)
+    frame = chance.frame()
+    now = {c.instrument: c.value for c in frame.changes if c.kind is TickKind.PRICE}
+    held = tuple(
+        Position(name, Decimal(50_000) / Decimal(str(now[name])), Decimal(str(now[name])))
+        for name in ("BTC-USDT-PERP", "ETH-USDT-PERP")
+    )
+    account = chance.account("main", [], size=1.0, cash=1.0)
+    account = replace(account, positions=held, balances=(Balance("USDT", Decimal(20_000)),))
+    guard = LiquidationGuard(name="alive", trigger="0.3", restore="0.2", mode=Mode.AUTO)
+    holdings = chance.portfolio([account], policies=[guard], reserves=[("USDT", Decimal(9_000), Decimal(0))])
+
+    def ticked(k, asset, share):
+        time_ns = START_NS + k * SECOND
+        changes = tuple(
+            Change(TickKind.PRICE, name, price * (1.0 - share), 0.0, 1, Quality.VALID, time_ns)
+            for name, price in now.items()
+            if name.startswith(asset)
+        )
+        return Frame(1, 1 + k, time_ns, f"1-{1 + k}", 0, changes)
+
+    found = []
+    for sleeps in (True, False):
+        book, market = Book(chance.universe, sleeps=sleeps), MarketView(chance.universe)
+        book.put(holdings)
+        for frames in ([frame], [ticked(1, "BTC", 0.2), ticked(2, "ETH", 0.1)]):
+            block = market.advance(frames)
+            verdicts = decide(book, {}, block, affected(book, block))
+        found.append([d.position.sequence for v in verdicts.values() for d in v.decisions])
+    assert found == [[3], [3]]
 
 
 @pytest.mark.parametrize("quantity", ["2", "-2"])
