@@ -1,6 +1,6 @@
 """Who need not be looked at until the market has moved so far."""
 
-from collections.abc import Container
+from collections.abc import Collection
 
 import numpy as np
 from msgspec import Struct
@@ -26,22 +26,24 @@ def settle(
     figures: Figures,
     slots: IntArray,
     up: BoolArray,
-    again: Container[int],
+    again: Collection[int],
 ) -> None:
     """Puts those to sleep for whom nothing was up on the last frame that they looked at; wakes the others.
 
-    Those who look `again` are left as they are. Pairs stand in the order of the frames.
+    Those who look `again` are left as they are.
     """
-    last_frames: dict[int, int] = dict(zip(slots.tolist(), pairs.frame.tolist(), strict=True))
-    of_slot = np.array([last_frames[slot] for slot in slots.tolist()], dtype=np.int64)
-    at = np.flatnonzero(pairs.frame == of_slot)
-    busy = set(slots[at][up[at]].tolist())
-    quiet = [n for n in at.tolist() if (slot := int(slots[n])) not in busy and slot not in again]
-    for slot in busy:
-        if slot not in again:
-            book.wake(slot)
-    if book.sleeps and quiet:
-        _put_to_sleep(book, block, pairs, figures, np.array(quiet, dtype=np.int64))
+    owners, of_pair = np.unique(slots, return_inverse=True)
+    last = np.zeros(owners.size, dtype=np.int64)
+    np.maximum.at(last, of_pair, pairs.frame)
+    at = np.flatnonzero(pairs.frame == last[of_pair])
+    busy = np.zeros(owners.size, dtype=bool)
+    busy[of_pair[at[up[at]]]] = True
+    done = ~np.isin(owners, list(again))
+    for slot in owners[busy & done].tolist():
+        book.wake(slot)
+    quiet = at[(done & ~busy)[of_pair[at]]]
+    if book.sleeps and quiet.size:
+        _put_to_sleep(book, block, pairs, figures, quiet)
 
 
 def _put_to_sleep(
