@@ -21,6 +21,7 @@ from app.domain.policies import (
     VolatilityTarget,
 )
 from app.domain.portfolios import Account, Balance, MarginMode, Position
+from app.engine import sleeping
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
@@ -267,6 +268,13 @@ def test_whoever_sleeps_decides_and_remembers_the_same(seed):
     looks, all_looks, acted = live_side_by_side(seed, portfolios=25, blocks=60)
     assert acted > 5
     assert looks < 0.8 * all_looks  # who waits, or is held back, is looked at with all his news
+
+
+def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
+    monkeypatch.setattr(sleeping, "MOST_WITH_OPTIONS", 1)
+    looks, all_looks, acted = live_side_by_side(7, portfolios=25, blocks=40)
+    assert acted > 5
+    assert looks < 0.9 * all_looks
 
 
 @pytest.mark.parametrize("seed", range(4))
