@@ -81,7 +81,7 @@ class Radii(NamedTuple):
 class _Side(NamedTuple):
     """One view, and which way its main price goes: up (1) or down (-1); all of several, both ways (0).
 
-    `rows` and `stop` are of its watches, `total` is the row of the sum that is being made.
+    Its watches stand from `first` to `stop`; `total` is the row of the sum that is being made.
     """
 
     number: int
