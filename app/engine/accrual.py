@@ -32,9 +32,9 @@ from app.domain.times import rfc3339, to_ns
 from app.domain.values import decimal_text
 from app.engine.fills import UNSTORABLE, apply_payment, apply_trade, funding_payment, in_coin
 from app.engine.frame_block import FrameBlock
+from app.engine.holding_rows import PAPER_VENUE
 from app.engine.loans import interest_until
 from app.engine.rounding import price
-from app.engine.view_rows import PAPER_VENUE
 
 _ZERO = Decimal(0)
 

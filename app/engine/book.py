@@ -1,16 +1,18 @@
-"""The book of a shard as columns: positions, balances, accounts, exposures and triggers.
+"""The book of a shard: its portfolios, as columns.
 
 A portfolio has a slot for as long as it is known, and stands in the book as one view: a contiguous block in
 every table, in stored order. A changed portfolio is appended anew and its old block is dead until compaction.
 What is in flight counts as if done; while something is, a second view holds what really stands, and only that
 one can be liquidated.
+
+Portfolios that were loaded together are rows and no objects, until somebody asks for one of them.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -19,56 +21,20 @@ from msgspec.structs import replace
 from app.domain.adjustments import AWAITING_STATES, IN_FLIGHT_STATES
 from app.domain.identifiers import Asset, PolicyId, PortfolioId
 from app.domain.portfolios import Portfolio
+from app.engine.book_tables import BookTables
 from app.engine.columns import Columns
-from app.engine.conditions import ConditionColumns, RegisterColumns
+from app.engine.conditions import Opcode
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.frame_block import FrameBlock
-from app.engine.registers import Registers
-from app.engine.trigger_rows import ParameterColumns, TriggerColumns
+from app.engine.holding_rows import Held, HoldingRows, rows_of
+from app.engine.policy_rows import PolicyCatalogue, PolicyRows
+from app.engine.registers import Registers, fitting
 from app.engine.universe import NEVER_NS, Universe
-from app.engine.view_rows import (
-    AccountColumns,
-    BalanceColumns,
-    ExposureColumns,
-    PositionColumns,
-    Remembering,
-    ViewRows,
-)
-from app.engine.view_watches import ViewWatchColumns, watched
-from app.engine.watches import ViewRanges, Watches
+from app.engine.view_rows import Remembering
+from app.engine.watches import ViewRanges
 from app.quant.arrays import BoolArray, IntArray
 
 NOBODY = -1
-
-
-class ViewColumns(NamedTuple):
-    """Whose a view is, where its rows begin and end in every table, when the clock may change them, and
-    whether an account of it is margined as a whole.
-    """
-
-    slot: IntArray
-    account: IntArray
-    account_stop: IntArray
-    position: IntArray
-    position_stop: IntArray
-    balance: IntArray
-    balance_stop: IntArray
-    exposure: IntArray
-    exposure_stop: IntArray
-    trigger: IntArray
-    trigger_stop: IntArray
-    condition: IntArray
-    condition_stop: IntArray
-    register: IntArray
-    register_stop: IntArray
-    watch: IntArray
-    watch_stop: IntArray
-    options: IntArray
-    due_ns: IntArray
-    alarm_ns: IntArray
-    asks_distance: BoolArray
-    portfolio_margin: BoolArray
-    live: BoolArray
 
 
 class SlotColumns(NamedTuple):
@@ -100,34 +66,43 @@ class View(Struct, frozen=True):
     decides: bool
 
 
-class Book:
+class StoredPortfolios(Protocol):
+    """Portfolios as they were read: rows of them are made without making portfolios."""
+
+    @property
+    def ids(self) -> Sequence[PortfolioId]: ...
+
+    def portfolio(self, number: int) -> Portfolio: ...
+
+    def rows(self, numbers: IntArray, universe: Universe, catalogue: PolicyCatalogue) -> HoldingRows: ...
+
+
+class _Held(NamedTuple):
+    """Of a view: whose it is, what is in it, and whether policies are."""
+
+    portfolio: Portfolio
+    holdings: Portfolio
+    decides: bool
+
+
+class Book(BookTables):
     def __init__(self, universe: Universe, *, sleeps: bool = True) -> None:
-        self.universe = universe
+        super().__init__(universe)
         self.sleeps = sleeps
         self._slots: dict[PortfolioId, int] = {}
         self.slots = Columns(SlotColumns)
         self._ids: list[PortfolioId] = []
         self._registers: dict[PolicyId, Registers] = {}
         self._frames_seen = 0
-        self._clear()
+        self._stored: list[StoredPortfolios] = []
+        self._first_stored = [0]
+        self._forget()
 
-    def _clear(self) -> None:
-        self.accounts = Columns(AccountColumns)
-        self.positions = Columns(PositionColumns)
-        self.balances = Columns(BalanceColumns)
-        self.exposures = Columns(ExposureColumns)
-        self.triggers = Columns(TriggerColumns)
-        self.parameters = Columns(ParameterColumns)
-        self.conditions = Columns(ConditionColumns)
-        self.registers = Columns(RegisterColumns)
-        self.columns = Columns(ViewColumns)
-        self.views: list[View | None] = []
-        self.margins_portfolios = False
-        self.watches = Watches()
-        self.view_watches = Columns(ViewWatchColumns)
+    def _forget(self) -> None:
+        self._catalogue = PolicyCatalogue(self.universe)
+        self._held: dict[int, _Held] = {}
+        self._views: dict[int, View] = {}
         self._due: list[tuple[int, int]] = []
-        self.series_read: Counter[int] = Counter()
-        """By column, how many views read a series; no other one is in it."""
         self._dead = 0
 
     def __len__(self) -> int:
@@ -137,7 +112,7 @@ class Book:
         return portfolio_id in self._slots
 
     def portfolio(self, portfolio_id: PortfolioId) -> Portfolio:
-        return self.deciding(self._slots[portfolio_id]).portfolio
+        return self._of(int(self.slots.arrays.deciding[self._slots[portfolio_id]])).portfolio
 
     def slot(self, portfolio_id: PortfolioId) -> int:
         """Stays the same for as long as the portfolio is in the book."""
@@ -147,10 +122,9 @@ class Book:
         return self._ids[slot]
 
     def view(self, number: int) -> View:
-        view = self.views[number]
-        if view is None:
-            raise KeyError(number)
-        return view
+        if number not in self._views:
+            self._views[number] = self._seen(number)
+        return self._views[number]
 
     def deciding(self, slot: int) -> View:
         return self.view(int(self.slots.arrays.deciding[slot]))
@@ -159,22 +133,22 @@ class Book:
         """Adds a portfolio, or replaces it. What does not really stand is not liquidated."""
         slot = self._slots.get(portfolio.id)
         if slot is None:
-            slot, _ = self.slots.append([(NOBODY, NOBODY, False, 0)])
-            self._slots[portfolio.id] = slot
-            self._ids.append(portfolio.id)
-        else:
-            self._drop_views(slot)
-        pending = [
-            leg for work in portfolio.in_flight if work.state in IN_FLIGHT_STATES for leg in work.remaining
-        ]
-        as_if_done = apply_legs_as_if_done(portfolio, pending, self.universe.instruments)
-        slots = self.slots.arrays
-        slots.deciding[slot] = self._append(
-            slot, portfolio, as_if_done, decides=True, stands=stands and not pending
-        )
-        slots.standing[slot] = (
-            self._append(slot, portfolio, portfolio, decides=False, stands=True) if pending else NOBODY
-        )
+            self._put_all([(self._add_slots([portfolio.id]), portfolio)], stands=stands)
+            return
+        before = self.numbers(slot)
+        after = self._put_all([(slot, portfolio)], stands=stands, follows=False)
+        self.follow_instead(after[0], before[0])
+        for number in after[1:]:
+            self.follow(np.array([number]))
+        self._drop_views(before)
+
+    def load(self, stored: StoredPortfolios, numbers: IntArray) -> None:
+        """Adds many, none of which is there: as rows, which become portfolios when one is asked for."""
+        if not self._stored or self._stored[-1] is not stored:
+            self._stored.append(stored)
+            self._first_stored.append(self._first_stored[-1] + len(stored.ids))
+        slot = self._add_slots([stored.ids[number] for number in numbers.tolist()])
+        self._load(slot + np.arange(numbers.size), stored, self._first_stored[-2], numbers)
 
     def recall(self, policy_id: PolicyId, registers: Registers) -> None:
         """What its condition remembers, before its portfolio is put."""
@@ -187,21 +161,21 @@ class Book:
         """What a condition of a view remembers from now on."""
         first = int(self.columns.arrays.register[number]) + remembering.register
         self.registers.arrays.value[first : first + len(registers)] = registers
-        self._registers[self.view(number).portfolio.policies[remembering.policy].id] = registers
+        self._registers[self._of(number).portfolio.policies[remembering.policy].id] = registers
 
     def amend(self, portfolio: Portfolio) -> None:
         """Replaces what is known of a portfolio whose figures stay as they are."""
-        slots, slot = self.slots.arrays, self._slots[portfolio.id]
-        for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
-            if number != NOBODY:
-                view = self.view(number)
-                holdings = replace(view.holdings, in_flight=portfolio.in_flight)
-                self.views[number] = replace(view, portfolio=portfolio, holdings=holdings)
+        for number in self.numbers(self._slots[portfolio.id]):
+            held = self._of(number)
+            holdings = replace(held.holdings, in_flight=portfolio.in_flight)
+            self._held[number] = _Held(portfolio, holdings, held.decides)
+            if number in self._views:
+                self._views[number] = replace(self._views[number], portfolio=portfolio, holdings=holdings)
 
     def watch(self, portfolio_id: PortfolioId, *, suppressed: bool) -> bool:
         """To be said after every change: a portfolio that waits, or was held back, wants a look each time."""
         slot = self._slots[portfolio_id]
-        waits = any(work.state in AWAITING_STATES for work in self.deciding(slot).portfolio.in_flight)
+        waits = any(work.state in AWAITING_STATES for work in self.portfolio(portfolio_id).in_flight)
         self.slots.arrays.watched[slot] = suppressed or waits
         if suppressed or waits:
             self.wake(slot)
@@ -210,24 +184,30 @@ class Book:
     def remove(self, portfolio_id: PortfolioId) -> None:
         slot = self._slots.pop(portfolio_id, None)
         if slot is not None:
-            self._drop_views(slot)
-            slots = self.slots.arrays
-            slots.deciding[slot] = slots.standing[slot] = NOBODY
-            slots.watched[slot] = False
+            self._drop_views(self.numbers(slot))
+            self.slots.arrays.deciding[slot] = self.slots.arrays.standing[slot] = NOBODY
+            self.slots.arrays.watched[slot] = False
 
     def rebuild(self, universe: Universe) -> None:
         """Compacts, and takes new listings in. Slots stay."""
-        kept = [self.deciding(slot).portfolio for slot in self._slots.values()]
-        self.universe = universe
-        self._clear()
-        for slot in self._slots.values():
-            self.slots.arrays.deciding[slot] = self.slots.arrays.standing[slot] = NOBODY
-        for portfolio in kept:
-            self.put(portfolio)
+        slots, views = self.slots.arrays, self.columns.arrays
+        deciding = [(slot, int(slots.deciding[slot])) for slot in self._slots.values()]
+        held = [(slot, self._held[number].portfolio) for slot, number in deciding if number in self._held]
+        others = np.array([pair for pair in deciding if pair[1] not in self._held], dtype=np.int64)
+        owners, stored = others.reshape(-1, 2)[:, 0], views.stored[others.reshape(-1, 2)[:, 1]]
+        slots.deciding[: self.slots.length] = slots.standing[: self.slots.length] = NOBODY
+        self.clear(universe)
+        self._forget()
+        self._put_all(held)
+        for source, first, stop in zip(
+            self._stored, self._first_stored, self._first_stored[1:], strict=False
+        ):
+            here = (stored >= first) & (stored < stop)
+            self._load(owners[here], source, first, stored[here] - first)
 
     def compact_when_due(self) -> None:
         """Renumbers views, so never while anybody holds the number of one."""
-        if self._dead > 1_000 + len(self.views) // 2:
+        if self._dead > 1_000 + self.columns.length // 2:
             self.rebuild(self.universe)
 
     def woken(self, block: FrameBlock) -> "Todo":
@@ -280,140 +260,165 @@ class Book:
         both = (int(slots.deciding[slot]), int(slots.standing[slot]))
         return [number for number in both if number != NOBODY]
 
-    def watches_of(self, number: int) -> ViewWatchColumns:
-        views = self.columns.arrays
-        here = slice(int(views.watch[number]), int(views.watch_stop[number]))
-        return ViewWatchColumns(*(column[here] for column in self.view_watches.arrays))
-
     @contextmanager
     def imagined(self, holdings: Portfolio, underlyings: Sequence[Asset]) -> Iterator[int]:
         """A view of holdings that nobody has; gone afterwards, as if it had never been there.
 
         Its exposures begin with `underlyings`, so that they stand where they do in another view.
         """
-        tables: tuple[Columns[Any], ...] = (
-            self.accounts, self.positions, self.balances, self.exposures, self.triggers, self.parameters,
-            self.conditions, self.registers, self.columns,
-        )  # fmt: skip
-        lengths = [table.length for table in tables]
-        try:
-            yield self._append_view(
-                NOBODY, holdings, holdings, decides=True, stands=False, underlyings=underlyings
-            )
-        finally:
-            self.views.pop()
-            for table, length in zip(tables, lengths, strict=True):
-                table.truncate(length)
+        policies = self._policies(holdings)
+        rows = rows_of(self.universe, [Held(holdings, False, policies, underlyings)], self._catalogue)
+        with self.laid_for_now(rows) as number:
+            self._held[number] = _Held(holdings, holdings, True)
+            self._restore_registers(number, holdings, policies)
+            try:
+                yield number
+            finally:
+                del self._held[number]
+                self._views.pop(number, None)
 
-    def _drop_views(self, slot: int) -> None:
-        slots = self.slots.arrays
-        for number in (int(slots.deciding[slot]), int(slots.standing[slot])):
-            if number != NOBODY:
-                self._count_series(number, -1)
-                self.watches.forget(self.watches_of(number).entry)
-                self.views[number] = None
-                self.columns.arrays.live[number] = False
-                self._dead += 1
+    def _add_slots(self, ids: Sequence[PortfolioId]) -> int:
+        """The first of them."""
+        count = len(ids)
+        nobody, never = np.full(count, NOBODY), np.zeros(count, dtype=np.int64)
+        first, stop = self.slots.extend((nobody, nobody, never > 0, never))
+        self._slots.update(zip(ids, range(first, stop), strict=True))
+        self._ids += ids
+        return first
 
-    def _append(
-        self, slot: int, portfolio: Portfolio, holdings: Portfolio, *, decides: bool, stands: bool
-    ) -> int:
-        number = self._append_view(slot, portfolio, holdings, decides=decides, stands=stands)
-        self._count_series(number, 1)
-        self._watch(number)
-        return number
-
-    def _watch(self, number: int) -> None:
-        view = self.view(number)
-        rows = []
-        for each in watched(
-            self.universe,
-            self._rows_of(view),
-            held=view.underlyings,
-            marks=view.marks,
-            priced=self._priced_with(view),
-            read=view.read,
-        ):
-            watch = self.watches.watch(each.rows, each.column, each.base)
-            entry = self.watches.add(watch, number)
-            rows.append((watch, entry, each.column, each.role, each.group))
-        views = self.columns.arrays
-        views.watch[number], views.watch_stop[number] = self.view_watches.append(rows)
-
-    def _count_series(self, number: int, by: int) -> None:
-        for column in self.view(number).read:
-            if column > self.universe.one_row:
-                self.series_read[column] += by
-                if not self.series_read[column]:
-                    del self.series_read[column]
-
-    def _append_view(
-        self,
-        slot: int,
-        portfolio: Portfolio,
-        holdings: Portfolio,
-        *,
-        decides: bool,
-        stands: bool,
-        underlyings: Sequence[Asset] = (),
-    ) -> int:
-        rows = ViewRows(self.universe, holdings, liquidates=stands, underlyings=underlyings)
-        if decides:
-            rows.add_triggers(self.parameters.length, self._registers)
-            self.parameters.append(rows.parameters)
-        bounds = (
-            *self.accounts.append(rows.accounts),
-            *self.positions.append(rows.positions),
-            *self.balances.append(rows.balances),
-            *self.exposures.append(rows.exposures),
-            *self.triggers.append(rows.triggers),
-            *self.conditions.append(rows.conditions),
-            *self.registers.append(rows.registers),
-        )
-        self.margins_portfolios |= rows.portfolio_margin
-        number, _ = self.columns.append(
-            [
-                (
-                    slot,
-                    *bounds,
-                    0,
-                    0,
-                    rows.options,
-                    rows.due_ns,
-                    NEVER_NS,
-                    rows.asks_distance,
-                    rows.portfolio_margin,
-                    True,
-                )
+    def _put_all(
+        self, portfolios: Iterable[tuple[int, Portfolio]], *, stands: bool = True, follows: bool = True
+    ) -> list[int]:
+        """In their slots; the numbers of their views, who watch nothing yet unless it `follows` at once."""
+        held: list[_Held] = []
+        rows: list[Held] = []
+        owners: list[int] = []
+        for slot, portfolio in portfolios:
+            pending = [
+                leg
+                for work in portfolio.in_flight
+                if work.state in IN_FLIGHT_STATES
+                for leg in work.remaining
             ]
+            as_if_done = apply_legs_as_if_done(portfolio, pending, self.universe.instruments)
+            held.append(_Held(portfolio, as_if_done, True))
+            rows.append(Held(as_if_done, stands and not pending, self._policies(as_if_done)))
+            owners.append(slot)
+            if pending:
+                held.append(_Held(portfolio, portfolio, False))
+                rows.append(Held(portfolio, True, ()))
+                owners.append(slot)
+        if not rows:
+            return []
+        given = rows_of(self.universe, rows, self._catalogue)
+        numbers = self.lay(given, np.array(owners), np.full(len(owners), NOBODY))
+        if follows:
+            self.follow(numbers)
+        slots = self.slots.arrays
+        found: list[int] = numbers.tolist()
+        for number, each, laid, slot in zip(found, held, rows, owners, strict=True):
+            self._held[number] = each
+            self._restore_registers(number, each.holdings, laid.policies)
+            if each.decides:
+                slots.deciding[slot], slots.standing[slot] = number, NOBODY
+            else:
+                slots.standing[slot] = number
+        return found
+
+    def _load(self, slots: IntArray, stored: StoredPortfolios, first: int, numbers: IntArray) -> None:
+        if numbers.size:
+            rows = stored.rows(numbers, self.universe, self._catalogue)
+            views = self.lay(rows, slots, first + numbers)
+            self.follow(views)
+            self.slots.arrays.deciding[slots] = views
+
+    def _policies(self, holdings: Portfolio) -> list[PolicyRows]:
+        known = self._registers
+        return [
+            self._catalogue.of(holdings, stored.policy, known.get(stored.id, ()))
+            for stored in holdings.policies
+        ]
+
+    def _restore_registers(self, number: int, holdings: Portfolio, policies: Sequence[PolicyRows]) -> None:
+        """Those that are remembered; in the rows there are none yet."""
+        first = int(self.columns.arrays.register[number])
+        for stored, rows in zip(holdings.policies, policies, strict=False):
+            for each in rows.remembering:
+                known = fitting(each.programme, self._registers.get(stored.id, ()))
+                at = first + each.register
+                self.registers.arrays.value[at : at + len(known)] = known
+            first += rows.registers
+
+    def _drop_views(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.leave(number)
+            self._held.pop(number, None)
+            self._views.pop(number, None)
+            self._dead += 1
+
+    def _of(self, number: int) -> _Held:
+        """Whoever was asked for is an object from then on."""
+        if number not in self._held:
+            stored = int(self.columns.arrays.stored[number])
+            if stored == NOBODY or not self.columns.arrays.live[number]:
+                raise KeyError(number)
+            source = bisect_right(self._first_stored, stored) - 1
+            portfolio = self._stored[source].portfolio(stored - self._first_stored[source])
+            self._held[number] = _Held(portfolio, portfolio, True)
+        return self._held[number]
+
+    def _seen(self, number: int) -> View:
+        universe, views, held = self.universe, self.columns.arrays, self._of(number)
+
+        def rows(start: IntArray, stop: IntArray) -> slice:
+            return slice(int(start[number]), int(stop[number]))
+
+        positions, balances = (
+            rows(views.position, views.position_stop),
+            rows(views.balance, views.balance_stop),
         )
-        self.views.append(
-            View(
-                portfolio=portfolio,
-                holdings=holdings,
-                underlyings=tuple(rows.underlyings),
-                conversions=tuple(rows.conversions),
-                marks=tuple(rows.marks),
-                read=tuple(rows.read),
-                remembering=tuple(rows.remembering),
-                decides=decides,
+        exposures = rows(views.exposure, views.exposure_stop)
+        conditions = rows(views.condition, views.condition_stop)
+        opcode = self.conditions.arrays.opcode[conditions]
+        subject = self.conditions.arrays.subject[conditions]
+        conversions = np.concatenate(
+            (
+                self.positions.arrays.underlying_value[positions],
+                self.positions.arrays.settlement_value[positions],
+                self.balances.arrays.asset_value[balances],
+                self.exposures.arrays.underlying_value[exposures],
+                subject[opcode == Opcode.CONVERSION],
             )
         )
-        return number
+        prices = self.positions.arrays.price_row[positions]
+        marks = np.concatenate(
+            (prices[prices != universe.one_row], self.marks.arrays.row[rows(views.mark, views.mark_stop)])
+        )
+        return View(
+            portfolio=held.portfolio,
+            holdings=held.holdings,
+            underlyings=tuple(
+                universe.assets[asset] for asset in self.exposures.arrays.asset[exposures].tolist()
+            ),
+            conversions=tuple(dict.fromkeys(conversions.tolist())),
+            marks=tuple(dict.fromkeys(marks.tolist())),
+            read=tuple(
+                dict.fromkeys(
+                    universe.row_of(column) for column in subject[opcode == Opcode.MARKET_COLUMN].tolist()
+                )
+            ),
+            remembering=tuple(self._remembering(held)) if held.decides else (),
+            decides=held.decides,
+        )
 
-    def _rows_of(self, view: View) -> set[int]:
-        """Rows of the market and series whose news may change its figures or what its policies want."""
-        held = {self.universe.index[p.instrument] for a in view.holdings.accounts for p in a.positions}
-        return self._priced_with(view) | held
-
-    def _priced_with(self, view: View) -> set[int]:
-        """Those whose own price is looked at."""
-        universe = self.universe
-        rows = {*view.marks, *view.read}
-        for conversion in view.conversions:
-            for path in universe.paths_of[conversion]:
-                rows |= {path.first, path.second}
-        return {row for row in rows if row not in (universe.unknown_row, universe.one_row)}
+    def _remembering(self, held: _Held) -> Iterator[Remembering]:
+        condition = register = 0
+        for number, rows in enumerate(self._policies(held.holdings)):
+            for each in rows.remembering:
+                yield Remembering(
+                    number, each.programme, condition + each.condition, register + each.register
+                )
+            condition, register = condition + len(rows.conditions), register + rows.registers
 
 
 class Todo(NamedTuple):

@@ -26,7 +26,7 @@ class Columns(Generic[Arrays]):
 
     def append(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
         """Adds rows, each with a value for every column; answers where they stand, as (start, stop)."""
-        start, stop = self._room_for(len(rows))
+        start, stop = self.claim(len(rows))
         for at, row in enumerate(rows, start=start):
             for array, value in zip(self.arrays, row, strict=True):
                 array[at] = value
@@ -35,7 +35,7 @@ class Columns(Generic[Arrays]):
     def extend(self, columns: Iterable[Sequence[Any] | NDArray[Any]]) -> tuple[int, int]:
         """Adds many rows given as columns, all of one length."""
         given = list(columns)
-        start, stop = self._room_for(len(given[0]))
+        start, stop = self.claim(len(given[0]))
         for array, values in zip(self.arrays, given, strict=True):
             array[start:stop] = values
         return start, stop
@@ -44,7 +44,8 @@ class Columns(Generic[Arrays]):
         """Forgets what was added last."""
         self.length = length
 
-    def _room_for(self, count: int) -> tuple[int, int]:
+    def claim(self, count: int) -> tuple[int, int]:
+        """Room for so many rows more, which whoever asked fills."""
         start, stop = self.length, self.length + count
         capacity = len(self.arrays[0])
         if stop > capacity:

@@ -179,17 +179,7 @@ def loan_values(block: FrameBlock, k: int, portfolio: Portfolio) -> dict[Instrum
 
 
 def tables_of(book: Book) -> Tables:
-    return Tables(
-        views=book.columns.arrays,
-        accounts=book.accounts.arrays,
-        positions=book.positions.arrays,
-        balances=book.balances.arrays,
-        exposures=book.exposures.arrays,
-        triggers=book.triggers.arrays,
-        parameters=book.parameters.arrays,
-        conditions=book.conditions.arrays,
-        registers=book.registers.arrays,
-    )
+    return book.tables()
 
 
 def market_of(block: FrameBlock) -> Market:

@@ -6,7 +6,6 @@ prices make figures NaN, and nothing fires on NaN.
 
 import numpy as np
 
-from app.engine.book import ViewColumns
 from app.engine.conditions import (
     FIRST_ACCOUNT_OPCODE,
     FIRST_EXPOSURE_OPCODE,
@@ -25,7 +24,7 @@ from app.engine.tables import (
     TriggerFigures,
 )
 from app.engine.universe import NEVER_NS
-from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns
+from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns, ViewColumns
 from app.quant.arrays import BoolArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.margin import Requirements

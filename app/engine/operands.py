@@ -1,6 +1,5 @@
 """What the metrics of a view's conditions are read from: which figure, of which of its rows."""
 
-from collections.abc import Callable
 from typing import assert_never
 
 from app.domain.identifiers import Asset, InstrumentId
@@ -45,24 +44,12 @@ _UNDERLYING = {
 
 
 class Operands:
-    """`exposure` and `conversion` number an underlying and an asset; `read` collects rows of the market and
-    columns of series.
-    """
+    """Of a portfolio's policies. Underlyings are numbers of assets; a view makes exposures of them."""
 
-    def __init__(
-        self,
-        universe: Universe,
-        holdings: Portfolio,
-        *,
-        exposure: Callable[[Asset], int],
-        conversion: Callable[[Asset], int],
-        read: dict[int, None],
-    ) -> None:
+    def __init__(self, universe: Universe, holdings: Portfolio) -> None:
         self._universe = universe
         self._holdings = holdings
-        self._exposure = exposure
-        self._conversion = conversion
-        self._read = read
+        self.reads_reserves = False
 
     def resolve(self, metric: MetricRef) -> tuple[Operand, ...]:
         """Unknown where it names what is not there, now or ever."""
@@ -81,14 +68,18 @@ class Operands:
                 assert_never(metric.level)
 
     def of_series(self, spec: SeriesSpec) -> Operand:
-        column = self._universe.series(spec)
-        self._read[column] = None
-        return Operand(Opcode.MARKET_COLUMN, column)
+        return Operand(Opcode.MARKET_COLUMN, self._universe.series(spec))
 
     def _of_portfolio(self, name: MetricName) -> tuple[Operand, ...]:
         if name is MetricName.RESERVE_AVAILABLE:
+            self.reads_reserves = True
+            currency = self._holdings.valuation_currency
             worth = tuple(
-                Operand(Opcode.CONVERSION, self._conversion(reserve.asset), float(reserve.available))
+                Operand(
+                    Opcode.CONVERSION,
+                    self._universe.conversion(reserve.asset, currency),
+                    float(reserve.available),
+                )
                 for reserve in self._holdings.reserves
                 if reserve.available  # nothing is worth nothing, whether or not its price is known
             )
@@ -108,7 +99,7 @@ class Operands:
         if asset not in self._universe.exposures:
             return _UNKNOWN
         opcode, scale = _UNDERLYING[metric.name]
-        return (Operand(opcode, self._exposure(asset), scale),)
+        return (Operand(opcode, self._universe.asset(asset), scale),)
 
     def _of_instrument(self, metric: MetricRef) -> tuple[Operand, ...]:
         universe = self._universe
@@ -131,5 +122,4 @@ class Operands:
                 return _UNKNOWN
         if column == NO_COLUMN:
             return _UNKNOWN
-        self._read[row] = None
         return (Operand(Opcode.MARKET_COLUMN, column),)

@@ -2,12 +2,17 @@
 
 from typing import NamedTuple
 
-from app.engine.book import ViewColumns
 from app.engine.conditions import ConditionColumns, RegisterColumns
 from app.engine.frame_block import RecordNumbers
 from app.engine.trigger_rows import ParameterColumns, TriggerColumns
 from app.engine.universe import ConversionColumns, PathColumns, Terms
-from app.engine.view_rows import AccountColumns, BalanceColumns, ExposureColumns, PositionColumns
+from app.engine.view_rows import (
+    AccountColumns,
+    BalanceColumns,
+    ExposureColumns,
+    PositionColumns,
+    ViewColumns,
+)
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 

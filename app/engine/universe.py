@@ -27,6 +27,7 @@ NO_COLUMN = -1
 """Where the market would have something that is not kept: the volatility of what is no option, say."""
 
 _NO_ROWS: IntArray = np.zeros(0, dtype=np.int64)
+_FIRST_ASSETS, _FIRST_CURRENCIES = 64, 4
 
 
 class Path(NamedTuple):
@@ -75,6 +76,31 @@ class Terms(NamedTuple):
     volatility_column: IntArray
 
 
+class Listing(NamedTuple):
+    """What the rows of a view are made of, by the row of an instrument. Assets by their number.
+
+    Of lending: whether it is, what backs and what may be borrowed, and which side bears interest.
+    """
+
+    underlying: IntArray
+    settlement: IntArray
+    lent: BoolArray
+    threshold: FloatArray
+    loan_to_value: FloatArray
+    supply_accrues: BoolArray
+    debt_accrues: BoolArray
+
+
+class Numbering(NamedTuple):
+    """By the number of an asset: its column as a valuation currency, whether it is an exposure, and its
+    conversion into each currency. `NO_COLUMN` where nobody has asked yet.
+    """
+
+    currency: IntArray
+    exposed: BoolArray
+    conversion: IntArray
+
+
 class _Edge(NamedTuple):
     rank: int
     row: int
@@ -119,10 +145,6 @@ class Universe:
             call=np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool),
             volatility_column=self.volatility_columns,
         )
-        self.margin_rates = [
-            (float(i.initial_margin_rate), float(i.maintenance_margin_rate), 0.0) for i in listed
-        ]
-        """Initial and maintenance margin of a notional, and what it backs."""
         self.call = self.terms.call
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
         self.strikes = self.terms.strike
@@ -141,6 +163,38 @@ class Universe:
         cash = {i.quote for i in derivatives if i.settlement is Settlement.LINEAR}
         self.exposures = frozenset(Asset(i.underlying) for i in quoted if i.underlying not in cash)
         """Assets whose price moves count as delta; what linear derivatives are quoted in is cash."""
+        self.assets: list[Asset] = []
+        self._asset_numbers: dict[Asset, int] = {}
+        self._currencies = 0
+        self.numbering = _blank_numbering(_FIRST_ASSETS, _FIRST_CURRENCIES)
+        self.listing = Listing(
+            underlying=np.array([self.asset(Asset(i.underlying)) for i in listed], dtype=np.int64),
+            settlement=np.array([self.asset(i.settlement_asset) for i in listed], dtype=np.int64),
+            lent=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
+            threshold=np.array([float(i.liquidation_threshold) for i in listed]),
+            loan_to_value=np.array([float(i.loan_to_value) for i in listed]),
+            supply_accrues=np.array([i.supply_rate_annual > 0 for i in listed], dtype=bool),
+            debt_accrues=np.array([i.borrow_rate_annual > 0 for i in listed], dtype=bool),
+        )
+        self.row_of_column = np.arange(self.width)
+        """Whose column of the market it is, as far as it is listed; a series has its own."""
+        for columns in (self.volatility_columns, self.funding_columns):
+            rows = np.flatnonzero(columns != NO_COLUMN)
+            self.row_of_column[columns[rows]] = rows
+
+    def row_of(self, column: int) -> int:
+        """Whose column of the market it is: that of an instrument, or a series, which is its own."""
+        return int(self.row_of_column[column]) if column < self.row_of_column.size else column
+
+    def asset(self, name: Asset) -> int:
+        """Its number."""
+        found = self._asset_numbers.get(name)
+        if found is None:
+            found = self._asset_numbers[name] = len(self.assets)
+            self.assets.append(name)
+            self._fit_numbering()
+            self.numbering.exposed[found] = name in self.exposures
+        return found
 
     def conversion(self, asset: Asset, currency: Asset) -> int:
         """The number of a conversion. One without paths is never known: the value is not guessed."""
@@ -150,7 +204,27 @@ class Universe:
             row = (*self.paths.append(paths), asset in self.exposures)
             self._conversions[key], _ = self.conversions.append([row])
             self.paths_of.append(paths)
+            self._number(key, self._conversions[key])
         return self._conversions[key]
+
+    def _number(self, key: tuple[Asset, Asset], conversion: int) -> None:
+        source, target = (self.asset(asset) for asset in key)
+        if self.numbering.currency[target] == NO_COLUMN:
+            self._currencies += 1
+            self._fit_numbering()
+            self.numbering.currency[target] = self._currencies - 1
+        self.numbering.conversion[source, self.numbering.currency[target]] = conversion
+
+    def _fit_numbering(self) -> None:
+        """Room for another asset and another currency."""
+        before = self.numbering
+        assets, currencies = before.conversion.shape
+        if len(self.assets) <= assets and self._currencies <= currencies:
+            return
+        larger = _blank_numbering(max(assets, 2 * len(self.assets)), max(currencies, 2 * self._currencies))
+        larger.currency[:assets], larger.exposed[:assets] = before.currency, before.exposed
+        larger.conversion[:assets, :currencies] = before.conversion
+        self.numbering = larger
 
     def series(self, spec: SeriesSpec) -> int:
         """Its column of the market. One of an instrument that is not listed is never known."""
@@ -205,3 +279,11 @@ class Universe:
             for second in edges.get(first.to, ())
             if second.to == currency
         ]
+
+
+def _blank_numbering(assets: int, currencies: int) -> Numbering:
+    return Numbering(
+        currency=np.full(assets, NO_COLUMN, dtype=np.int64),
+        exposed=np.zeros(assets, dtype=bool),
+        conversion=np.full((assets, currencies), NO_COLUMN, dtype=np.int64),
+    )

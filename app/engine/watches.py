@@ -81,37 +81,50 @@ class Watches:
         self.links = Columns(LinkColumns)
         self._first_links: IntArray = np.zeros(0, dtype=np.int64)
 
-    def watch(self, rows: Iterable[int], column: int, base: int = ITSELF) -> int:
-        """The number of a watch; news of any of the `rows` are news of it."""
+    def numbers(self, columns: IntArray, bases: IntArray, row_of_column: IntArray) -> IntArray:
+        """Of the watches of market columns, or of their ratios to others. News of the rows whose columns they
+        are (see `Universe.row_of_column`) are news of them.
+        """
+        span = int(np.max(bases, initial=ITSELF)) + 2
+        keys, of_each = np.unique(columns * span + bases + 1, return_inverse=True)
+        pairs = ((key // span, key % span - 1) for key in keys.tolist())
+        found = [self._number(column, base, row_of_column) for column, base in pairs]
+        numbers: IntArray = np.array(found, dtype=np.int64)[of_each]
+        return numbers
+
+    def _number(self, column: int, base: int, row_of_column: IntArray) -> int:
         key = (column, base)
         if key not in self._numbers:
             number, _ = self.columns.append([(column, base, _NONE)])
             self._numbers[key] = number
-            self._rows.append(tuple(rows))
-            self._fit_rows(max(self._rows[number]) + 1)
-            for row in self._rows[number]:
+            row = int(row_of_column[column]) if column < row_of_column.size else column
+            rows = (row,) if base == ITSELF else (row, base)
+            self._rows.append(rows)
+            self._fit_rows(max(rows) + 1)
+            for row in rows:
                 link, _ = self.links.append([(number, self._first_links[row])])
                 self._first_links[row] = link
         return self._numbers[key]
 
-    def add(self, watch: int, view: int) -> int:
-        """The row of a new entry, which wakes the view with every news."""
-        heads, chunk = self.columns.arrays.head, int(self.columns.arrays.head[watch])
-        if chunk == _NONE or self.chunks.arrays.used[chunk] == CHUNK:
-            following = chunk
-            chunk, _ = self.chunks.append([(following, 0, -np.inf, np.inf)])
-            blank = np.zeros(CHUNK)
-            self.entries.extend([blank, blank, blank])
-            heads[watch] = chunk
-        chunks = self.chunks.arrays
-        entry = chunk * CHUNK + int(chunks.used[chunk])
-        chunks.used[chunk] += 1
-        self.entries.arrays.number[entry] = view
-        self.wake_always(np.array([entry]))
-        return entry
+    def add_all(self, watches: IntArray, views: IntArray) -> IntArray:
+        """The rows of new entries, which wake their views with every news."""
+        counts = np.bincount(watches, minlength=self.columns.length)
+        heads, used = self.columns.arrays.head[: counts.size], np.full(counts.size, CHUNK)
+        used[heads != _NONE] = self.chunks.arrays.used[heads[heads != _NONE]]
+        more = -(-np.maximum(counts - (CHUNK - used), 0) // CHUNK)
+        free, _ = self.chunks.claim(int(more.sum()))
+        self.entries.claim(int(more.sum()) * CHUNK)
+        rows = np.empty(watches.size, dtype=np.int64)
+        _add_all(watches, views, free, self.columns.arrays, self.entries.arrays, self.chunks.arrays, rows)
+        return rows
 
     def wake_always(self, entries: IntArray) -> None:
         _put_all(entries, np.inf, -np.inf, self.entries.arrays, self.chunks.arrays)
+
+    def hand_over(self, entries: IntArray, view: int) -> None:
+        """They wake another view, and that one always."""
+        self.entries.arrays.number[entries] = view
+        self.wake_always(entries)
 
     def forget(self, entries: IntArray) -> None:
         """Of a view that is gone: they wake nobody."""
@@ -174,6 +187,32 @@ def put_entry(entry: int, low: float, high: float, entries: EntryColumns, chunks
     chunk = entry // CHUNK
     chunks.highest_low[chunk] = max(chunks.highest_low[chunk], low)
     chunks.lowest_high[chunk] = min(chunks.lowest_high[chunk], high)
+
+
+@compiled_in_place
+def _add_all(
+    watches: IntArray,
+    views: IntArray,
+    free: int,
+    columns: WatchColumns,
+    entries: EntryColumns,
+    chunks: ChunkColumns,
+    rows: IntArray,
+) -> None:
+    """Chunks from `free` on are there to be used, as many as are needed."""
+    for i in range(watches.size):
+        watch = watches[i]
+        chunk = columns.head[watch]
+        if chunk == _NONE or chunks.used[chunk] == CHUNK:
+            chunks.following[free], chunks.used[free] = chunk, 0
+            chunks.highest_low[free], chunks.lowest_high[free] = -np.inf, np.inf
+            columns.head[watch] = chunk = free
+            free += 1
+        entry = chunk * CHUNK + chunks.used[chunk]
+        chunks.used[chunk] += 1
+        entries.number[entry] = views[i]
+        put_entry(entry, np.inf, -np.inf, entries, chunks)
+        rows[i] = entry
 
 
 @compiled_in_place

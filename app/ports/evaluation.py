@@ -2,27 +2,38 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.domain.events import Event
 from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.instruments import Instrument
 from app.domain.market import StreamPosition
 from app.domain.portfolios import Portfolio
+from app.engine.book import StoredPortfolios
 from app.engine.verdicts import Verdict
+
+
+class StoredMemory(NamedTuple):
+    """Packed."""
+
+    policy_id: PolicyId
+    portfolio_id: PortfolioId
+    memory: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`unevaluated` are those whose present revision no commit has seen yet; memories are packed.
+    """`unevaluated` are those whose present revision no commit has seen yet.
 
-    `instruments` are what the portfolios hold and hedge with, as their terms are now.
+    `instruments` are what the portfolios hold and hedge with, as their terms are now. `stored` are those
+    that are rows and no objects yet; of them, `portfolios` has those in whom something is in flight.
     """
 
     portfolios: Sequence[Portfolio]
     instruments: Sequence[Instrument]
     unevaluated: frozenset[PortfolioId]
-    memories: Mapping[PolicyId, bytes]
+    memories: Sequence[StoredMemory]
+    stored: StoredPortfolios | None = None
 
 
 @dataclass(frozen=True, slots=True)

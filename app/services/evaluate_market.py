@@ -17,13 +17,15 @@ from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
 
+import numpy as np
 import structlog
 
 from app.domain.errors import StreamReset
 from app.domain.events import Event
 from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
-from app.engine.book import Book, Todo
+from app.domain.portfolios import Portfolio
+from app.engine.book import Book, StoredPortfolios, Todo
 from app.engine.decide import affected, anew, decide, joined, only, portfolios_of, whole_block
 from app.engine.frame_block import FrameBlock
 from app.engine.market_view import MarketView
@@ -44,6 +46,7 @@ CHECKPOINT_NS = 1_000_000_000
 CHECKPOINT_FRAMES = 5_000
 SNAPSHOT_FRAMES = 10_000  # what is read again at a restart, which takes less than a second
 SWEEP_NS = 1_000_000_000
+PORTFOLIOS_AT_ONCE = 20_000
 
 Verdicts = dict[PortfolioId, Verdict]
 Memories = Mapping[PolicyId, tuple[PortfolioId, PolicyMemory]]
@@ -293,16 +296,43 @@ class Lane:
         listed = self._book.universe.instruments
         if any(listed.get(now.instrument_id) != now for now in loaded.instruments):
             await self._list_instruments()
-        for policy_id, packed in loaded.memories.items():
-            self._memories.setdefault(policy_id, unpacked(packed))
-        for portfolio in loaded.portfolios:
+        for memory in loaded.memories:
+            self._memories.setdefault(memory.policy_id, unpacked(memory.memory))
+        portfolios = list(loaded.portfolios)
+        if loaded.stored is not None:
+            portfolios += await self._load(loaded.stored, loaded)
+        for portfolio in portfolios:
             for stored in portfolio.policies:
-                memory = self._memories.get(stored.id, NOTHING)
-                self._book.recall(stored.id, memory.registers_for(stored.version))
+                remembered = self._memories.get(stored.id, NOTHING)
+                self._book.recall(stored.id, remembered.registers_for(stored.version))
             self._book.put(portfolio)
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
             self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
             self._wakes.schedule(portfolio, self._memories, self._market.time_ns)
+
+    async def _load(self, stored: StoredPortfolios, loaded: Loaded) -> list[Portfolio]:
+        """All but those who act or remember something: of them those that are not loaded as objects yet."""
+        acting = {portfolio.id for portfolio in loaded.portfolios}
+        remembering = {
+            memory.portfolio_id
+            for memory in loaded.memories
+            if self._matters(self._memories[memory.policy_id])
+        }
+        apart = acting | remembering
+        numbers = np.array([n for n, key in enumerate(stored.ids) if key not in apart], dtype=np.int64)
+        for first in range(0, numbers.size, PORTFOLIOS_AT_ONCE):
+            self._book.load(stored, numbers[first : first + PORTFOLIOS_AT_ONCE])
+            await asyncio.sleep(0)  # leases are renewed meanwhile
+        return [
+            stored.portfolio(n)
+            for n, key in enumerate(stored.ids)
+            if key in remembering and key not in acting
+        ]
+
+    def _matters(self, memory: PolicyMemory) -> bool:
+        """To how its portfolio is put into the book, or to when it is looked at."""
+        ends_ns = max(memory.cooldown_until_ns, memory.wake_ns)
+        return bool(memory.registers) or memory.suppressed is not None or ends_ns > self._market.time_ns
 
     async def _learn_instruments(self) -> None:
         """New listings: looked for when a frame named one, at most once a second. Nobody holds it yet."""

@@ -51,6 +51,7 @@ COMMITS_THAT_WAIT = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH held AS MATERIALIZED%'
 """
+SEEN = "SELECT NOT unevaluated FROM portfolios WHERE id = $1"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 DECISIONS = """
 SELECT portfolio_revision, policy_version, generation, sequence, outcome
@@ -233,7 +234,7 @@ async def test_f21_the_next_frame_is_decided_while_a_commit_waits(running, besid
 async def short_of_reserve(engine, running):
     """Its guard tops up by all that there is and goes on firing."""
     guard = GUARD.model_copy(update={"mode": Mode.AUTO, "cures": (Cure.TOP_UP,)})
-    return await factories.create_portfolio(
+    portfolio = await factories.create_portfolio(
         engine,
         running.tenant,
         positions={BTC_PERP.id: ("1", "60000")},
@@ -241,6 +242,8 @@ async def short_of_reserve(engine, running):
         reserves={"USDT": "10"},
         policies=[guard],
     )
+    await eventually(lambda: running.pool.fetchval(SEEN, portfolio.id), what="the lane to know of it")
+    return portfolio
 
 
 async def test_what_a_plan_serves_and_misses_is_committed_with_it(running, short_of_reserve):

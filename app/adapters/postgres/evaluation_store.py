@@ -18,13 +18,14 @@ import asyncpg
 
 from app.adapters.postgres.event_rows import numbered_event, to_json
 from app.adapters.postgres.portfolio_rows import load_portfolios, write_holdings
+from app.adapters.postgres.stored_book import read_shards
 from app.domain.adjustment_json import legs_to_json, misses_to_json
-from app.domain.adjustments import Adjustment, Decision, Fill
+from app.domain.adjustments import OPEN_STATES, Adjustment, Decision, Fill
 from app.domain.events import EVENTS, Event
-from app.domain.identifiers import PolicyId, PortfolioId, ShardId
+from app.domain.identifiers import PortfolioId, ShardId
 from app.domain.instruments import Instrument
 from app.engine.verdicts import Verdict
-from app.ports.evaluation import Commit, Committed, Loaded
+from app.ports.evaluation import Commit, Committed, Loaded, StoredMemory
 
 _COMMIT = """
 WITH held AS MATERIALIZED (
@@ -100,6 +101,29 @@ SELECT NULL::uuid AS id, shard::bigint AS number FROM held
 UNION ALL SELECT id, before FROM numbered
 """
 
+_INSTRUMENTS = "SELECT terms FROM instruments ORDER BY id"
+_TERMS = "SELECT terms FROM instruments WHERE id = ANY($1::text[])"
+_HEADS = """
+SELECT id, unevaluated AS open FROM portfolios
+WHERE shard = ANY($1::int[]) AND id = ANY($2::uuid[]) AND deleted_at IS NULL ORDER BY id
+"""
+_UNEVALUATED = """
+SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND unevaluated AND deleted_at IS NULL
+"""
+_ACTING = f"""
+SELECT DISTINCT p.id FROM adjustments a JOIN portfolios p ON p.id = a.portfolio_id
+WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL
+    AND a.state IN ({", ".join(f"'{state}'" for state in sorted(OPEN_STATES))})
+ORDER BY p.id
+"""  # noqa: S608 - the states are constants of the domain
+_MEMORIES = """
+SELECT m.policy_id, m.portfolio_id, m.memory FROM policy_memory m JOIN portfolios p ON p.id = m.portfolio_id
+WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL
+"""
+_MEMORIES_OF = """
+SELECT policy_id, portfolio_id, memory FROM policy_memory WHERE portfolio_id = ANY($1::uuid[])
+"""
+
 _FILLS = """
 INSERT INTO fills (id, tenant_id, portfolio_id, account_id, leg, kind, instrument_id, asset, quantity, price,
     fee, time_ns)
@@ -122,19 +146,41 @@ class PostgresEvaluationStore:
         self._pool = pool
 
     async def instruments(self) -> Sequence[Instrument]:
-        rows = await self._pool.fetch("SELECT terms FROM instruments ORDER BY id")
-        return [_instrument(row) for row in rows]
+        return [_instrument(row) for row in await self._pool.fetch(_INSTRUMENTS)]
 
     async def shards(self) -> int:
         return int(await self._pool.fetchval("SELECT count(*) FROM shards"))
 
     async def load_shards(self, shards: Iterable[ShardId]) -> Loaded:
-        return await self._load("shard = ANY($1::int[])", list(shards))
+        """As at one moment."""
+        held = list(shards)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            stored = await read_shards(connection, held)
+            acting = await connection.fetch(_ACTING, held)
+            return Loaded(
+                portfolios=await load_portfolios(connection, [row["id"] for row in acting]),
+                instruments=[_instrument(row) for row in await connection.fetch(_INSTRUMENTS)],
+                unevaluated=frozenset(row["id"] for row in await connection.fetch(_UNEVALUATED, held)),
+                memories=_memories(await connection.fetch(_MEMORIES, held)),
+                stored=stored,
+            )
 
     async def load(self, portfolio_ids: Iterable[PortfolioId], shards: Iterable[ShardId]) -> Loaded:
-        return await self._load(
-            "shard = ANY($1::int[]) AND id = ANY($2::uuid[])", list(shards), list(portfolio_ids)
-        )
+        """Heads first: what changes while the rest is read makes a revision old, never too new."""
+        async with self._pool.acquire() as connection:
+            heads = await connection.fetch(_HEADS, list(shards), list(portfolio_ids))
+            ids = [row["id"] for row in heads]
+            portfolios = await load_portfolios(connection, ids)
+            used = {name for portfolio in portfolios for name in portfolio.instruments}
+            return Loaded(
+                portfolios=portfolios,
+                instruments=[_instrument(row) for row in await connection.fetch(_TERMS, list(used))],
+                unevaluated=frozenset(row["id"] for row in heads if row["open"]),
+                memories=_memories(await connection.fetch(_MEMORIES_OF, ids)),
+            )
 
     async def changed(self, shards: Iterable[ShardId]) -> Sequence[PortfolioId]:
         rows = await self._pool.fetch(
@@ -172,30 +218,6 @@ class PostgresEvaluationStore:
             "an evaluator found the stream behind its checkpoint",
         )
 
-    async def _load(self, where: str, *arguments: object) -> Loaded:
-        """Heads first: what changes while the rest is read makes a revision old, never too new."""
-        async with self._pool.acquire() as connection:
-            heads = await connection.fetch(
-                f"SELECT id, unevaluated AS open FROM portfolios "  # noqa: S608 - constants above
-                f"WHERE {where} AND deleted_at IS NULL ORDER BY id",
-                *arguments,
-            )
-            ids = [row["id"] for row in heads]
-            portfolios = await load_portfolios(connection, ids)
-            memories = await connection.fetch(
-                "SELECT policy_id, memory FROM policy_memory WHERE portfolio_id = ANY($1::uuid[])", ids
-            )
-            used = {name for portfolio in portfolios for name in portfolio.instruments}
-            terms = await connection.fetch(
-                "SELECT terms FROM instruments WHERE id = ANY($1::text[])", list(used)
-            )
-        return Loaded(
-            portfolios=portfolios,
-            instruments=[_instrument(row) for row in terms],
-            unevaluated=frozenset(row["id"] for row in heads if row["open"]),
-            memories={PolicyId(row["policy_id"]): row["memory"] for row in memories},
-        )
-
 
 def _parts(commit: Commit) -> list[Commit]:
     """Of a commit of very many portfolios, as when funding falls due: what one statement takes at a time.
@@ -221,6 +243,10 @@ async def _write(connection: Any, commit: Commit) -> Committed:
     states = [(v.before.id, v.after.state.value) for v in landed if v.changes_state]
     await connection.executemany("UPDATE portfolios SET state = $2 WHERE id = $1", states)
     return committed
+
+
+def _memories(rows: Iterable[Any]) -> list[StoredMemory]:
+    return [StoredMemory(row["policy_id"], row["portfolio_id"], row["memory"]) for row in rows]
 
 
 def _instrument(row: Any) -> Instrument:

@@ -18,13 +18,14 @@ from app.domain.policies import Rule, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
 from app.domain.times import to_ns
 from app.engine.book import Book
+from app.engine.conditions import compile_condition
 from app.engine.decide import affected
 from app.engine.market_view import MarketView
 from app.engine.metrics import observe
+from app.engine.operands import Operands
 from app.engine.risk import portfolio_risk
 from app.engine.tables import PairColumns
 from app.engine.universe import Universe
-from app.engine.view_rows import ViewRows
 from tests.evaluated_conditions import evaluated
 
 NOW_NS = to_ns(datetime(2026, 1, 1, tzinfo=UTC))
@@ -101,7 +102,7 @@ class Reader:
         self.book = Book(UNIVERSE)
         self.book.put(PORTFOLIO)
         self.book.put(replace(portfolio, policies=(StoredPolicy(uuid4(), 1, rule),)))
-        self._paths = ViewRows(UNIVERSE, portfolio, liquidates=False).add_condition(tree).paths
+        self._paths = compile_condition(tree, Operands(UNIVERSE, portfolio).resolve).paths
         self._texts = texts
 
     def values(self, block):
