@@ -7,12 +7,12 @@ import numpy as np
 
 from app.domain.identifiers import Asset, InstrumentId
 from app.domain.portfolios import MarginMode, Portfolio
-from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.distances import distances
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.frame_block import FrameBlock
-from app.engine.observation import observe_pairs, option_positions, starts_of
+from app.engine.observation import observe_pairs, starts_of
+from app.engine.option_units import option_units, units_held
 from app.engine.portfolio_accounts import account_requirements
 from app.engine.tables import (
     ConditionFigures,
@@ -22,14 +22,11 @@ from app.engine.tables import (
     PairColumns,
     Tables,
     TriggerFigures,
+    Worths,
 )
-from app.quant.arrays import FloatArray, IntArray
-from app.quant.black_scholes import black_76
-from app.quant.margin import coin_option_requirements
+from app.quant.arrays import IntArray
 
 _ONE_PERCENT = 0.01  # a move of the price; a volatility point is as much
-_NOTHING: FloatArray = np.zeros(0)
-_NO_OPTIONS = OptionFigures(*(_NOTHING,) * len(OptionFigures._fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
     count = pairs.number.size
     starts = np.empty((5, count + 1), dtype=np.int64)
     starts_of(pairs, book.columns.arrays, starts)
-    accounts, exposures, triggers, conditions = (int(stop) for stop in starts[:4, -1])
+    accounts, exposures, triggers, conditions, options = (int(stop) for stop in starts[:, -1])
     figures = Figures(
         starts=starts,
         accounts=AccountFigures(*np.zeros((len(AccountFigures._fields), accounts))),
@@ -76,13 +73,16 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         ),
         conditions=ConditionFigures(np.empty(conditions)),
         findings=Findings(*np.zeros((len(Findings._fields), count), dtype=bool)),
-        options=_options(book, block, pairs),
+        options=OptionFigures(*np.empty((len(OptionFigures._fields), options))),
     )
     _put_distances(book, block, pairs, figures)
+    tables, conversions = tables_of(book), block.universe.conversions.length
     observe_pairs(
         pairs,
-        tables_of(book),
+        tables,
         market_of(block),
+        Worths(np.full(conversions, -1), np.empty(conversions)),
+        *units_held(block, pairs, tables.views, tables.positions, options),
         figures.options,
         account_requirements(book, block, pairs),
         starts,
@@ -111,9 +111,7 @@ def mark_prices(block: FrameBlock, k: int) -> dict[InstrumentId, float]:
     marks = block.values(k, universe.terms.price_row)
     at = np.flatnonzero(universe.terms.option)
     if at.size:
-        frames = np.full(at.size, k, dtype=np.int64)
-        priced = _priced(block, frames, at)
-        marks[at] = np.where(universe.terms.inverse[at], priced.values / priced.forwards, priced.values)
+        marks[at] = option_units(block, np.full(at.size, k, dtype=np.int64), at).value
     return dict(zip(universe.instruments, marks.tolist(), strict=True))
 
 
@@ -149,20 +147,19 @@ def unit_figures(block: FrameBlock, k: int, row: int) -> UnitFigures:
         )
         delta = multiplier / price if inverse else multiplier
         return UnitFigures(price, notional, delta, 0.0, 0.0, initial, initial, maintenance, maintenance)
-    both = _option_figures(
-        block, np.full(2, k, dtype=np.int64), np.full(2, row, dtype=np.int64), np.array([1.0, -1.0])
-    )
-    value, forward = float(both.value[0]), float(both.forward[0])
+    unit = [figure.item() for figure in option_units(block, np.array([k]), np.array([row]))]
+    forward, settled, delta, gamma, vega, _, mark, initial, maintenance = unit
+    value = multiplier * settled
     return UnitFigures(
         price=value / multiplier,
         notional=value,
-        delta=float(both.delta[0]),
-        gamma_per_percent=float(both.gamma[0]) * forward * _ONE_PERCENT,
-        vega_per_point=float(both.vega[0]) / forward * _ONE_PERCENT,
-        initial_long=float(both.initial[0]),
-        initial_short=float(both.initial[1]),
-        maintenance_long=float(both.maintenance[0]),
-        maintenance_short=float(both.maintenance[1]),
+        delta=multiplier * delta,
+        gamma_per_percent=multiplier * gamma * forward * _ONE_PERCENT,
+        vega_per_point=multiplier * vega / forward * _ONE_PERCENT,
+        initial_long=0.0 * value,
+        initial_short=multiplier * initial - multiplier * mark,
+        maintenance_long=0.0 * value,
+        maintenance_short=multiplier * maintenance - multiplier * mark,
     )
 
 
@@ -191,82 +188,4 @@ def market_of(block: FrameBlock) -> Market:
         terms=universe.terms,
         conversions=universe.conversions.arrays,
         paths=universe.paths.arrays,
-    )
-
-
-def _options(book: Book, block: FrameBlock, pairs: PairColumns) -> OptionFigures:
-    universe = block.universe
-    if not universe.lists_options:
-        return _NO_OPTIONS
-    found = np.empty((2, 0), dtype=np.int64)
-    views, positions, option = book.columns.arrays, book.positions.arrays, universe.terms.option
-    count = option_positions(pairs, views, positions, option, found)
-    if not count:
-        return _NO_OPTIONS
-    found = np.empty((2, count), dtype=np.int64)
-    option_positions(pairs, views, positions, option, found)
-    rows, frames = found
-    return _option_figures(block, frames, positions.instrument[rows], positions.quantity[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class _Priced:
-    """Black-76 at zero rate on the price of the instrument that marks it, as the coin exchanges do.
-
-    Per unit of the underlying; `values` is NaN where price or volatility is not known.
-    """
-
-    forwards: FloatArray
-    values: FloatArray
-    deltas: FloatArray
-    gammas: FloatArray
-    vegas: FloatArray
-    thetas: FloatArray
-
-
-def _priced(block: FrameBlock, frames: IntArray, instruments: IntArray) -> _Priced:
-    universe = block.universe
-    standing, known_values = block.standing, block.records.value
-    forwards = known_values[standing[frames, universe.terms.price_row[instruments]]]
-    volatilities = known_values[standing[frames, universe.volatility_columns[instruments]]]
-    left_ns = np.maximum(universe.terms.expiry_ns[instruments] - block.times_ns[frames], 0)
-    known = np.isfinite(forwards) & np.isfinite(volatilities)
-    priced = black_76(
-        forwards=np.where(known, forwards, 1.0),
-        strikes=universe.strikes[instruments],
-        years_to_expiry=left_ns / NS_PER_YEAR,
-        volatilities=np.where(known, volatilities, 0.0),
-        is_call=universe.call[instruments],
-    )
-    values = np.where(known, priced.values, np.nan)
-    return _Priced(forwards, values, priced.deltas, priced.gammas, priced.vegas, priced.thetas)
-
-
-def _option_figures(
-    block: FrameBlock, frames: IntArray, instruments: IntArray, quantities: FloatArray
-) -> OptionFigures:
-    universe = block.universe
-    terms = universe.terms
-    priced = _priced(block, frames, instruments)
-    units = quantities * terms.multiplier[instruments] + 0.0 * priced.values
-    in_coin = priced.values / priced.forwards
-    needed = coin_option_requirements(
-        quantities=quantities,
-        multipliers=terms.multiplier[instruments],
-        strikes=universe.strikes[instruments],
-        underlying_prices=priced.forwards,
-        mark_prices_in_coin=in_coin,
-        is_call=universe.call[instruments],
-    )
-    # Equity already counts a short option at its mark, so the mark leaves the requirement.
-    short_marks = np.maximum(-units, 0.0) * in_coin
-    return OptionFigures(
-        value=units * np.where(terms.inverse[instruments], in_coin, priced.values),
-        delta=units * priced.deltas,
-        gamma=units * priced.gammas,
-        vega=units * priced.vegas,
-        theta=units * priced.thetas,
-        initial=needed.initial - short_marks,
-        maintenance=needed.maintenance - short_marks,
-        forward=priced.forwards,
     )

@@ -19,13 +19,15 @@ from app.engine.tables import (
     Findings,
     Market,
     OptionFigures,
+    OptionUnits,
     PairColumns,
     Tables,
     TriggerFigures,
+    Worths,
 )
 from app.engine.universe import NEVER_NS
 from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns, ViewColumns
-from app.quant.arrays import BoolArray, IntArray
+from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.margin import Requirements
 
@@ -46,27 +48,13 @@ def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
 
 
 @compiled_in_place
-def option_positions(
-    pairs: PairColumns, views: ViewColumns, positions: PositionColumns, option: BoolArray, found: IntArray
-) -> int:
-    """How many options the pairs hold; (position row, frame) of those that fit into `found`."""
-    count = 0
-    for j in range(pairs.number.size):
-        view = pairs.number[j]
-        for row in range(views.position[view], views.position_stop[view]):
-            if option[positions.instrument[row]]:
-                if count < found.shape[1]:
-                    found[0, count] = row
-                    found[1, count] = pairs.frame[j]
-                count += 1
-    return count
-
-
-@compiled_in_place
 def observe_pairs(
     pairs: PairColumns,
     tables: Tables,
     market: Market,
+    worths: Worths,
+    units: OptionUnits,
+    unit_of: IntArray,
     options: OptionFigures,
     requirements: Requirements,
     starts: IntArray,
@@ -76,9 +64,10 @@ def observe_pairs(
     conditions: ConditionFigures,
     findings: Findings,
 ) -> None:
-    """Fills the figures; accounts and exposures come as zeros.
+    """Fills the figures; accounts and exposures come as zeros, `worths` of no frame.
 
-    `requirements` are those of the portfolio-margin accounts in the order in which they are met.
+    `unit_of` says of each option that is held, as it is met, which of the `units` it is; `requirements` are
+    those of the portfolio-margin accounts in the order in which they are met.
     """
     views = tables.views
     option_at = requirement_at = 0
@@ -91,20 +80,28 @@ def observe_pairs(
         account, exposure = starts[0, j], starts[1, j]
         for row in range(views.exposure[view], views.exposure_stop[view]):
             at = exposure + row - views.exposure[view]
-            exposures.underlying_price[at] = _value(market, k, tables.exposures.underlying_value[row])
+            exposures.underlying_price[at] = _value(market, k, tables.exposures.underlying_value[row], worths)
         for row in range(views.position[view], views.position_stop[view]):
-            option_at = _add_position(
-                row, k, tables.positions, market, options, option_at, account, exposure, accounts, exposures
-            )
+            if market.terms.option[tables.positions.instrument[row]]:
+                unit = unit_of[option_at]
+                _add_option(
+                    row, k, tables.positions, market, worths, units, unit, options, option_at,
+                    account, exposure, accounts, exposures,
+                )  # fmt: skip
+                option_at += 1
+            else:
+                _add_contract(
+                    row, k, tables.positions, market, worths, account, exposure, accounts, exposures
+                )
         for row in range(views.balance[view], views.balance_stop[view]):
-            _add_balance(row, k, tables.balances, market, account, exposure, accounts, exposures)
+            _add_balance(row, k, tables.balances, market, worths, account, exposure, accounts, exposures)
         for row in range(views.account[view], views.account_stop[view]):
             at = account + row - views.account[view]
             requirement_at = _override(row, at, tables.accounts, requirements, requirement_at, accounts)
             if _is_broken(row, at, tables.accounts, accounts):
                 findings.broken[j] = True
         if views.condition_stop[view] > views.condition[view]:
-            _read_operands(j, view, k, tables, market, starts, accounts, exposures, conditions)
+            _read_operands(j, view, k, tables, market, worths, starts, accounts, exposures, conditions)
         judge_triggers(
             j,
             view,
@@ -126,8 +123,17 @@ def _price(market: Market, k: int, row: int) -> float:
 
 
 @inlined_in_place
-def _value(market: Market, k: int, conversion: int) -> float:
-    """Of one unit in the valuation currency, by the first path whose prices are known."""
+def _value(market: Market, k: int, conversion: int, worths: Worths) -> float:
+    """Of one unit in the valuation currency: reckoned once where a frame asks for it again and again."""
+    if worths.frame[conversion] != k:
+        worths.frame[conversion], worths.value[conversion] = k, _converted(market, k, conversion)
+    value: float = worths.value[conversion]
+    return value
+
+
+@inlined_in_place
+def _converted(market: Market, k: int, conversion: int) -> float:
+    """By the first path whose prices are known."""
     paths = market.paths
     for path in range(market.conversions.start[conversion], market.conversions.stop[conversion]):
         first = _price(market, k, paths.first[path])
@@ -161,65 +167,94 @@ def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> boo
 
 
 @inlined_in_place
-def _add_position(
+def _add_option(
     row: int,
     k: int,
     positions: PositionColumns,
     market: Market,
+    worths: Worths,
+    units: OptionUnits,
+    unit: int,
     options: OptionFigures,
-    option_at: int,
+    at: int,
     first_account: int,
     first_exposure: int,
     accounts: AccountFigures,
     exposures: ExposureFigures,
-) -> int:
-    """Answers the number of the next option."""
-    terms = market.terms
-    instrument = positions.instrument[row]
-    account = first_account + positions.account[row]
-    exposure = first_exposure + positions.exposure[row]
-    to_value = _value(market, k, positions.settlement_value[row])
-    underlying_value = _value(market, k, positions.underlying_value[row])
-    if terms.option[instrument]:
-        delta = options.delta[option_at]
-        value = options.value[option_at] * to_value
-        initial = options.initial[option_at] * underlying_value
-        maintenance = options.maintenance[option_at] * underlying_value
-        backing = 0.0
-        quote_value = underlying_value / options.forward[option_at]
-        exposures.gamma[exposure] += options.gamma[option_at]
-        exposures.vega[exposure] += options.vega[option_at] * quote_value
-        exposures.theta[exposure] += options.theta[option_at] * quote_value
-        exposures.dollar_gamma[exposure] += (
-            options.gamma[option_at] * options.forward[option_at] * underlying_value * _ONE_PERCENT
-        )
-        option_at += 1
-    else:
-        price = _price(market, k, positions.price_row[row])
-        entry = positions.entry_price[row]
-        units = positions.quantity[row] * terms.multiplier[instrument]
-        if terms.inverse[instrument]:
-            # Contract and coin profit together: the derivative of units (P / E - 1) is units / E.
-            delta = units / entry
-            value = units * (price - entry) / (entry * price) * to_value
-            size = abs(units) / price * to_value
-        else:
-            delta = units
-            value = units * (price - entry) * to_value
-            size = abs(units) * price * to_value
-        initial = size * positions.initial_rate[row]
-        maintenance = size * positions.maintenance_rate[row]
-        backing = size * positions.backing_rate[row]
+) -> None:
+    """Equity counts a short option at its mark, so the mark leaves the requirement."""
+    held = positions.quantity[row] * market.terms.multiplier[positions.instrument[row]]
+    underlying_value = _value(market, k, positions.underlying_value[row], worths)
+    forward, short = units.forward[unit], -held if held < 0.0 else 0.0
+    value, delta, gamma = held * units.value[unit], held * units.delta[unit], held * units.gamma[unit]
+    options.value[at], options.delta[at], options.gamma[at] = value, delta, gamma
+    options.forward[at] = forward
+    account, exposure = first_account + positions.account[row], first_exposure + positions.exposure[row]
+    short_mark = short * units.mark[unit]
+    initial = (short * units.initial[unit] - short_mark) * underlying_value
+    maintenance = (short * units.maintenance[unit] - short_mark) * underlying_value
+    value *= _value(market, k, positions.settlement_value[row], worths)
+    quote_value = underlying_value / forward
+    exposures.gamma[exposure] += gamma
+    exposures.vega[exposure] += held * units.vega[unit] * quote_value
+    exposures.theta[exposure] += held * units.theta[unit] * quote_value
+    exposures.dollar_gamma[exposure] += gamma * forward * underlying_value * _ONE_PERCENT
     accounts.equity[account] += value
     accounts.initial_margin[account] += initial
     accounts.maintenance_margin[account] += maintenance
-    accounts.backing[account] += backing
+    _expose(delta, underlying_value, account, exposure, accounts, exposures)
+
+
+@inlined_in_place
+def _add_contract(
+    row: int,
+    k: int,
+    positions: PositionColumns,
+    market: Market,
+    worths: Worths,
+    first_account: int,
+    first_exposure: int,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+) -> None:
+    terms, instrument = market.terms, positions.instrument[row]
+    account = first_account + positions.account[row]
+    to_value = _value(market, k, positions.settlement_value[row], worths)
+    price = _price(market, k, positions.price_row[row])
+    entry = positions.entry_price[row]
+    units = positions.quantity[row] * terms.multiplier[instrument]
+    if terms.inverse[instrument]:
+        # Contract and coin profit together: the derivative of units (P / E - 1) is units / E.
+        delta = units / entry
+        value = units * (price - entry) / (entry * price) * to_value
+        size = abs(units) / price * to_value
+    else:
+        delta = units
+        value = units * (price - entry) * to_value
+        size = abs(units) * price * to_value
+    accounts.equity[account] += value
+    accounts.initial_margin[account] += size * positions.initial_rate[row]
+    accounts.maintenance_margin[account] += size * positions.maintenance_rate[row]
+    accounts.backing[account] += size * positions.backing_rate[row]
     if positions.exposure[row] >= 0:
-        exposures.delta[exposure] += delta
-        exposures.gross_notional[exposure] += abs(delta) * underlying_value
-        accounts.net_notional[account] += delta * underlying_value
-        accounts.gross_notional[account] += abs(delta) * underlying_value
-    return option_at
+        underlying_value = _value(market, k, positions.underlying_value[row], worths)
+        exposure = first_exposure + positions.exposure[row]
+        _expose(delta, underlying_value, account, exposure, accounts, exposures)
+
+
+@inlined_in_place
+def _expose(
+    delta: float,
+    underlying_value: float,
+    account: int,
+    exposure: int,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+) -> None:
+    exposures.delta[exposure] += delta
+    exposures.gross_notional[exposure] += abs(delta) * underlying_value
+    accounts.net_notional[account] += delta * underlying_value
+    accounts.gross_notional[account] += abs(delta) * underlying_value
 
 
 @inlined_in_place
@@ -228,6 +263,7 @@ def _add_balance(
     k: int,
     balances: BalanceColumns,
     market: Market,
+    worths: Worths,
     first_account: int,
     first_exposure: int,
     accounts: AccountFigures,
@@ -236,7 +272,7 @@ def _add_balance(
     amount = balances.amount[row]
     if amount == 0.0:
         return  # nothing is worth nothing, whether or not its price is known
-    worth = amount * _value(market, k, balances.asset_value[row])
+    worth = amount * _value(market, k, balances.asset_value[row], worths)
     counted = 1.0 - balances.haircut[row] if amount > 0.0 else 1.0
     account = first_account + balances.account[row]
     accounts.equity[account] += worth * counted
@@ -292,6 +328,7 @@ def _read_operands(
     k: int,
     tables: Tables,
     market: Market,
+    worths: Worths,
     starts: IntArray,
     accounts: AccountFigures,
     exposures: ExposureFigures,
@@ -311,7 +348,7 @@ def _read_operands(
         elif opcode == Opcode.MARKET_COLUMN:
             value = market.value[market.standing[k, subject]]
         elif opcode == Opcode.CONVERSION:
-            value = _value(market, k, subject)
+            value = _value(market, k, subject, worths)
         elif opcode >= FIRST_EXPOSURE_OPCODE:
             at = starts[1, j] + subject
             value = of_exposure(

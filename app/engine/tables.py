@@ -51,19 +51,40 @@ class Market(NamedTuple):
     paths: PathColumns
 
 
-class OptionFigures(NamedTuple):
-    """Of the options that all pairs hold, in the order in which `option_positions` meets them.
+class Worths(NamedTuple):
+    """What a unit of each conversion is worth, on the frame that it was last asked for."""
 
-    Signed holdings: values in the settlement asset, requirements in coin, greeks in the quote.
+    frame: IntArray
+    value: FloatArray
+
+
+class OptionUnits(NamedTuple):
+    """Per unit of the underlying, shape (options,): NaN where price or volatility is not known.
+
+    `forward` is the price that marks it, `value` in the settlement asset, greeks raw and in the quote. `mark`
+    and the requirements of one sold, which the mark is part of, are in coin.
     """
 
+    forward: FloatArray
     value: FloatArray
     delta: FloatArray
     gamma: FloatArray
     vega: FloatArray
     theta: FloatArray
+    mark: FloatArray
     initial: FloatArray
     maintenance: FloatArray
+
+
+class OptionFigures(NamedTuple):
+    """Of the options that all pairs hold, in the order in which these hold them.
+
+    Signed holdings: values in the settlement asset, greeks in the quote.
+    """
+
+    value: FloatArray
+    delta: FloatArray
+    gamma: FloatArray
     forward: FloatArray
 
 
