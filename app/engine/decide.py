@@ -14,7 +14,7 @@ from app.domain.identifiers import PolicyId, PortfolioId
 from app.engine.book import NOBODY, Book, Todo
 from app.engine.frame_block import FrameBlock
 from app.engine.memory import PolicyMemory
-from app.engine.metrics import observe
+from app.engine.metrics import completed, glance
 from app.engine.records import Sighting
 from app.engine.sleeping import settle
 from app.engine.tables import PairColumns
@@ -101,13 +101,15 @@ def _pass(
 ) -> Todo:
     """One look at everything in `todo`; answers what must be looked at again."""
     pairs, slots = _views(book, todo)
-    figures = observe(book, block, pairs)
+    figures = glance(book, block, pairs)
     watched = book.slots.arrays.watched[slots]
     findings = figures.findings
     up = findings.fired | findings.broken | findings.due | findings.advances | watched
     again: dict[int, set[int]] = {}
     news: dict[int, set[int]] = {}
-    for pair in np.flatnonzero(up).tolist():
+    chosen = np.flatnonzero(up)
+    shown, places = completed(book, block, pairs, figures, chosen)
+    for pair, place in zip(chosen.tolist(), places.tolist(), strict=True):
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
         if slot in again:
             continue
@@ -115,7 +117,7 @@ def _pass(
         turn = turns.get(slot)
         if turn is None:
             turn = turns[slot] = Turn(book, block, memories, view.portfolio)
-        changed = turn.take(Sighting(number, view, k, block.frames[k], pair, figures))
+        changed = turn.take(Sighting(number, view, k, block.frames[k], place, shown))
         watches = book.watch(view.portfolio.id, suppressed=turn.is_suppressed())
         wakes = turn.frames_to_wake(k)
         went_on, turn.went_on = turn.went_on, False

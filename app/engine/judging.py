@@ -40,7 +40,8 @@ def judge_triggers(
 ) -> None:
     """Of one pair."""
     rows, views = tables.triggers, tables.views
-    first_account, stop_account = starts[0, j], starts[0, j + 1]
+    first_account = starts[0, j]
+    stop_account = first_account + views.account_stop[view] - views.account[view]
     for row in range(views.trigger[view], views.trigger_stop[view]):
         kind, low, high, target = rows.kind[row], rows.low[row], rows.high[row], rows.target[row]
         account, exposure = first_account + rows.account[row], starts[1, j] + rows.exposure[row]

@@ -27,6 +27,8 @@ from app.engine.tables import (
 from app.quant.arrays import IntArray
 
 _ONE_PERCENT = 0.01  # a move of the price; a volatility point is as much
+_FEW = 2_000
+"""Pairs whose figures stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,10 @@ class Figures:
 
     The rows of `starts` are where a pair's accounts, exposures, triggers, conditions and options begin.
     Deltas are in units of the underlying, gammas per unit of its price, vegas per 1.00, thetas per year.
+    Unless they are `complete`, only what is found, and options, are those of every pair.
     """
 
+    complete: bool
     starts: IntArray
     accounts: AccountFigures
     exposures: ExposureFigures
@@ -59,15 +63,38 @@ class Figures:
 
 
 def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
+    return _looked_at(book, block, pairs, apart=True)
+
+
+def glance(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
+    """What is found of many pairs, and their options: other figures are kept only where the pairs are few."""
+    few = pairs.number.size <= _FEW
+    asked = book.columns.arrays.asks_distance[pairs.number]
+    return _looked_at(book, block, pairs, apart=few or bool(asked.any()))
+
+
+def completed(
+    book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures, chosen: IntArray
+) -> tuple[Figures, IntArray]:
+    """All figures of some of the pairs of a glance, and where each of these stands in them."""
+    if figures.complete:
+        return figures, chosen
+    again = PairColumns(pairs.number[chosen], pairs.frame[chosen])
+    return observe(book, block, again), np.arange(chosen.size)
+
+
+def _looked_at(book: Book, block: FrameBlock, pairs: PairColumns, *, apart: bool) -> Figures:
+    """Unless figures are to stand `apart`, those of each pair are put where those of the one before were."""
     block = block.on(book.universe)  # the loop must not read past what the block has
-    count = pairs.number.size
-    starts = np.empty((5, count + 1), dtype=np.int64)
-    starts_of(pairs, book.columns.arrays, starts)
-    accounts, exposures, triggers, conditions, options = (int(stop) for stop in starts[:, -1])
+    count, tables, conversions = pairs.number.size, tables_of(book), block.universe.conversions.length
+    starts, rows = np.empty((5, count + 1), dtype=np.int64), np.empty(5, dtype=np.int64)
+    starts_of(pairs, tables.views, apart, starts, rows)
+    accounts, exposures, triggers, conditions, options = rows.tolist()
     figures = Figures(
+        complete=apart,
         starts=starts,
-        accounts=AccountFigures(*np.zeros((len(AccountFigures._fields), accounts))),
-        exposures=ExposureFigures(*np.zeros((len(ExposureFigures._fields), exposures))),
+        accounts=AccountFigures(*np.empty((len(AccountFigures._fields), accounts))),
+        exposures=ExposureFigures(*np.empty((len(ExposureFigures._fields), exposures))),
         triggers=TriggerFigures(
             np.empty(triggers), np.empty(triggers), np.empty(triggers), np.empty(triggers, dtype=bool)
         ),
@@ -76,7 +103,6 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
         options=OptionFigures(*np.empty((len(OptionFigures._fields), options))),
     )
     _put_distances(book, block, pairs, figures)
-    tables, conversions = tables_of(book), block.universe.conversions.length
     observe_pairs(
         pairs,
         tables,

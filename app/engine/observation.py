@@ -32,19 +32,37 @@ from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.margin import Requirements
 
 _ONE_PERCENT = 0.01
+_ACCOUNTS, _EXPOSURES, _TRIGGERS, _CONDITIONS, _OPTIONS = range(5)
 
 
 @compiled_in_place
-def starts_of(pairs: PairColumns, views: ViewColumns, starts: IntArray) -> None:
-    """Where each pair's accounts, exposures, triggers, conditions and options begin in the results."""
+def starts_of(pairs: PairColumns, views: ViewColumns, apart: bool, starts: IntArray, rows: IntArray) -> None:
+    """Where each pair's accounts, exposures, triggers, conditions and options begin in the results, and how
+    many rows of each there are. Unless they stand `apart`, all but options begin with the first row.
+    """
     starts[:, 0] = 0
+    rows[:] = 0
     for j in range(pairs.number.size):
         view = pairs.number[j]
-        starts[0, j + 1] = starts[0, j] + views.account_stop[view] - views.account[view]
-        starts[1, j + 1] = starts[1, j] + views.exposure_stop[view] - views.exposure[view]
-        starts[2, j + 1] = starts[2, j] + views.trigger_stop[view] - views.trigger[view]
-        starts[3, j + 1] = starts[3, j] + views.condition_stop[view] - views.condition[view]
-        starts[4, j + 1] = starts[4, j] + views.options[view]
+        for kind in range(5):
+            stop = starts[kind, j] + _rows_of(view, kind, views)
+            rows[kind] = max(rows[kind], stop)
+            starts[kind, j + 1] = stop if apart or kind == _OPTIONS else 0
+
+
+@inlined_in_place
+def _rows_of(view: int, kind: int, views: ViewColumns) -> int:
+    begin, stop = 0, views.options[view]
+    if kind == _ACCOUNTS:
+        begin, stop = views.account[view], views.account_stop[view]
+    elif kind == _EXPOSURES:
+        begin, stop = views.exposure[view], views.exposure_stop[view]
+    elif kind == _TRIGGERS:
+        begin, stop = views.trigger[view], views.trigger_stop[view]
+    elif kind == _CONDITIONS:
+        begin, stop = views.condition[view], views.condition_stop[view]
+    rows: int = stop - begin
+    return rows
 
 
 @compiled_in_place
@@ -64,7 +82,8 @@ def observe_pairs(
     conditions: ConditionFigures,
     findings: Findings,
 ) -> None:
-    """Fills the figures; accounts and exposures come as zeros, `worths` of no frame.
+    """Fills the figures, those of a pair over those of others where `starts` says so. `worths` are of no
+    frame yet; the distances of accounts are known.
 
     `unit_of` says of each option that is held, as it is met, which of the `units` it is; `requirements` are
     those of the portfolio-margin accounts in the order in which they are met.
@@ -78,6 +97,7 @@ def observe_pairs(
                 if _is_due(row, k, tables.positions, market):
                     findings.due[j] = True
         account, exposure = starts[0, j], starts[1, j]
+        _clear(view, account, exposure, views, accounts, exposures)
         for row in range(views.exposure[view], views.exposure_stop[view]):
             at = exposure + row - views.exposure[view]
             exposures.underlying_price[at] = _value(market, k, tables.exposures.underlying_value[row], worths)
@@ -114,6 +134,25 @@ def observe_pairs(
             triggers,
             findings,
         )
+
+
+@inlined_in_place
+def _clear(
+    view: int,
+    account: int,
+    exposure: int,
+    views: ViewColumns,
+    accounts: AccountFigures,
+    exposures: ExposureFigures,
+) -> None:
+    for at in range(account, account + _rows_of(view, _ACCOUNTS, views)):
+        accounts.equity[at] = accounts.backing[at] = 0.0
+        accounts.initial_margin[at] = accounts.maintenance_margin[at] = 0.0
+        accounts.net_notional[at] = accounts.gross_notional[at] = 0.0
+    for at in range(exposure, exposure + _rows_of(view, _EXPOSURES, views)):
+        exposures.delta[at] = exposures.gross_notional[at] = 0.0
+        exposures.gamma[at] = exposures.dollar_gamma[at] = 0.0
+        exposures.vega[at] = exposures.theta[at] = 0.0
 
 
 @inlined_in_place
@@ -217,11 +256,12 @@ def _add_contract(
     accounts: AccountFigures,
     exposures: ExposureFigures,
 ) -> None:
+    """Rates of what is no loan are read from its terms: from one place for all who hold it."""
     terms, instrument = market.terms, positions.instrument[row]
     account = first_account + positions.account[row]
     to_value = _value(market, k, positions.settlement_value[row], worths)
-    price = _price(market, k, positions.price_row[row])
-    entry = positions.entry_price[row]
+    is_lent, entry = terms.lent[instrument], positions.entry_price[row]
+    price = 1.0 if is_lent else _price(market, k, terms.price_row[instrument])
     units = positions.quantity[row] * terms.multiplier[instrument]
     if terms.inverse[instrument]:
         # Contract and coin profit together: the derivative of units (P / E - 1) is units / E.
@@ -233,9 +273,12 @@ def _add_contract(
         value = units * (price - entry) * to_value
         size = abs(units) * price * to_value
     accounts.equity[account] += value
-    accounts.initial_margin[account] += size * positions.initial_rate[row]
-    accounts.maintenance_margin[account] += size * positions.maintenance_rate[row]
-    accounts.backing[account] += size * positions.backing_rate[row]
+    initial_rate, maintenance_rate = terms.initial_rate[instrument], terms.maintenance_rate[instrument]
+    if is_lent:
+        initial_rate, maintenance_rate = positions.initial_rate[row], positions.maintenance_rate[row]
+        accounts.backing[account] += size * positions.backing_rate[row]
+    accounts.initial_margin[account] += size * initial_rate
+    accounts.maintenance_margin[account] += size * maintenance_rate
     if positions.exposure[row] >= 0:
         underlying_value = _value(market, k, positions.underlying_value[row], worths)
         exposure = first_exposure + positions.exposure[row]
@@ -375,9 +418,9 @@ def _read_operands(
             value = of_portfolio(
                 opcode,
                 starts[0, j],
-                starts[0, j + 1],
+                starts[0, j] + _rows_of(view, _ACCOUNTS, tables.views),
                 starts[1, j],
-                starts[1, j + 1],
+                starts[1, j] + _rows_of(view, _EXPOSURES, tables.views),
                 accounts.equity,
                 accounts.initial_margin,
                 accounts.maintenance_margin,

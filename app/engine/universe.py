@@ -59,12 +59,14 @@ class ConversionColumns(NamedTuple):
 
 class Terms(NamedTuple):
     """Of every instrument, by its row. `accrual_interval_ns` is 0 where time changes nothing;
-    `rate_column` is what must be known for it to go on: of a perpetual, its funding rate.
+    `rate_column` is what must be known for it to go on: of a perpetual, its funding rate. What is `lent` is
+    priced at 1 in its own asset, and its rates are those of the position.
     """
 
     price_row: IntArray
     inverse: BoolArray
     option: BoolArray
+    lent: BoolArray
     multiplier: FloatArray
     initial_rate: FloatArray
     maintenance_rate: FloatArray
@@ -135,6 +137,7 @@ class Universe:
             ),
             inverse=np.array([i.settlement is Settlement.INVERSE for i in listed], dtype=bool),
             option=option,
+            lent=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
             multiplier=np.array([float(i.multiplier) for i in listed]),
             initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
             maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),

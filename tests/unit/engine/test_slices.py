@@ -6,13 +6,17 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from app.domain.conditions import AnyOf, Comparison, Not
+from app.domain.families.rule import Notify
 from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.market import Change, Frame, Quality, TickKind
-from app.domain.policies import DeltaNeutral, Guards, LiquidationGuard, Mode, StoredPolicy
+from app.domain.policies import DeltaNeutral, Guards, LiquidationGuard, Mode, Rule, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
+from app.engine import metrics
 from app.engine.book import Book
-from app.engine.decide import affected, decide
+from app.engine.decide import affected, decide, whole_block
 from app.engine.market_view import MarketView
 from app.engine.metrics import observe
 from app.engine.tables import PairColumns
@@ -218,6 +222,46 @@ def test_a_slice_of_the_book_computes_the_same_bits_as_the_whole(seed):
         assert one == {key: whole[key] for key in one}
 
 
+RULE = Rule(
+    name="stretched",
+    condition=AnyOf(
+        conditions=[
+            Comparison(metric="leverage", op="above", value="4"),
+            Not(condition=Comparison(metric="margin_ratio", op="below", value="0.9")),
+        ]
+    ),
+    actions=[Notify(message="stretched")],
+)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_glance_at_many_finds_what_is_up_and_the_rest_is_completed(seed, monkeypatch):
+    chance = Chance(seed)
+    portfolios = [
+        replace(p, policies=(StoredPolicy(chance.identity(), 1, RULE),))
+        for p in (chance.portfolio(Mode.RECOMMEND) for _ in range(20))
+    ]
+    book, block = book_of(portfolios), MarketView(UNIVERSE).advance(chance.frames(12))
+    everything = whole_block(book, block, [p.id for p in portfolios])
+    pairs = PairColumns(book.slots.arrays.deciding[everything.slots], everything.frames)
+    whole = observe(book, block, pairs)
+    monkeypatch.setattr(metrics, "_FEW", 0)
+    found = metrics.glance(book, block, pairs)
+    assert not found.complete
+    for kept in ("findings", "options"):
+        columns = zip(getattr(found, kept), getattr(whole, kept), strict=True)
+        assert all(one.tobytes() == other.tobytes() for one, other in columns)
+    assert found.starts[4].tobytes() == whole.starts[4].tobytes()
+    fired = np.flatnonzero(found.findings.fired)
+    assert 0 < fired.size < pairs.number.size
+    completed, places = metrics.completed(book, block, pairs, found, fired)
+    for pair, place in zip(fired.tolist(), places.tolist(), strict=True):
+        for name in ("account", "exposure", "trigger", "condition"):
+            columns = zip(getattr(completed, f"{name}s"), getattr(whole, f"{name}s"), strict=True)
+            there, here = (getattr(each, f"{name}_slice") for each in (completed, whole))
+            assert all(a[there(place)].tobytes() == b[here(pair)].tobytes() for a, b in columns)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_where_a_portfolio_stands_in_the_book_does_not_matter(seed):
     """Changed, replaced and compacted books compute what a fresh one does."""
@@ -248,6 +292,16 @@ def decided(portfolios, blocks):
             for kept, new in zip(concluded[portfolio_id], found, strict=True):
                 kept.extend(new)
     return concluded, memories, {p.id: book.portfolio(p.id) for p in portfolios}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_same_is_decided_where_figures_are_not_kept(seed, monkeypatch):
+    chance = Chance(seed)
+    portfolios = [chance.portfolio(Mode.AUTO) for _ in range(6)]
+    blocks = chance.blocks(chance.frames(24))
+    kept = decided(portfolios, blocks)
+    monkeypatch.setattr(metrics, "_FEW", 0)
+    assert decided(portfolios, blocks) == kept
 
 
 @pytest.mark.parametrize("mode", list(Mode))
