@@ -108,7 +108,7 @@ def _pass(
     again: dict[int, set[int]] = {}
     news: dict[int, set[int]] = {}
     chosen = np.flatnonzero(up)
-    shown, places = completed(book, block, pairs, figures, chosen)
+    shown, places = completed(book, block, figures, chosen)
     for pair, place in zip(chosen.tolist(), places.tolist(), strict=True):
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
         if slot in again:

@@ -27,8 +27,8 @@ from app.engine.tables import (
 from app.quant.arrays import IntArray
 
 _ONE_PERCENT = 0.01  # a move of the price; a volatility point is as much
-_FEW = 2_000
-"""Pairs whose figures stay in the processor's cache."""
+_FEW = 10_000
+"""Pairs whose figures take a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,11 @@ class Figures:
 
     The rows of `starts` are where a pair's accounts, exposures, triggers, conditions and options begin.
     Deltas are in units of the underlying, gammas per unit of its price, vegas per 1.00, thetas per year.
-    Unless they are `complete`, only what is found, and options, are those of every pair.
+    Unless they are `complete`, nothing but what is found is that of every pair.
     """
 
     complete: bool
+    pairs: PairColumns
     starts: IntArray
     accounts: AccountFigures
     exposures: ExposureFigures
@@ -67,20 +68,18 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
 
 
 def glance(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
-    """What is found of many pairs, and their options: other figures are kept only where the pairs are few."""
+    """What is found of many pairs: figures are kept only where the pairs are few."""
     few = pairs.number.size <= _FEW
     asked = book.columns.arrays.asks_distance[pairs.number]
     return _looked_at(book, block, pairs, apart=few or bool(asked.any()))
 
 
-def completed(
-    book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures, chosen: IntArray
-) -> tuple[Figures, IntArray]:
+def completed(book: Book, block: FrameBlock, figures: Figures, chosen: IntArray) -> tuple[Figures, IntArray]:
     """All figures of some of the pairs of a glance, and where each of these stands in them."""
     if figures.complete:
         return figures, chosen
-    again = PairColumns(pairs.number[chosen], pairs.frame[chosen])
-    return observe(book, block, again), np.arange(chosen.size)
+    pairs = PairColumns(figures.pairs.number[chosen], figures.pairs.frame[chosen])
+    return observe(book, block, pairs), np.arange(chosen.size)
 
 
 def _looked_at(book: Book, block: FrameBlock, pairs: PairColumns, *, apart: bool) -> Figures:
@@ -92,6 +91,7 @@ def _looked_at(book: Book, block: FrameBlock, pairs: PairColumns, *, apart: bool
     accounts, exposures, triggers, conditions, options = rows.tolist()
     figures = Figures(
         complete=apart,
+        pairs=pairs,
         starts=starts,
         accounts=AccountFigures(*np.empty((len(AccountFigures._fields), accounts))),
         exposures=ExposureFigures(*np.empty((len(ExposureFigures._fields), exposures))),
@@ -108,7 +108,7 @@ def _looked_at(book: Book, block: FrameBlock, pairs: PairColumns, *, apart: bool
         tables,
         market_of(block),
         Worths(np.full(conversions, -1), np.empty(conversions)),
-        *units_held(block, pairs, tables.views, tables.positions, options),
+        *units_held(block, pairs, tables.views, tables.positions),
         figures.options,
         account_requirements(book, block, pairs),
         starts,

@@ -32,13 +32,13 @@ from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.margin import Requirements
 
 _ONE_PERCENT = 0.01
-_ACCOUNTS, _EXPOSURES, _TRIGGERS, _CONDITIONS, _OPTIONS = range(5)
+_ACCOUNTS, _EXPOSURES, _TRIGGERS, _CONDITIONS = range(4)
 
 
 @compiled_in_place
 def starts_of(pairs: PairColumns, views: ViewColumns, apart: bool, starts: IntArray, rows: IntArray) -> None:
     """Where each pair's accounts, exposures, triggers, conditions and options begin in the results, and how
-    many rows of each there are. Unless they stand `apart`, all but options begin with the first row.
+    many rows of each there are. Unless they stand `apart`, those of every pair begin with the first row.
     """
     starts[:, 0] = 0
     rows[:] = 0
@@ -47,7 +47,7 @@ def starts_of(pairs: PairColumns, views: ViewColumns, apart: bool, starts: IntAr
         for kind in range(5):
             stop = starts[kind, j] + _rows_of(view, kind, views)
             rows[kind] = max(rows[kind], stop)
-            starts[kind, j + 1] = stop if apart or kind == _OPTIONS else 0
+            starts[kind, j + 1] = stop if apart else 0
 
 
 @inlined_in_place
@@ -89,26 +89,26 @@ def observe_pairs(
     those of the portfolio-margin accounts in the order in which they are met.
     """
     views = tables.views
-    option_at = requirement_at = 0
+    unit_at = requirement_at = 0
     for j in range(pairs.number.size):
         view, k = pairs.number[j], pairs.frame[j]
         if views.due_ns[view] <= market.clock_ns[k + 1]:
             for row in range(views.position[view], views.position_stop[view]):
                 if _is_due(row, k, tables.positions, market):
                     findings.due[j] = True
-        account, exposure = starts[0, j], starts[1, j]
+        account, exposure, option_at = starts[0, j], starts[1, j], starts[4, j]
         _clear(view, account, exposure, views, accounts, exposures)
         for row in range(views.exposure[view], views.exposure_stop[view]):
             at = exposure + row - views.exposure[view]
             exposures.underlying_price[at] = _value(market, k, tables.exposures.underlying_value[row], worths)
         for row in range(views.position[view], views.position_stop[view]):
             if market.terms.option[tables.positions.instrument[row]]:
-                unit = unit_of[option_at]
+                unit = unit_of[unit_at]
                 _add_option(
                     row, k, tables.positions, market, worths, units, unit, options, option_at,
                     account, exposure, accounts, exposures,
                 )  # fmt: skip
-                option_at += 1
+                unit_at, option_at = unit_at + 1, option_at + 1
             else:
                 _add_contract(
                     row, k, tables.positions, market, worths, account, exposure, accounts, exposures

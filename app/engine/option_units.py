@@ -65,12 +65,10 @@ def option_units(block: FrameBlock, frames: IntArray, instruments: IntArray) -> 
 
 
 def units_held(
-    block: FrameBlock, pairs: PairColumns, views: ViewColumns, positions: PositionColumns, options: int
+    block: FrameBlock, pairs: PairColumns, views: ViewColumns, positions: PositionColumns
 ) -> tuple[OptionUnits, IntArray]:
-    """Units of all options that the pairs hold, each once a frame; and, holding after holding, which it is.
-
-    `options`: how many holdings there are.
-    """
+    """Units of all options that the pairs hold, each once a frame; and which of them each holding is."""
+    options = int(views.options[pairs.number].sum())
     of_holding: IntArray = np.empty(options, dtype=np.int64)
     if not options:
         return NO_UNITS, of_holding

@@ -10,7 +10,7 @@ from app.engine.bounds import Radii, find_radii, put_bounds
 from app.engine.boxes import Scratch
 from app.engine.columns import row_ranges
 from app.engine.frame_block import FrameBlock
-from app.engine.metrics import Figures, market_of, observe, tables_of
+from app.engine.metrics import Figures, completed, market_of, observe, tables_of
 from app.engine.tables import PairColumns
 from app.engine.view_watches import Role
 from app.quant.arrays import BoolArray, IntArray
@@ -57,7 +57,8 @@ def _put_to_sleep(
     with_options = tables.views.options[pairs.number[chosen]] > 0
     in_time = np.cumsum(with_options) <= MOST_WITH_OPTIONS
     chosen = chosen[in_time | ~with_options]
-    numbers = pairs.number[chosen]
+    figures, chosen = completed(book, block, figures, chosen)
+    pairs, numbers = figures.pairs, figures.pairs.number[chosen]
     views, watched = tables.views, book.view_watches.arrays
     rows, owners = row_ranges(views.watch[numbers], views.watch_stop[numbers])
     count = max(int(np.bincount(owners).max(initial=0)), 1)
