@@ -27,6 +27,7 @@ from app.engine.tables import (
 )
 from app.engine.universe import NEVER_NS
 from app.engine.view_rows import AccountColumns, BalanceColumns, PositionColumns, ViewColumns
+from app.engine.worths import price_on, worth_on
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.margin import Requirements
@@ -100,7 +101,9 @@ def observe_pairs(
         _clear(view, account, exposure, views, accounts, exposures)
         for row in range(views.exposure[view], views.exposure_stop[view]):
             at = exposure + row - views.exposure[view]
-            exposures.underlying_price[at] = _value(market, k, tables.exposures.underlying_value[row], worths)
+            exposures.underlying_price[at] = worth_on(
+                market, k, tables.exposures.underlying_value[row], worths
+            )
         for row in range(views.position[view], views.position_stop[view]):
             if market.terms.option[tables.positions.instrument[row]]:
                 unit = unit_of[unit_at]
@@ -156,49 +159,18 @@ def _clear(
 
 
 @inlined_in_place
-def _price(market: Market, k: int, row: int) -> float:
-    price: float = market.value[market.standing[k, row]]
-    return price
-
-
-@inlined_in_place
-def _value(market: Market, k: int, conversion: int, worths: Worths) -> float:
-    """Of one unit in the valuation currency: reckoned once where a frame asks for it again and again."""
-    if worths.frame[conversion] != k:
-        worths.frame[conversion], worths.value[conversion] = k, _converted(market, k, conversion)
-    value: float = worths.value[conversion]
-    return value
-
-
-@inlined_in_place
-def _converted(market: Market, k: int, conversion: int) -> float:
-    """By the first path whose prices are known."""
-    paths = market.paths
-    for path in range(market.conversions.start[conversion], market.conversions.stop[conversion]):
-        first = _price(market, k, paths.first[path])
-        second = _price(market, k, paths.second[path])
-        if not (np.isnan(first) or np.isnan(second)):
-            if paths.first_power[path] < 0:
-                first = 1.0 / first
-            if paths.second_power[path] < 0:
-                second = 1.0 / second
-            return first * second
-    return np.nan
-
-
-@inlined_in_place
 def _is_due(row: int, k: int, positions: PositionColumns, market: Market) -> bool:
     """Whether funding is to be paid, interest is to be added or it expired, and what that takes is known."""
     terms, accrued_ns = market.terms, positions.accrued_ns[row]
     instrument = positions.instrument[row]
     before_ns, now_ns = market.clock_ns[k], market.clock_ns[k + 1]
-    if accrued_ns == NEVER_NS or np.isnan(_price(market, k, positions.price_row[row])):
+    if accrued_ns == NEVER_NS or np.isnan(price_on(market, k, positions.price_row[row])):
         return False
     interval_ns = terms.accrual_interval_ns[instrument]
     if interval_ns == 0:
         is_due: bool = terms.expiry_ns[instrument] <= now_ns
         return is_due
-    if np.isnan(_price(market, k, terms.rate_column[instrument])):
+    if np.isnan(price_on(market, k, terms.rate_column[instrument])):
         return False
     since_ns = accrued_ns if accrued_ns > 0 else before_ns
     has_passed: bool = 0 < since_ns < now_ns - now_ns % interval_ns
@@ -223,7 +195,7 @@ def _add_option(
 ) -> None:
     """Equity counts a short option at its mark, so the mark leaves the requirement."""
     held = positions.quantity[row] * market.terms.multiplier[positions.instrument[row]]
-    underlying_value = _value(market, k, positions.underlying_value[row], worths)
+    underlying_value = worth_on(market, k, positions.underlying_value[row], worths)
     forward, short = units.forward[unit], -held if held < 0.0 else 0.0
     value, delta, gamma = held * units.value[unit], held * units.delta[unit], held * units.gamma[unit]
     options.value[at], options.delta[at], options.gamma[at] = value, delta, gamma
@@ -232,7 +204,7 @@ def _add_option(
     short_mark = short * units.mark[unit]
     initial = (short * units.initial[unit] - short_mark) * underlying_value
     maintenance = (short * units.maintenance[unit] - short_mark) * underlying_value
-    value *= _value(market, k, positions.settlement_value[row], worths)
+    value *= worth_on(market, k, positions.settlement_value[row], worths)
     quote_value = underlying_value / forward
     exposures.gamma[exposure] += gamma
     exposures.vega[exposure] += held * units.vega[unit] * quote_value
@@ -259,9 +231,9 @@ def _add_contract(
     """Rates of what is no loan are read from its terms: from one place for all who hold it."""
     terms, instrument = market.terms, positions.instrument[row]
     account = first_account + positions.account[row]
-    to_value = _value(market, k, positions.settlement_value[row], worths)
+    to_value = worth_on(market, k, positions.settlement_value[row], worths)
     is_lent, entry = terms.lent[instrument], positions.entry_price[row]
-    price = 1.0 if is_lent else _price(market, k, terms.price_row[instrument])
+    price = 1.0 if is_lent else price_on(market, k, terms.price_row[instrument])
     units = positions.quantity[row] * terms.multiplier[instrument]
     if terms.inverse[instrument]:
         # Contract and coin profit together: the derivative of units (P / E - 1) is units / E.
@@ -280,7 +252,7 @@ def _add_contract(
     accounts.initial_margin[account] += size * initial_rate
     accounts.maintenance_margin[account] += size * maintenance_rate
     if positions.exposure[row] >= 0:
-        underlying_value = _value(market, k, positions.underlying_value[row], worths)
+        underlying_value = worth_on(market, k, positions.underlying_value[row], worths)
         exposure = first_exposure + positions.exposure[row]
         _expose(delta, underlying_value, account, exposure, accounts, exposures)
 
@@ -315,7 +287,7 @@ def _add_balance(
     amount = balances.amount[row]
     if amount == 0.0:
         return  # nothing is worth nothing, whether or not its price is known
-    worth = amount * _value(market, k, balances.asset_value[row], worths)
+    worth = amount * worth_on(market, k, balances.asset_value[row], worths)
     counted = 1.0 - balances.haircut[row] if amount > 0.0 else 1.0
     account = first_account + balances.account[row]
     accounts.equity[account] += worth * counted
@@ -391,7 +363,7 @@ def _read_operands(
         elif opcode == Opcode.MARKET_COLUMN:
             value = market.value[market.standing[k, subject]]
         elif opcode == Opcode.CONVERSION:
-            value = _value(market, k, subject, worths)
+            value = worth_on(market, k, subject, worths)
         elif opcode >= FIRST_EXPOSURE_OPCODE:
             at = starts[1, j] + subject
             value = of_exposure(
