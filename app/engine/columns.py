@@ -44,6 +44,11 @@ class Columns(Generic[Arrays]):
         """Forgets what was added last."""
         self.length = length
 
+    def nbytes(self) -> tuple[int, int]:
+        """Of the rows in use, and of all that there is room for."""
+        allocated = sum(array.nbytes for array in self.arrays)
+        return allocated // len(self.arrays[0]) * self.length, allocated
+
     def claim(self, count: int) -> tuple[int, int]:
         """Room for so many rows more, which whoever asked fills."""
         start, stop = self.length, self.length + count

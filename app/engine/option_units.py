@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from app.domain.times import NS_PER_YEAR
-from app.engine.book import ViewColumns
 from app.engine.frame_block import FrameBlock
 from app.engine.tables import OptionUnits, PairColumns
-from app.engine.view_rows import PositionColumns
+from app.engine.view_rows import PositionColumns, ViewColumns
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.black_scholes import black_76
 from app.quant.compiled import compiled_in_place
