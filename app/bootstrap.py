@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ from app.services.replay_history import Lockstep
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.ports.figures import Evaluators
     from app.services.evaluate_market import Lane
 
 EXECUTION_LEASE = timedelta(seconds=30)
@@ -59,6 +61,7 @@ EXECUTION_LEASE = timedelta(seconds=30)
 class ApiParts:
     units: PostgresUnitsOfWork
     market: MarketNow
+    evaluators: "Evaluators"
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     hub: Hub
     authenticate: Callable[[str], Awaitable[Caller | None]]
@@ -190,7 +193,13 @@ class Stack:
 
         hub = Hub(feed=await self.events(), history=PostgresEventLog(pool), market_time=market.time_ns)
         checks = {"postgres": lambda: pool.fetchval("SELECT 1"), "redis": redis.ping}
-        return ApiParts(units, market, checks, hub, caller_of)
+        return ApiParts(units, market, await self.evaluators(), checks, hub, caller_of)
+
+    async def evaluators(self) -> "Evaluators":
+        # Their figures are described beside the compiled loops.
+        from app.adapters.redis_streams.evaluator_figures import read_figures
+
+        return partial(read_figures, await self.redis())
 
     async def lockstep(self) -> Lockstep:
         redis, pool = await self.redis(), await self.pool(connections=2)

@@ -86,6 +86,8 @@ class _Held(NamedTuple):
 
 
 class Book(BookTables):
+    """`looks`: how often a view was looked at, and `idle_looks` how often nothing of it was up."""
+
     def __init__(self, universe: Universe, *, sleeps: bool = True) -> None:
         super().__init__(universe)
         self.sleeps = sleeps
@@ -96,6 +98,7 @@ class Book(BookTables):
         self._frames_seen = 0
         self._stored: list[StoredPortfolios] = []
         self._first_stored = [0]
+        self.looks = self.idle_looks = 0
         self._forget()
 
     def _forget(self) -> None:

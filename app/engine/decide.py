@@ -105,6 +105,8 @@ def _pass(
     watched = book.slots.arrays.watched[slots]
     findings = figures.findings
     up = findings.fired | findings.broken | findings.due | findings.advances | watched
+    book.looks += up.size
+    book.idle_looks += up.size - int(np.count_nonzero(up))
     again: dict[int, set[int]] = {}
     news: dict[int, set[int]] = {}
     chosen = np.flatnonzero(up)

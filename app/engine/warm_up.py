@@ -11,6 +11,7 @@ from app.domain.policies import DeltaNeutral, StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position
 from app.domain.times import NS_PER_SECOND
 from app.engine.book import Book
+from app.engine.census import census_of
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
 from app.engine.programme import Programme
@@ -36,7 +37,7 @@ _OPTION = Instrument.model_validate(
 
 
 def warm_up() -> None:
-    """Decides for one portfolio that nobody has, and shows its risk."""
+    """Decides for one portfolio that nobody has, counts it, and shows its risk."""
     universe = Universe([_PERPETUAL, _OPTION])
     book, market = Book(universe), MarketView(universe)
     book.put(_portfolio())
@@ -45,6 +46,7 @@ def warm_up() -> None:
     market.advance([Frame(1, 1, 1, "", 0, (change,))])
     block = market.advance([Frame(1, 2, STANDARD.bar_seconds * NS_PER_SECOND, "", 0, (change,))])
     decide(book, {}, block, affected(book, block))
+    census_of(book)
     portfolio_risk(_portfolio(), market)
     Solver().solve(_programme())
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from app.domain.events import Event
+from app.domain.identifiers import ShardId
 from app.domain.market import Frame, StreamPosition, Tick
 
 
@@ -93,6 +94,9 @@ class MarketFeed(Protocol):
     async def between(self, after: StreamPosition, upto: StreamPosition) -> Sequence[Frame]: ...
 
     async def publish(self, events: Sequence[Event], progress: Mapping[int, StreamPosition]) -> None: ...
+
+    async def report(self, shard: ShardId, packed: bytes) -> None:
+        """Figures of whoever holds the shard, shown for as long as they are renewed."""
 
     async def close(self) -> None:
         """Nothing more is read."""

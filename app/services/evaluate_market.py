@@ -26,6 +26,7 @@ from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
 from app.domain.portfolios import Portfolio
 from app.engine.book import Book, StoredPortfolios, Todo
+from app.engine.census import Census, census_of
 from app.engine.decide import affected, anew, decide, joined, only, portfolios_of, whole_block
 from app.engine.frame_block import FrameBlock
 from app.engine.market_view import MarketView
@@ -34,6 +35,7 @@ from app.engine.universe import Universe
 from app.engine.verdicts import Verdict
 from app.ports.clock import WallClock
 from app.ports.evaluation import Commit, Committed, EvaluationStore, Loaded
+from app.ports.figures import EvaluatorFigures
 from app.ports.leases import ShardGrant
 from app.ports.market import MarketFeed
 from app.services.wake_times import WakeTimes
@@ -47,6 +49,7 @@ CHECKPOINT_FRAMES = 5_000
 SNAPSHOT_FRAMES = 10_000  # what is read again at a restart, which takes less than a second
 SWEEP_NS = 1_000_000_000
 PORTFOLIOS_AT_ONCE = 20_000
+REPORT_NS = 2_000_000_000
 
 Verdicts = dict[PortfolioId, Verdict]
 Memories = Mapping[PolicyId, tuple[PortfolioId, PolicyMemory]]
@@ -82,7 +85,8 @@ class Lane:
         self._unsaved: dict[PolicyId, PortfolioId] = {}
         self._wakes = WakeTimes()
         self._saved = self._grant.position
-        self._saved_ns = self._swept_ns = self._listed_ns = clock.now_ns()
+        self._saved_ns = self._swept_ns = self._listed_ns = self._reported_ns = clock.now_ns()
+        self._frames = self._woken = 0
         self._snapshot = StreamPosition(self._grant.position.generation, self._grant.snapshot_sequence)
         self._log = structlog.get_logger("evaluator").bind(shards=sorted(self.epochs))
 
@@ -124,7 +128,15 @@ class Lane:
         await self._settle(loaded.unevaluated)
         gc.collect()
         gc.freeze()  # the book stays: the collector need not walk through it in the middle of a tick
-        self._log.info("opened", position=position.entry_id, portfolios=len(self._book))
+        held = await self._report()
+        self._log.info(
+            "loaded",
+            position=position.entry_id,
+            portfolios=held.portfolios,
+            positions=held.positions,
+            policies=held.policies,
+            mib=round(held.allocated_bytes / (1 << 20), 1),
+        )
 
     async def _advance(self) -> None:
         """One read and everything that follows from it."""
@@ -151,6 +163,8 @@ class Lane:
             await self._concluded()
             if self._checkpoint_is_due():
                 await self._commit((), self._mark(commits=True), self._unsaved_memories())
+        if self._elapsed_ns(self._reported_ns) > REPORT_NS:
+            await self._report()
 
     async def _take_block(self, block: FrameBlock) -> None:
         """Decides it, and has it concluded once the one before is."""
@@ -161,6 +175,8 @@ class Lane:
             await self._concluded()
             block = block.on(self._book.universe)
             todo = affected(self._book, block, [*due, *self._wakes.due(until_ns)])
+        self._frames += len(block.frames)
+        self._woken += todo.slots.size
         verdicts = self._decided(block, todo)
         if moved := await self._concluded():
             block = block.on(self._book.universe)
@@ -376,6 +392,21 @@ class Lane:
         if newest < self._saved:
             await self._store.report_lost_market(self._saved.generation)
         raise StreamReset(f"the market ends at {newest.entry_id}, {self._market.position.entry_id} was read")
+
+    async def _report(self) -> Census:
+        """Who is awake, how loose the bounds are, and what the book takes."""
+        self._reported_ns = self._clock.now_ns()
+        figures = EvaluatorFigures(
+            shards=tuple(sorted(self.epochs)),
+            frames=self._frames,
+            woken=self._woken,
+            looks=self._book.looks,
+            idle_looks=self._book.idle_looks,
+            book=census_of(self._book),
+        )
+        if figures.shards:
+            await self._feed.report(figures.shards[0], figures.packed())
+        return figures.book
 
     def _checkpoint_is_due(self) -> bool:
         position = self._market.position

@@ -10,10 +10,12 @@ from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import generate_latest
 
 from app.adapters.postgres import evaluation_store
 from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
 from app.adapters.postgres.leases import PostgresShardLeases
+from app.adapters.redis_streams.evaluator_figures import read_figures
 from app.adapters.redis_streams.hints import hint
 from app.adapters.redis_streams.market_feed import RedisMarketFeed
 from app.adapters.redis_streams.market_log import RedisMarketLog
@@ -30,6 +32,8 @@ from app.domain.portfolio_events import state_event
 from app.domain.portfolios import MarginMode, PortfolioState
 from app.engine.memory import PolicyMemory
 from app.engine.verdicts import Verdict
+from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
+from app.entrypoints.cli import status
 from app.ports.evaluation import Commit
 from app.services.documents import OperatorPolicyDocument, PositionDocument, SnapshotDocument
 from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
@@ -62,7 +66,8 @@ FROM decisions WHERE portfolio_id = $1 ORDER BY sequence, portfolio_revision
 class Running:
     """One portfolio: long 1 BTC from 60,000 on 20,000 USDT, guarded at a margin ratio of 0.05."""
 
-    def __init__(self, *, ticks, units, pool, portfolio):
+    def __init__(self, *, settings, ticks, units, pool, portfolio):
+        self.settings = settings
         self.units = units
         self.pool = pool
         self.portfolio = portfolio
@@ -135,7 +140,7 @@ async def running(engine, asyncpg_pool, database_url, redis_url):
         ticks, units = await connected.ticks(), await connected.units()
         tasks = [asyncio.create_task(oracle.run(stop)), asyncio.create_task(lane.run(stop))]
         try:
-            yield Running(ticks=ticks, units=units, pool=asyncpg_pool, portfolio=portfolio)
+            yield Running(settings=settings, ticks=ticks, units=units, pool=asyncpg_pool, portfolio=portfolio)
         finally:
             stop.set()
             await asyncio.gather(*tasks)
@@ -319,6 +324,29 @@ async def test_new_terms_of_an_instrument_are_what_is_decided_on(running):
         await put_instrument(unit, dearer)  # 3,000 of margin on 20,000: beyond the trigger
     (decision,) = await eventually(running.decisions)
     assert (decision["portfolio_revision"], decision["sequence"], decision["outcome"]) == (2, 1, "acted")
+
+
+async def test_whoever_evaluates_says_who_is_awake_and_what_the_book_takes(running, redis, capsys):
+    """Out of the lane, by the metrics and by the command."""
+    await running.price(CALM)
+    await running.come_to(1)
+
+    async def settled():
+        said = await read_figures(redis)
+        return [each for each in said if each.frames and not each.book.awake_portfolios]
+
+    (figures,) = await eventually(settled)
+    assert figures.shards == (0, 1, 2, 3)
+    book = figures.book
+    assert (book.portfolios, book.policies, book.boundless_policies, book.positions) == (1, 1, 0, 1)
+    assert (figures.frames, figures.woken, figures.looks, figures.idle_looks) == (1, 1, 2, 2)
+    text = generate_latest(EvaluatorMetrics([figures])).decode()
+    assert 'ballast_evaluator_idle_looks_total{shard="0"} 2.0' in text
+    assert 'ballast_evaluator_awake_portfolios{shard="0"} 0.0' in text
+    size = book.tables["positions"].used
+    assert f'ballast_evaluator_used_bytes{{shard="0",table="positions"}} {float(size)}' in text
+    await status.show(running.settings)
+    assert "0, 1, 2, 3" in capsys.readouterr().out
 
 
 async def edit(unit, running):

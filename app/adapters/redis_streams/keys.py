@@ -9,5 +9,6 @@ STATE = "{market}:state"  # hash: generation, sequence, cursor, epoch, time_ns, 
 QUOTES = "{market}:quote_log"  # list: a snapshot of all sources' quotes, and what followed, up to the cursor
 CONSENSUS = "{market}:consensus"  # hash: the last change of every consensus value
 PROGRESS = "{market}:progress"  # hash: shard -> position evaluated and committed
+FIGURES = "{market}:evaluator:"  # and a shard: what whoever holds it says of itself; it expires
 PROGRESS_CHANNEL = "{market}:progressed"  # published after PROGRESS, so that nobody polls
 HINTS = "{market}:hints"  # stream: portfolios that changed

@@ -6,11 +6,14 @@ import msgspec
 
 from app.adapters.redis_streams.client import Entry, newest_entry, newest_id, read_range, read_stream
 from app.adapters.redis_streams.events import announced, streamed_event
-from app.adapters.redis_streams.keys import HINTS, MARKET, PROGRESS, PROGRESS_CHANNEL, STATE
+from app.adapters.redis_streams.keys import FIGURES, HINTS, MARKET, PROGRESS, PROGRESS_CHANNEL, STATE
 from app.adapters.redis_streams.wire import Wire
 from app.domain.events import Event
+from app.domain.identifiers import ShardId
 from app.domain.market import ORIGIN, Frame, StreamPosition
 from app.ports.market import MarketNews
+
+FIGURES_SECONDS = 15
 
 _frame = msgspec.msgpack.Decoder(Frame)
 
@@ -63,6 +66,9 @@ class RedisMarketFeed:
             commands.append(("HSET", PROGRESS, *flat))
             commands.append(("PUBLISH", PROGRESS_CHANNEL, flat[1]))
         await self._writing.execute_many(commands)
+
+    async def report(self, shard: ShardId, packed: bytes) -> None:
+        await self._writing.execute_command("SET", f"{FIGURES}{shard}", packed, "EX", FIGURES_SECONDS)
 
     async def close(self) -> None:
         await self._reading.aclose()

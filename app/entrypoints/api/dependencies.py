@@ -1,7 +1,7 @@
 """What the API is made of, and how its routes get at it."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
@@ -15,10 +15,15 @@ from starlette.requests import HTTPConnection
 from app.domain.errors import Denied
 from app.domain.instruments import InstrumentName
 from app.entrypoints.api.problems import Unauthenticated
+from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
 from app.services.authenticate import authenticate
 
 Check = Callable[[], Awaitable[object]]
+
+
+async def _nobody() -> Sequence[EvaluatorFigures]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Dependencies:
     units: UnitsOfWork
     market: MarketNow
     checks: Mapping[str, Check] = field(default_factory=dict)
+    evaluators: Evaluators = _nobody
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes

@@ -7,10 +7,12 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from prometheus_client.registry import CollectorRegistry
 from pydantic import Field
+from redis.exceptions import RedisError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.entrypoints.api.dependencies import Check, Deps
+from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
 from app.entrypoints.api.schemas import Shown
 
 router = APIRouter(tags=["operations"])
@@ -51,8 +53,15 @@ async def _failure(check: Check) -> str | None:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(deps: Deps) -> Response:
-    """Prometheus text format."""
-    return Response(generate_latest(deps.registry), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus text format: what this process served, and what the evaluators say of themselves."""
+    try:
+        said = await deps.evaluators()
+    except RedisError:
+        said = ()  # requests are counted though nobody can be asked
+    evaluators = CollectorRegistry()
+    evaluators.register(EvaluatorMetrics(said))
+    text = generate_latest(deps.registry) + generate_latest(evaluators)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 class Measured:

@@ -213,6 +213,14 @@ async def _export(settings: Settings) -> None:
             sys.stdout.write(line + "\n")
 
 
+@application.command("status")
+def status_command(data_dir: RunningDataDir = None) -> None:
+    """Print what the evaluators hold, how much of it is awake, and what its columns take."""
+    from app.entrypoints.cli import status
+
+    asyncio.run(status.show(running_servers(load_settings(), data_dir)))
+
+
 @application.command("openapi")
 def openapi_command(
     directory: Annotated[Path, typer.Option(help="Where the documents are written.")] = Path("openapi"),

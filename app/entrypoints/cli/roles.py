@@ -93,7 +93,9 @@ def api(*, host: str, port: int) -> Role:
                 for task in beside:
                     task.cancel()
 
-        dependencies = Dependencies(units=parts.units, market=parts.market, checks=parts.checks)
+        dependencies = Dependencies(
+            units=parts.units, market=parts.market, checks=parts.checks, evaluators=parts.evaluators
+        )
         app = create_app(
             dependencies, routers=[stream_router(parts.hub, parts.authenticate)], lifespan=lifespan
         )

@@ -9,6 +9,7 @@ import pytest
 
 from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
 from app.adapters.redis_streams.client import connect
+from app.adapters.redis_streams.evaluator_figures import read_figures
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
 from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
@@ -60,6 +61,7 @@ def dependencies(engine, redis, units, market_rows) -> Dependencies:
             everything=partial(read_whole_consensus, redis),
         ),
         checks={"database": database, "redis": redis.ping},
+        evaluators=partial(read_figures, redis),
     )
 
 

@@ -6,11 +6,17 @@ import httpx
 import pytest
 
 from app.adapters.redis_streams.client import connect
+from app.adapters.redis_streams.evaluator_figures import read_figures
+from app.adapters.redis_streams.market_feed import RedisMarketFeed
 from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
-from app.domain.market import TickKind
+from app.domain.market import StreamPosition, TickKind
 from app.domain.metrics import METRICS, MetricName
+from app.engine.book import Book
+from app.engine.census import census_of
+from app.engine.universe import Universe
 from app.entrypoints.api.application import create_app
 from app.entrypoints.api.dependencies import Dependencies
+from app.ports.figures import EvaluatorFigures
 from app.ports.management import MarketNow
 from tests import factories
 from tests.integration.api.client import (
@@ -150,6 +156,16 @@ async def test_alive_ready_and_measured_without_a_key(http, api):
     assert 'ballast_http_requests_total{method="POST",route="/v1/portfolios",status="201"} 1.0' in metrics
 
 
+async def test_measured_are_the_evaluators_too(http, wire):
+    figures = EvaluatorFigures((2, 3), 100, 7, 10, 4, census_of(Book(Universe(()))))
+    feed = RedisMarketFeed(reading=wire, writing=wire)
+    await feed.publish([], dict.fromkeys(figures.shards, StreamPosition(1, 5)))
+    await feed.report(2, figures.packed())
+    metrics = (await http.get("/metrics")).text
+    assert 'ballast_evaluator_woken_total{shard="2"} 7.0' in metrics
+    assert "# HELP ballast_evaluator_boundless_policies Policies always awake by nature." in metrics
+
+
 async def test_without_redis_it_is_not_ready_and_says_so(units, engine, tenant, tmp_path):
     gone = connect(f"unix://{tmp_path}/none.sock")
     market = MarketNow(
@@ -157,10 +173,12 @@ async def test_without_redis_it_is_not_ready_and_says_so(units, engine, tenant, 
         values=partial(read_consensus, gone),
         everything=partial(read_whole_consensus, gone),
     )
-    app = create_app(Dependencies(units=units, market=market, checks={"redis": gone.ping}))
+    asked = partial(read_figures, gone)
+    app = create_app(Dependencies(units=units, market=market, checks={"redis": gone.ping}, evaluators=asked))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()["failing"]) == (503, {"redis": "ConnectionError"})
+        assert (await http.get("/metrics")).status_code == 200
         client = Client(http, await factories.create_key(engine, tenant))
         assert_problem(await client("GET", "/v1/market"), 503, "unavailable")
         await client.portfolio()
