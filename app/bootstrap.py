@@ -53,6 +53,7 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.ports.figures import Evaluators
     from app.services.evaluate_market import Lane
+    from app.services.tell_rests import Rests
 
 EXECUTION_LEASE = timedelta(seconds=30)
 
@@ -64,6 +65,7 @@ class ApiParts:
     evaluators: "Evaluators"
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     hub: Hub
+    rests: "Rests"
     authenticate: Callable[[str], Awaitable[Caller | None]]
 
 
@@ -180,6 +182,8 @@ class Stack:
         return PostgresUnitsOfWork(engine, publish=stream.publish, hint=lambda ids: hint(wire, ids))
 
     async def api(self) -> ApiParts:
+        from app.services.tell_rests import Rests  # which computes what it tells, see `lanes`
+
         units, redis, pool = await self.units(), await self.redis(), await self.pool()
         market = MarketNow(
             clock=lambda: read_clock(redis),
@@ -193,7 +197,7 @@ class Stack:
 
         hub = Hub(feed=await self.events(), history=PostgresEventLog(pool), market_time=market.time_ns)
         checks = {"postgres": lambda: pool.fetchval("SELECT 1"), "redis": redis.ping}
-        return ApiParts(units, market, await self.evaluators(), checks, hub, caller_of)
+        return ApiParts(units, market, await self.evaluators(), checks, hub, Rests(units, market), caller_of)
 
     async def evaluators(self) -> "Evaluators":
         # Their figures are described beside the compiled loops.

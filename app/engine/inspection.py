@@ -22,6 +22,8 @@ from app.engine.tables import PairColumns
 from app.engine.verdicts import metric_texts
 
 Memories = Mapping[PolicyId, PolicyMemory]
+STEP_OF_WIDTH, STEP_OF_PRICE = 0.1, 0.01
+"""The smaller one is how far an end of an interval moves before that is news to people."""
 
 
 class Trigger(Struct, frozen=True):
@@ -79,6 +81,28 @@ def preview(portfolio: Portfolio, stored: StoredPolicy, memories: Memories, mark
     return Preview(standing, decision, adjustment)
 
 
+def rest_alone(
+    portfolio: Portfolio, stored: StoredPolicy, memories: Memories, market: MarketView
+) -> Rest | None:
+    """As if it were the only policy, and nobody were liquidated. None: it fires, or no bound is known."""
+    alone = replace(portfolio, policies=(stored,))
+    book = _book(alone, memories, market, stands=False)
+    return rest_of(book, market.block(), book.slot(portfolio.id))
+
+
+def has_moved(told: Rest, now: Rest, market: MarketView) -> bool:
+    """By a step that is worth telling, or what was told has run out."""
+    if told.prices.keys() != now.prices.keys() or told.until_ns <= market.time_ns:
+        return True
+    block = market.block()
+    for row, edges in now.prices.items():
+        low, high = told.prices[row]
+        step = min(STEP_OF_WIDTH * (high - low), STEP_OF_PRICE * block.price(0, row))
+        if any(was != edge and abs(was - edge) > step for was, edge in zip((low, high), edges, strict=True)):
+            return True
+    return False
+
+
 def _book(portfolio: Portfolio, memories: Memories, market: MarketView, *, stands: bool = True) -> Book:
     book = Book(market.universe)
     for stored in portfolio.policies:
@@ -108,12 +132,5 @@ def _standing(
         memory=memory,
         cooldown_until_ns=cooldown_until_ns(policy, memory, emergency=is_emergency(policy, fired)),
         time_ns=market.time_ns,
-        rest=_rest(portfolio, portfolio.policies[at], memories, market),
+        rest=rest_alone(portfolio, portfolio.policies[at], memories, market),
     )
-
-
-def _rest(portfolio: Portfolio, stored: StoredPolicy, memories: Memories, market: MarketView) -> Rest | None:
-    """As if it were the only policy, and nobody were liquidated."""
-    alone = replace(portfolio, policies=(stored,))
-    book = _book(alone, memories, market, stands=False)
-    return rest_of(book, market.block(), book.slot(portfolio.id))

@@ -47,7 +47,7 @@ async def preview_policy(
     async with units() as unit:
         portfolio = await unit.portfolios.get(tenant_id, portfolio_id)
         await check_policy(unit, portfolio, policy)
-        memories = await _memories(unit, portfolio_id)
+        memories = await memories_of(unit, portfolio_id)
         warnings = await warnings_of(unit, tenant_id, portfolio_id, policy_id, policy)
         view = await _market(unit, market)
     stored = StoredPolicy(policy_id, 1, policy.model_copy(update={"enabled": True}))
@@ -60,7 +60,7 @@ async def show_status(
     async with units() as unit:
         record = await unit.policies.get(tenant_id, policy_id)
         portfolio = await unit.portfolios.get(tenant_id, record.portfolio_id)
-        memories = await _memories(unit, record.portfolio_id)
+        memories = await memories_of(unit, record.portfolio_id)
         view = await _market(unit, market)
     others = tuple(stored for stored in portfolio.policies if stored.id != policy_id)
     with_it = replace(portfolio, policies=(*others, StoredPolicy(policy_id, record.version, record.policy)))
@@ -81,7 +81,7 @@ async def warnings_of(
     return conflicts_of(policy, [record.policy for record in records if record.id != policy_id])
 
 
-async def _memories(unit: UnitOfWork, portfolio_id: PortfolioId) -> Mapping[PolicyId, PolicyMemory]:
+async def memories_of(unit: UnitOfWork, portfolio_id: PortfolioId) -> Mapping[PolicyId, PolicyMemory]:
     packed = await unit.policies.memories(portfolio_id)
     return {policy_id: unpacked(memory) for policy_id, memory in packed.items()}
 

@@ -21,6 +21,7 @@ from app.entrypoints.api.websocket import (
     AuthenticateCommand,
     CloseCode,
     PingCommand,
+    RestMessage,
     SubscribeCommand,
     UnsubscribeCommand,
 )
@@ -35,9 +36,10 @@ _COMMANDS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "subscribe": (
         SubscribeCommand,
         (
-            "To `portfolio.<id>`, or to `adjustments`: all portfolios of the tenant. `after` is the last "
-            "sequence that the client has (on `adjustments`: of each portfolio; one that is left out is told "
-            "from its beginning). Without it: from now on, on a portfolio after a snapshot."
+            "To `portfolio.<id>`, to `adjustments`: all portfolios of the tenant, or to `policy.<id>`. "
+            "`after` is the last sequence that the client has (on `adjustments`: of each portfolio; one that "
+            "is left out is told from its beginning). Without it: from now on, on a portfolio after a "
+            "snapshot. A policy has no log: it only says between which prices it rests."
         ),
     ),
     "unsubscribe": (UnsubscribeCommand, "No more of this channel."),
@@ -104,7 +106,7 @@ def asyncapi_text(document: dict[str, Any]) -> str:
 def _schemas() -> tuple[dict[str, Schema], dict[str, Schema]]:
     """Each envelope's reference by its name, and everything the references lead to."""
     models = {_event_name(spec): envelope_of(spec) for spec in EVENTS.values()}
-    wanted = [(model, "serialization") for model in (*models.values(), AdjustmentData)]
+    wanted = [(model, "serialization") for model in (*models.values(), AdjustmentData, RestMessage)]
     references, definitions = models_json_schema(
         wanted,  # type: ignore[arg-type]  # the literal mode widens to str in a list
         ref_template="#/components/schemas/{model}",
@@ -163,6 +165,11 @@ def _replies() -> dict[str, Schema]:
                 sequence=_SEQUENCE,
                 adjustments={"type": "array", "items": open_adjustment},
             ),
+        ),
+        "rest": _message(
+            "Between which prices a policy rests, on its channel and on that of its portfolio: at first, and "
+            "when an end has moved by a tenth of the width or by 1 % of the price. At most one in 3 s.",
+            {"$ref": "#/components/schemas/RestMessage"},
         ),
         "unsubscribed": _message("Done.", _object(op={"const": "unsubscribed"}, channel=_CHANNEL)),
         "pong": _message("Answers ping.", _object(op={"const": "pong"})),

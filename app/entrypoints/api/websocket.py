@@ -1,4 +1,5 @@
-"""`/v1/stream`: events over WebSocket. It translates messages; `services/fan_out_events.py` does the work.
+"""`/v1/stream`: events over WebSocket, and between which prices policies rest. It translates messages;
+`services/fan_out_events.py` and `services/tell_rests.py` do the work.
 
 A client authenticates (Authorization header, or as its first message, for browsers), subscribes, and then
 only listens. Keys are never taken from a URL. Close codes below 3500 mean: reconnect and resume with
@@ -10,17 +11,23 @@ import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from enum import IntEnum
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import Field
 
 from app.domain.errors import BallastError, InvalidInput, NotFound
-from app.domain.identifiers import PortfolioId, TenantId
+from app.domain.identifiers import PolicyId, PortfolioId, TenantId
+from app.domain.times import rfc3339
+from app.entrypoints.api.policy_status import ShownRest
+from app.entrypoints.api.schemas import Id, Moment, Shown
 from app.ports.management import Caller, Scope
 from app.services.fan_out_events import Hub, Subscription
+from app.services.tell_rests import PolicyRest, Rests, Watch
 
 Authenticate = Callable[[str], Awaitable[Caller | None]]
 """Whose key this is; None for one that is not valid."""
@@ -58,18 +65,42 @@ class PingCommand(msgspec.Struct, tag_field="op", tag="ping"):
     pass
 
 
+class RestMessage(Shown):
+    """A picture of now, in no log: it has no sequence, and nobody who was away is told of it later."""
+
+    op: Literal["rest"]
+    channel: str
+    portfolio_id: Id
+    policy_id: Id
+    version: int
+    clock: Moment
+    rest: ShownRest | None = Field(description="Null while it fires, or where no bound is known.")
+
+    @classmethod
+    def of(cls, channel: str, told: PolicyRest) -> "RestMessage":
+        return cls(
+            op="rest",
+            channel=channel,
+            portfolio_id=told.portfolio_id,
+            policy_id=told.policy_id,
+            version=told.version,
+            clock=rfc3339(told.time_ns),
+            rest=ShownRest.of(told.rest, told.instruments) if told.rest else None,
+        )
+
+
 Command = AuthenticateCommand | SubscribeCommand | UnsubscribeCommand | PingCommand
 _log = structlog.get_logger()
 _commands = msgspec.json.Decoder(Command)
 _json = msgspec.json.Encoder()
 
 
-def stream_router(hub: Hub, authenticate: Authenticate) -> APIRouter:
+def stream_router(hub: Hub, rests: Rests, authenticate: Authenticate) -> APIRouter:
     router = APIRouter()
 
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
-        await Connection(websocket, hub).serve(authenticate)
+        await Connection(websocket, hub, rests).serve(authenticate)
 
     router.add_api_websocket_route(PATH, stream)
     return router
@@ -158,11 +189,13 @@ def _rest_of(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, A
 class Connection:
     """One client, from its first message to its close."""
 
-    def __init__(self, websocket: WebSocket, hub: Hub) -> None:
+    def __init__(self, websocket: WebSocket, hub: Hub, rests: Rests) -> None:
         self._websocket = websocket
         self._hub = hub
+        self._rests = rests
         self._outgoing = Outgoing(self._send)
         self._subscriptions: dict[str, Subscription] = {}
+        self._watches: dict[str, Watch] = {}
         self._tenant_id: TenantId | None = None
 
     async def serve(self, authenticate: Authenticate) -> None:
@@ -174,6 +207,8 @@ class Connection:
             commands.cancel()
             await asyncio.gather(commands, return_exceptions=True)
             self._hub.leave(self._outgoing, self._subscriptions.values())
+            for watch in self._watches.values():
+                self._rests.unwatch(watch)
             self._outgoing.end(None)
         await self._close(self._outgoing.ended.result())
 
@@ -237,6 +272,8 @@ class Connection:
                 subscription = self._subscriptions.pop(channel, None)
                 if subscription is not None:
                     self._hub.unsubscribe(subscription)
+                if channel in self._watches:
+                    self._rests.unwatch(self._watches.pop(channel))
                 self._say(op="unsubscribed", channel=channel)
             case PingCommand():
                 self._say(op="pong")
@@ -260,16 +297,30 @@ class Connection:
 
     async def _join(self, subscription: Subscription, after: int | dict[UUID, int] | None) -> None:
         assert self._tenant_id is not None  # noqa: S101 - commands are obeyed after authentication only
-        if subscription.channel == "adjustments":
+        channel = subscription.channel
+        if channel == "adjustments":
             if isinstance(after, int):
                 raise InvalidInput("after: on this channel, a sequence for each portfolio")
             known = after if after is None else {PortfolioId(key): value for key, value in after.items()}
             await self._hub.join_tenant(subscription, self._tenant_id, known)
             return
-        if isinstance(after, dict):
-            raise InvalidInput("after: on this channel, one sequence")
-        portfolio_id = _portfolio_of(subscription.channel)
-        await self._hub.join_portfolio(subscription, self._tenant_id, portfolio_id, after)
+        kind, identifier = _subject_of(channel)
+        tell = partial(self._tell_rest, channel)
+        if kind == "policy":
+            if after is not None:
+                raise InvalidInput("after: nothing of this channel is kept")
+            watch = await self._rests.watch_policy(self._tenant_id, PolicyId(identifier), tell)
+            self._say(op="subscribed", channel=channel)
+        else:
+            if isinstance(after, dict):
+                raise InvalidInput("after: on this channel, one sequence")
+            portfolio_id = PortfolioId(identifier)
+            await self._hub.join_portfolio(subscription, self._tenant_id, portfolio_id, after)
+            watch = self._rests.watch_portfolio(self._tenant_id, portfolio_id, tell)
+        self._watches[channel] = watch
+
+    def _tell_rest(self, channel: str, told: PolicyRest) -> None:
+        self._outgoing.push(RestMessage.of(channel, told).model_dump_json())
 
     def _say(self, **message: object) -> None:
         self._outgoing.push(_json.encode(message).decode())
@@ -288,11 +339,11 @@ def _parsed(text: str) -> Command:
     return command
 
 
-def _portfolio_of(channel: str) -> PortfolioId:
+def _subject_of(channel: str) -> tuple[str, UUID]:
     kind, _, identifier = channel.partition(".")
     try:
-        if kind == "portfolio" and str(UUID(identifier)) == identifier:
-            return PortfolioId(UUID(identifier))
+        if kind in ("portfolio", "policy") and str(UUID(identifier)) == identifier:
+            return kind, UUID(identifier)
     except ValueError:
         pass
-    raise InvalidInput(f"no channel {channel!r}: portfolio.<id> or adjustments")
+    raise InvalidInput(f"no channel {channel!r}: portfolio.<id>, policy.<id> or adjustments")

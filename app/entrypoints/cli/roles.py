@@ -85,6 +85,7 @@ def api(*, host: str, port: int) -> Role:
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             beside = [
                 asyncio.create_task(parts.hub.run(stop, close_code=CloseCode.SHUTDOWN)),
+                asyncio.create_task(parts.rests.run(stop)),
                 asyncio.create_task(follower.run(stop)),
             ]
             try:
@@ -97,7 +98,9 @@ def api(*, host: str, port: int) -> Role:
             units=parts.units, market=parts.market, checks=parts.checks, evaluators=parts.evaluators
         )
         app = create_app(
-            dependencies, routers=[stream_router(parts.hub, parts.authenticate)], lifespan=lifespan
+            dependencies,
+            routers=[stream_router(parts.hub, parts.rests, parts.authenticate)],
+            lifespan=lifespan,
         )
         server = _Server(_server_config(app, host=host, port=port))
         stopping = asyncio.create_task(_stop_server(server, stop))

@@ -3,6 +3,7 @@ import contextlib
 import json
 import socket
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -15,14 +16,20 @@ from websockets.exceptions import ConnectionClosed
 from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.event_rows import append_events, encode_event
+from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
+from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.events import EventStream, StreamedEvent
+from app.adapters.redis_streams.hints import hint
+from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
 from app.adapters.redis_streams.wire import Wire
 from app.domain.events import EventType, NewEvent
 from app.entrypoints.api.websocket import CloseCode, stream_router
-from app.ports.management import Caller, Scope
+from app.ports.management import Caller, MarketNow, Scope
 from app.services.fan_out_events import Hub
+from app.services.tell_rests import Rests
 from tests import factories
 
+TENTH = timedelta(milliseconds=100)
 NOW_NS = 1_700_000_000_000_000_000
 
 
@@ -110,18 +117,38 @@ def queue(asyncpg_pool):
 
 
 @pytest.fixture
-async def serve(asyncpg_pool):
+async def rests(database_url, redis_url, feed):
+    """Looks when a test says so."""
+    engine = management_engine(database_url)
+    async with Wire(redis_url) as wire:
+        client = connect(redis_url)
+        market = MarketNow(
+            clock=partial(read_clock, client),
+            values=partial(read_consensus, client),
+            everything=partial(read_whole_consensus, client),
+        )
+        yield Rests(
+            PostgresUnitsOfWork(engine, publish=feed.publish, hint=partial(hint, wire)), market, period=TENTH
+        )
+        await client.aclose()
+    await engine.dispose()
+
+
+@pytest.fixture
+async def serve(asyncpg_pool, rests):
     """Starts a process's worth of stream server: a hub and uvicorn on a free port."""
     async with contextlib.AsyncExitStack() as running:
 
         async def start(feed, callers, **hub_options):
-            return await running.enter_async_context(_serving(asyncpg_pool, feed, callers, hub_options))
+            return await running.enter_async_context(
+                _serving(asyncpg_pool, feed, rests, callers, hub_options)
+            )
 
         yield start
 
 
 @contextlib.asynccontextmanager
-async def _serving(pool, feed, callers, hub_options):
+async def _serving(pool, feed, rests, callers, hub_options):
     async def authenticate(key):
         return callers.get(key)
 
@@ -131,7 +158,7 @@ async def _serving(pool, feed, callers, hub_options):
     options = {"resynchronise_period": timedelta(milliseconds=200)} | hub_options
     hub = Hub(feed=feed, history=PostgresEventLog(pool), market_time=market_time, **options)
     app = FastAPI()
-    app.include_router(stream_router(hub, authenticate))
+    app.include_router(stream_router(hub, rests, authenticate))
     stop = asyncio.Event()
     hub_task = asyncio.create_task(hub.run(stop, close_code=CloseCode.SHUTDOWN))
     listener = socket.create_server(("127.0.0.1", 0))
