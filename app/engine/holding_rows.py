@@ -64,6 +64,12 @@ class Counts(NamedTuple):
     registers: int
     marks: int
 
+    @classmethod
+    def of(cls, tables: PolicyTables, policies: IntArray) -> "Counts":
+        starts = (tables.trigger_start, tables.parameter_start, tables.condition_start, tables.mark_start)
+        triggers, parameters, conditions, marks = (int(np.diff(each)[policies].sum()) for each in starts)
+        return cls(triggers, parameters, conditions, int(tables.registers[policies].sum()), marks)
+
 
 class HoldingRows(NamedTuple):
     """`policies` number those of the `tables`; `underlyings` are assets."""

@@ -17,7 +17,6 @@ from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
 
-import numpy as np
 import structlog
 
 from app.domain.errors import StreamReset
@@ -38,6 +37,7 @@ from app.ports.evaluation import Commit, Committed, EvaluationStore, Loaded
 from app.ports.figures import EvaluatorFigures
 from app.ports.leases import ShardGrant
 from app.ports.market import MarketFeed
+from app.services.load_book import load_rows
 from app.services.wake_times import WakeTimes
 
 READ_COUNT = 1_000
@@ -48,7 +48,6 @@ CHECKPOINT_NS = 1_000_000_000
 CHECKPOINT_FRAMES = 5_000
 SNAPSHOT_FRAMES = 10_000  # what is read again at a restart, which takes less than a second
 SWEEP_NS = 1_000_000_000
-PORTFOLIOS_AT_ONCE = 20_000
 REPORT_NS = 2_000_000_000
 
 Verdicts = dict[PortfolioId, Verdict]
@@ -334,11 +333,7 @@ class Lane:
             for memory in loaded.memories
             if self._matters(self._memories[memory.policy_id])
         }
-        apart = acting | remembering
-        numbers = np.array([n for n, key in enumerate(stored.ids) if key not in apart], dtype=np.int64)
-        for first in range(0, numbers.size, PORTFOLIOS_AT_ONCE):
-            self._book.load(stored, numbers[first : first + PORTFOLIOS_AT_ONCE])
-            await asyncio.sleep(0)  # leases are renewed meanwhile
+        await load_rows(self._book, stored, acting | remembering)
         return [
             stored.portfolio(n)
             for n, key in enumerate(stored.ids)

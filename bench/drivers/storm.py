@@ -1,18 +1,14 @@
 """Everybody looks at one frame: `python -m bench.drivers.storm SIDE PORTFOLIOS`; prints JSON."""
 
+import gc
 import json
-import random
 import sys
 import time
-from collections.abc import Callable, Iterable
-from decimal import Decimal
+from collections.abc import Callable
 
 import numpy as np
 
-from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.market import TickKind
-from app.domain.policies import DeltaNeutral, GammaBand, LeverageBand, LiquidationGuard
-from app.domain.portfolios import Balance, Portfolio, Position
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.decide import affected, decide
@@ -20,95 +16,19 @@ from app.engine.frame_block import FrameBlock
 from app.engine.metrics import tables_of
 from app.engine.universe import Universe
 from app.quant.black_scholes_kernel import greeks_of_columns
-from bench.drivers.in_process import Market, portfolio, stored
+from bench.drivers.in_process import Market
+from bench.drivers.many_portfolios import CONTRACTS, LISTING, OPTIONS, PRICES, SPOTS, ManyPortfolios
 from bench.floors.scenarios import peak_memory_mib
 
-_PRICES = {"BTC": 50_000.0, "ETH": 2_500.0}
-_EXPIRIES = ("2026-03-27", "2026-06-26", "2026-09-25", "2026-12-25", "2027-03-26")
-_STRIKES = tuple(Decimal(share) / 100 for share in range(70, 120, 5))
+_PAIRS = 300
 _TICKS = 9
 _UNREAD = {"live", "policy"}
-
-
-def _contracts(asset: str) -> list[Instrument]:
-    linear = {"underlying": asset, "quote": "USDT"}
-    inverse = {"underlying": asset, "quote": "USD", "settlement": Settlement.INVERSE, "multiplier": 100}
-    dated = {"kind": InstrumentKind.FUTURE, "expiry": "2026-06-26T08:00:00Z"}
-    perpetual = {"kind": InstrumentKind.PERPETUAL}
-    return [
-        Instrument.model_validate({"id": f"{asset}-{name}", **terms})
-        for name, terms in (
-            ("USDT-PERP", linear | perpetual),
-            ("USD-PERP", inverse | perpetual),
-            ("USDT-JUN", linear | dated),
-            ("USD-JUN", inverse | dated),
-        )
-    ]
-
-
-def _options(asset: str) -> list[Instrument]:
-    return [
-        Instrument(
-            id=f"{asset}-{expiry}-{share}-{side}", kind=InstrumentKind.OPTION, underlying=asset, quote="USD",
-            settlement=Settlement.INVERSE, strike=Decimal(_PRICES[asset]) * share,
-            expiry=f"{expiry}T08:00:00Z", option_type=side, marked_by=f"{asset}-USD-PERP",
-        )
-        for expiry in _EXPIRIES for share in _STRIKES for side in (OptionType.CALL, OptionType.PUT)
-    ]  # fmt: skip
-
-
-_CONTRACTS = [contract for asset in _PRICES for contract in _contracts(asset)]
-_SPOTS = [
-    Instrument(id=f"{asset}-USDT", kind=InstrumentKind.SPOT, underlying=asset, quote="USDT")
-    for asset in _PRICES
-]
-_OPTIONS = [option for asset in _PRICES for option in _options(asset)]
-_POLICIES = (
-    LeverageBand(name="band", minimum=Decimal(0), target=Decimal(2), maximum=Decimal(5)),
-    DeltaNeutral(
-        name="flat", underlying="BTC", hedge_instruments=("BTC-USDT-PERP",), band=Decimal(100)
-    ),
-    GammaBand(
-        name="gamma", underlying="BTC", options=(_OPTIONS[0].id,), hedge_instruments=("BTC-USDT-PERP",),
-        minimum_dollar_gamma=Decimal(-1_000_000), maximum_dollar_gamma=Decimal(1_000_000),
-    ),
-)  # fmt: skip
-"""Wide enough that none fires. Beside one of them everybody has a guard."""
-_GUARD = LiquidationGuard(name="alive", trigger=Decimal("0.8"), restore=Decimal("0.5"))
-
-
-def _portfolios(count: int) -> Iterable[Portfolio]:
-    """Four options of the listing, four perpetuals and futures, coins and dollars, in one account."""
-    chance = random.Random(7)
-    for number in range(count):
-        held = tuple(
-            _position(chance, instrument)
-            for instrument in (*chance.sample(_CONTRACTS, 4), *chance.sample(_OPTIONS, 4))
-        )
-        balances = (
-            Balance("USDT", Decimal(chance.randrange(200_000, 400_000))),
-            Balance(chance.choice(list(_PRICES)), Decimal(chance.randrange(1, 40)) / 10, Decimal("0.05")),
-        )
-        yield portfolio(number, held, balances, (_GUARD, _POLICIES[number % len(_POLICIES)]))
-
-
-def _position(chance: random.Random, instrument: Instrument) -> Position:
-    """Up to some 25,000 dollars of it, long or short."""
-    price = Decimal(_PRICES[instrument.underlying])
-    contracts = 25_000 / price
-    entry = price
-    if instrument.kind is InstrumentKind.OPTION:
-        entry = Decimal("0.05")
-    elif instrument.settlement is Settlement.INVERSE:
-        contracts = 25_000 / instrument.multiplier
-    share = Decimal(chance.choice((-1, 1)) * chance.randrange(10, 100)) / 100
-    return Position(instrument.instrument_id, round(contracts * share, 3), entry)
 
 
 def _moved(market: Market, share: float) -> FrameBlock:
     """Every price by that share from where it began."""
     return market.ticked(
-        {priced.id: _PRICES[priced.underlying] * (1.0 + share) for priced in (*_SPOTS, *_CONTRACTS)}
+        {priced.id: PRICES[priced.underlying] * (1.0 + share) for priced in (*SPOTS, *CONTRACTS)}
     )
 
 
@@ -173,10 +93,14 @@ def _read_columns(book: Book) -> list[np.ndarray]:
 
 
 def _stored(count: int) -> tuple[Book, Market]:
-    universe = Universe([*_SPOTS, *_CONTRACTS, *_OPTIONS])
+    universe = Universe(LISTING)
     market = Market(universe)
-    market.ticked({option.id: 0.6 for option in _OPTIONS}, TickKind.IMPLIED_VOL)
-    return stored(universe, _portfolios(count)), market
+    market.ticked({option.id: 0.6 for option in OPTIONS}, TickKind.IMPLIED_VOL)
+    book = Book(universe)
+    book.load(ManyPortfolios(count, pairs=_PAIRS), np.arange(count))
+    gc.collect()
+    gc.freeze()
+    return book, market
 
 
 def _fastest(work: Callable[[], object]) -> float:

@@ -169,13 +169,7 @@ class StoredBook:
             balances=BalanceRows(assets[cash.asset[balances]], cash.amount[balances], cash.haircut[balances]),
             policies=of_each,
             tables=tables,
-            counts=Counts(
-                triggers=int(np.diff(tables.trigger_start)[of_each].sum()),
-                parameters=int(np.diff(tables.parameter_start)[of_each].sum()),
-                conditions=int(np.diff(tables.condition_start)[of_each].sum()),
-                registers=int(tables.registers[of_each].sum()),
-                marks=int(np.diff(tables.mark_start)[of_each].sum()),
-            ),
+            counts=Counts.of(tables, of_each),
             underlyings=np.zeros(0, dtype=np.int64),
         )
 
