@@ -6,21 +6,21 @@ import numpy as np
 from msgspec import Struct
 
 from app.engine.book import Book
-from app.engine.bounds import Radii, find_radii, put_bounds
-from app.engine.boxes import Scratch
 from app.engine.columns import row_ranges
 from app.engine.frame_block import FrameBlock
+from app.engine.intervals import put_intervals
 from app.engine.metrics import Figures, completed, market_of, observe, tables_of
+from app.engine.radii import Radii, find_radii
+from app.engine.sketches import Sizes, sketch_for
 from app.engine.tables import PairColumns
+from app.engine.view_rows import ViewColumns
 from app.engine.view_watches import Role
 from app.quant.arrays import BoolArray, IntArray
 
-MOST_WITH_OPTIONS = 500
-"""Views at once: to find the bounds of one costs as much as fifteen looks at it. In a storm the others are
-looked at again, and fall asleep a few at a time.
+ONE_IN, FEWEST_AT_ONCE = 4, 500
+"""Of those with options, so many are put to sleep at once: to find the bounds of one costs as much as a few
+looks at it. In a storm the others are looked at again, and fall asleep within the next ticks.
 """
-_FIGURES_PER_ROW = 7
-"""At most: of an account, or of an exposure."""
 
 
 def settle(
@@ -53,31 +53,29 @@ def settle(
 def _put_to_sleep(
     book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures, chosen: IntArray
 ) -> None:
-    block, tables = block.on(book.universe), tables_of(book)
-    with_options = tables.views.options[pairs.number[chosen]] > 0
-    in_time = np.cumsum(with_options) <= MOST_WITH_OPTIONS
-    chosen = chosen[in_time | ~with_options]
+    block, tables, watched = block.on(book.universe), tables_of(book), book.view_watches.arrays
+    chosen = _in_time(chosen, tables.views.options[pairs.number[chosen]] > 0)
     figures, chosen = completed(book, block, figures, chosen)
     pairs, numbers = figures.pairs, figures.pairs.number[chosen]
-    views, watched = tables.views, book.view_watches.arrays
-    rows, owners = row_ranges(views.watch[numbers], views.watch_stop[numbers])
-    count = max(int(np.bincount(owners).max(initial=0)), 1)
-    most = _FIGURES_PER_ROW * int(
-        np.max(
-            views.account_stop[numbers] - views.account[numbers]
-            + views.exposure_stop[numbers] - views.exposure[numbers]
-        )
-    )  # fmt: skip
-    value, magnitude, rises, falls, drifts = np.empty((5, most + 1))
-    scratch = Scratch(value, magnitude, rises, falls, drifts, np.empty((most + 1, count)))
     up, down, spread = np.empty((3, chosen.size))
     radii = Radii(up, down, spread, np.empty(chosen.size, dtype=np.int64))
     find_radii(
-        chosen, pairs, tables, market_of(block), figures.starts, figures.options, watched, scratch, radii
+        chosen,
+        pairs,
+        tables,
+        market_of(block),
+        watched,
+        figures.starts,
+        figures.accounts,
+        figures.exposures,
+        figures.options,
+        sketch_for(_most_of(numbers, tables.views)),
+        radii,
     )
     book.set_alarms(numbers, radii.due_ns)
+    rows, owners = row_ranges(tables.views.watch[numbers], tables.views.watch_stop[numbers])
     watches, last = watched.watch[rows], len(block.frames) - 1
-    put_bounds(
+    put_intervals(
         chosen,
         pairs,
         tables,
@@ -88,6 +86,28 @@ def _put_to_sleep(
         book.watches.entries.arrays,
         book.watches.chunks.arrays,
     )
+
+
+def _in_time(chosen: IntArray, with_options: BoolArray) -> IntArray:
+    """Those without options, and of the others as many as can be put to sleep at once."""
+    at_once = max(FEWEST_AT_ONCE, int(with_options.sum()) // ONE_IN)
+    return chosen[~with_options | (np.cumsum(with_options) <= at_once)]
+
+
+def _most_of(numbers: IntArray, views: ViewColumns) -> Sizes:
+    """What a sketch must have room for."""
+    accounts, exposures, positions, balances, triggers, watches = (
+        int(np.max(stop[numbers] - start[numbers], initial=0))
+        for start, stop in (
+            (views.account, views.account_stop),
+            (views.exposure, views.exposure_stop),
+            (views.position, views.position_stop),
+            (views.balance, views.balance_stop),
+            (views.trigger, views.trigger_stop),
+            (views.watch, views.watch_stop),
+        )
+    )
+    return Sizes(accounts, exposures, positions + balances, triggers, watches)
 
 
 class Rest(Struct, frozen=True):

@@ -271,7 +271,7 @@ def test_whoever_sleeps_decides_and_remembers_the_same(seed):
 
 
 def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
-    monkeypatch.setattr(sleeping, "MOST_WITH_OPTIONS", 1)
+    monkeypatch.setattr(sleeping, "FEWEST_AT_ONCE", 1)
     looks, all_looks, acted = live_side_by_side(7, portfolios=25, blocks=40)
     assert acted > 5
     assert looks < 0.9 * all_looks

@@ -1,0 +1,65 @@
+"""Writes what views wait for: the intervals that their radii leave to everything that they watch."""
+
+import numpy as np
+
+from app.engine.radii import LEAST, SHRUNK, Radii
+from app.engine.sketches import MINOR_SHARE, RATIO_SHARE
+from app.engine.tables import PairColumns, Tables
+from app.engine.view_watches import Role, ViewWatchColumns
+from app.engine.watches import ChunkColumns, EntryColumns, put_entry
+from app.quant.arrays import FloatArray, IntArray
+from app.quant.compiled import compiled_in_place, inlined_in_place
+
+_MAIN, _RATIO, _PINNED = int(Role.MAIN), int(Role.RATIO), int(Role.PINNED)
+_VOLATILITY, _UNUSED = int(Role.VOLATILITY), int(Role.UNUSED)
+
+
+@compiled_in_place
+def put_intervals(
+    chosen: IntArray,
+    pairs: PairColumns,
+    tables: Tables,
+    radii: Radii,
+    watched: ViewWatchColumns,
+    values: FloatArray,
+    last_values: FloatArray,
+    entries: EntryColumns,
+    chunks: ChunkColumns,
+) -> None:
+    """Where there is a radius, and where the end of the block is inside of all of them; who has none is woken
+    by everything.
+
+    `values` of the watches, view after view, on the frame that was looked at.
+    """
+    at = 0
+    for i in range(chosen.size):
+        view = pairs.number[chosen[i]]
+        first, stop = tables.views.watch[view], tables.views.watch_stop[view]
+        up, down, spread = radii.up[i], radii.down[i], radii.spread[i]
+        sleeps = min(up, down) > LEAST
+        for row in range(first, stop):
+            low, high = _interval(values[at + row - first], watched.role[row], up, down, spread)
+            last = last_values[at + row - first]
+            sleeps = sleeps and (low <= last <= high or (np.isnan(last) and low > high))
+        for row in range(first, stop):
+            low, high = _interval(values[at + row - first], watched.role[row], up, down, spread)
+            if not sleeps:
+                low, high = np.inf, -np.inf
+            put_entry(watched.entry[row], low, high, entries, chunks)
+        at += stop - first
+
+
+@inlined_in_place
+def _interval(value: float, role: int, up: float, down: float, spread: float) -> tuple[float, float]:
+    """What is not known wakes with its first news."""
+    if role == _UNUSED:
+        return -np.inf, np.inf
+    if np.isnan(value):
+        return np.inf, -np.inf
+    if role == _VOLATILITY:
+        return value * (1.0 - spread), value * (1.0 + spread)
+    if role == _PINNED:
+        return value, value
+    if role != _MAIN:
+        up = down = min(up, down) * (RATIO_SHARE if role == _RATIO else MINOR_SHARE)
+    return value * (1.0 - down) if down < SHRUNK else -np.inf, value * (1.0 + up)

@@ -1,0 +1,278 @@
+"""What is found of one view at a time, to see how far the market may move: figures as straight lines.
+
+A sketch is made once and used for view after view; `used` says how many rows of a part are in use. Figures
+are numbered within the view, accounts first; those that something asks for have a line. Whatever is handed on
+to the parts of the loop is as little as they need: it is counted out field by field to each of them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from app.engine.figures import AccountFigures, ExposureFigures
+from app.engine.frame_block import RecordNumbers
+from app.engine.tables import Market, OptionFigures, Tables
+from app.engine.universe import ConversionColumns, PathColumns
+from app.quant.arrays import BoolArray, FloatArray, IntArray
+
+NONE = -1
+PER_ACCOUNT, EQUITY, MAINTENANCE, BACKING, GROSS = 4, 0, 1, 2, 3
+PER_EXPOSURE, PRICE, EXPOSED, NOTIONAL, DELTA, GAMMA, DOLLAR_GAMMA, VEGA = 7, 0, 1, 2, 3, 4, 5, 6
+SHAPE_COUNTS = 6
+"""Main prices, ratios and minor ones, each above and below the line."""
+RATIO_SHARE, MINOR_SHARE = 0.1, 0.05
+"""How much of the width of a box a ratio moves by, and a price of something else."""
+PER_TRIGGER = 4
+"""Constraints at most."""
+WAYS, BOTH_WAYS, UPWARDS, DOWNWARDS = 3, 0, 1, 2
+
+
+class Look(NamedTuple):
+    """A view on a frame, and what was found there. Its figures begin at `account`, `exposure` and
+    `option` of the results.
+    """
+
+    number: int
+    frame: int
+    account: int
+    exposure: int
+    option: int
+    tables: Tables
+    market: Market
+    accounts: AccountFigures
+    exposures: ExposureFigures
+    options: OptionFigures
+
+
+class Watching(NamedTuple):
+    """What a view watches: so many rows of it from the first on."""
+
+    first: int
+    size: int
+    column: IntArray
+    role: IntArray
+    group: IntArray
+
+
+class Prices(NamedTuple):
+    """Of a frame; rows of instruments are below `listed`."""
+
+    frame: int
+    listed: int
+    standing: RecordNumbers
+    value: FloatArray
+    conversions: ConversionColumns
+    paths: PathColumns
+
+
+class Asked(NamedTuple):
+    """Which line a figure of the view has, `NONE` where nothing asks for it."""
+
+    used: IntArray
+    line: IntArray
+
+
+class Lines(NamedTuple):
+    """Of each figure that is asked for: the slope in every watch (per relative move), by shape the magnitudes
+    of the products that it is the sum of, its value and the sum of magnitudes. It `rises` and `falls` from
+    its straight line by no more than so much over a box, and by less in proportion over a part of it; by
+    what it `drifts` it may be off everywhere.
+    """
+
+    slope: FloatArray
+    mass: FloatArray
+    value: FloatArray
+    magnitude: FloatArray
+    rises: FloatArray
+    falls: FloatArray
+    drifts: FloatArray
+
+
+class Products(NamedTuple):
+    """The price in `column` to its `power`, times a `conversion`, of which either may be `NONE`: the shape,
+    the value, and the power in every watch.
+    """
+
+    used: IntArray
+    column: IntArray
+    power: IntArray
+    conversion: IntArray
+    shape: IntArray
+    value: FloatArray
+    powers: FloatArray
+
+
+class Shapes(NamedTuple):
+    """How many prices of which kind stand above and below the line of a product: `SHAPE_COUNTS` columns, and
+    all of them in one `key`. `marks`: options are priced by such a product; `bent`: it is no straight line.
+
+    Over a box, as shares of what it is now: how far it may sway, and how far it bends off its straight line;
+    between which shares it is, and their logarithms.
+    """
+
+    used: IntArray
+    counts: IntArray
+    key: IntArray
+    marks: BoolArray
+    bent: BoolArray
+    sways: FloatArray
+    bends: FloatArray
+    low: FloatArray
+    high: FloatArray
+    log_low: FloatArray
+    log_high: FloatArray
+
+
+class Holdings(NamedTuple):
+    """Positions and balances. Figures of the account and the exposure begin at `account` and `exposure`
+    (`NONE`: it is none).
+
+    `fixed`, and what `moves` with the price in `column` to its `power`, is equity in the asset that it is
+    `settled` in; so is what it needs and what it backs, but an option needs a share of its underlying.
+    `option`: where it stands among those that are held, else `NONE`.
+    """
+
+    used: IntArray
+    account: IntArray
+    exposure: IntArray
+    column: IntArray
+    power: IntArray
+    settled: IntArray
+    underlying: IntArray
+    option: IntArray
+    fixed: FloatArray
+    moves: FloatArray
+    needs: FloatArray
+    backs: FloatArray
+    delta: FloatArray
+
+
+class HeldOptions(NamedTuple):
+    """Of each option that is held, for one unit: the price of its mark, the logarithm of that over the
+    strike, the volatility, the years that are left, value, delta and gamma.
+
+    `worth` is what all units pay for 1 of value, and `price_worth` the price of one of the underlying, both
+    in the valuation currency. `mark`, `paid` and `underlying` are the shapes of its price, of what it pays in
+    and of that worth. Figures of its account and exposure begin at `account` and `exposure`. `climbs`: what
+    is to be maintained goes up with its value, once that is as much as the price.
+    """
+
+    used: IntArray
+    price: FloatArray
+    moneyness: FloatArray
+    volatility: FloatArray
+    years: FloatArray
+    value: FloatArray
+    delta: FloatArray
+    gamma: FloatArray
+    units: FloatArray
+    worth: FloatArray
+    price_worth: FloatArray
+    mark: IntArray
+    paid: IntArray
+    underlying: IntArray
+    account: IntArray
+    exposure: IntArray
+    climbs: BoolArray
+
+
+class Constraints(NamedTuple):
+    """Sums of figures that have to stay below zero: weights of lines, from `part` to `part_stop`.
+
+    The value as it is, the sum of magnitudes, and how steeply it goes up with the box in each of the `WAYS`.
+    Where a band narrows with what the market does: the parameter that it begins with (else `NONE`), the
+    lines of its gamma and its price, how steeply that falls, and the least and the most that it is. Over a
+    box: what it bends and what it drifts up, and how much of that it drifts where no price moves.
+    """
+
+    used: IntArray
+    part: IntArray
+    part_stop: IntArray
+    band: IntArray
+    band_gamma: IntArray
+    band_price: IntArray
+    value: FloatArray
+    magnitude: FloatArray
+    band_steep: FloatArray
+    band_floor: FloatArray
+    band_cap: FloatArray
+    bends: FloatArray
+    drifts: FloatArray
+    still: FloatArray
+    steep: FloatArray
+
+
+class Parts(NamedTuple):
+    used: IntArray
+    line: IntArray
+    weight: FloatArray
+
+
+class Sums(NamedTuple):
+    """What has to hold, of which figures."""
+
+    asked: Asked
+    constraints: Constraints
+    parts: Parts
+
+
+class Drawing(NamedTuple):
+    """The lines, and what they are drawn with."""
+
+    lines: Lines
+    products: Products
+    shapes: Shapes
+
+
+class Sketch(NamedTuple):
+    sums: Sums
+    holdings: Holdings
+    held: HeldOptions
+    drawing: Drawing
+
+
+class Sizes(NamedTuple):
+    """The most that a view has of each; `holdings` are positions and balances."""
+
+    accounts: int
+    exposures: int
+    holdings: int
+    triggers: int
+    watches: int
+
+
+def sketch_for(most: Sizes) -> Sketch:
+    figures = most.accounts * PER_ACCOUNT + most.exposures * PER_EXPOSURE
+    products, options = 4 * most.holdings + most.exposures, most.holdings
+    constraints = most.accounts + PER_TRIGGER * most.triggers
+    parts = constraints * (3 + 2 * most.accounts)  # a leverage is of all accounts, other sums of three
+    used = np.zeros((7, 1), dtype=np.int64)
+    slope, mass = np.empty((figures, most.watches)), np.empty((figures, products))
+    sums = Sums(
+        Asked._make((used[0], *_integers(1, figures))),
+        Constraints._make(
+            (used[1], *_integers(5, constraints), *np.empty((8, constraints)), np.empty((constraints, WAYS)))
+        ),
+        Parts._make((used[2], *_integers(1, parts), np.empty(parts))),
+    )
+    shapes = (
+        used[3],
+        np.empty((products, SHAPE_COUNTS), dtype=np.int64),
+        *_integers(1, products),
+        *np.empty((2, products), dtype=bool),
+        *np.empty((6, products)),
+    )
+    drawing = Drawing(
+        Lines._make((slope, mass, *np.empty((5, figures)))),
+        Products._make(
+            (used[4], *_integers(4, products), np.empty(products), np.empty((products, most.watches)))
+        ),
+        Shapes._make(shapes),
+    )
+    holdings = (used[5], *_integers(7, most.holdings), *np.empty((5, most.holdings)))
+    held = (used[6], *np.empty((10, options)), *_integers(5, options), np.empty(options, dtype=bool))
+    return Sketch(sums, Holdings._make(holdings), HeldOptions._make(held), drawing)
+
+
+def _integers(rows: int, size: int) -> IntArray:
+    return np.empty((rows, size), dtype=np.int64)
