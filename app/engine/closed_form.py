@@ -9,23 +9,22 @@ import numpy as np
 
 from app.engine.programme import Programme
 from app.quant.arrays import BoolArray, FloatArray
+from app.quant.compiled import compiled_in_place
 
 _ACCURACY = 1e-9
 """Of the terms of a row, relative: what a sum of floats may be off."""
+_NONE, _SEVERAL = -1, -2
 
 
 def closed_form(programme: Programme) -> FloatArray | None:
     """Sizes of the levers; None where it takes the solver."""
-    if np.any(programme.lot > 0.0):
-        return None
-    sizes: FloatArray = np.zeros(programme.cost.size)
-    short = np.flatnonzero((programme.low > 0.0) | (programme.high < 0.0))
-    if short.size == 0:
+    sizes, prices = np.zeros((2, programme.cost.size))
+    row = _only_short(programme)
+    if row == _NONE:
         return sizes
-    if short.size > 1:
+    if row == _SEVERAL:
         return None
-    row = int(short[0])
-    _bring(programme, row, sizes)
+    _bring(programme, row, 0.0, prices, sizes)
     others = np.arange(programme.low.size) != row
     return sizes if _are_kept(programme, sizes)[others].all() else None
 
@@ -35,40 +34,64 @@ def in_turn(programme: Programme) -> FloatArray:
 
     Not the cheapest: what is done where no solver finds an answer.
     """
-    sizes: FloatArray = np.zeros(programme.cost.size)
+    sizes, prices = np.zeros((2, programme.cost.size))
     kept = _are_kept(programme, sizes)
     for row in np.argsort(programme.level, kind="stable").tolist():
         if kept[row]:
             continue
         tried = sizes.copy()
-        _bring(programme, row, tried)
+        _bring(programme, row, float((programme.matrix[row] * sizes).sum()), prices, tried)
         still = _are_kept(programme, tried)
         if np.all(still | ~kept):
             sizes, kept = tried, still
     return sizes
 
 
-def _bring(programme: Programme, row: int, sizes: FloatArray) -> None:
-    """Moves levers on until the row is inside its interval, or none is left that helps."""
-    moved = float((programme.matrix[row] * sizes).sum())
-    low, high = float(programme.low[row]) - moved, float(programme.high[row]) - moved
+@compiled_in_place
+def _only_short(programme: Programme) -> int:
+    """The only row that is not met as things are."""
+    for j in range(programme.lot.size):
+        if programme.lot[j] > 0.0:
+            return _SEVERAL
+    found = _NONE
+    for i in range(programme.low.size):
+        if programme.low[i] > 0.0 or programme.high[i] < 0.0:
+            if found != _NONE:
+                return _SEVERAL
+            found = i
+    return found
+
+
+@compiled_in_place
+def _bring(programme: Programme, row: int, moved: float, prices: FloatArray, sizes: FloatArray) -> None:
+    """Moves levers on until the row is inside its interval, or none is left that helps.
+
+    It was `moved` by `sizes`; `prices` is room to work in: of a unit of the row, below zero where nothing is
+    left to move.
+    """
+    low, high = programme.low[row] - moved, programme.high[row] - moved
     sign = 1.0 if low > 0.0 else -1.0
     missing = low if low > 0.0 else -high
-    nearer = sign * programme.matrix[row]
-    left = programme.upper - sizes
-    useful = np.flatnonzero((nearer > 0.0) & (left > 0.0))
-    prices = programme.cost[useful] / nearer[useful]
-    for lever in useful[np.argsort(prices, kind="stable")].tolist():
-        if missing <= 0.0:
+    for j in range(sizes.size):
+        nearer = sign * programme.matrix[row, j]
+        prices[j] = programme.cost[j] / nearer if nearer > 0.0 and programme.upper[j] > sizes[j] else -1.0
+    while not missing <= 0.0:
+        cheapest = _NONE
+        for j in range(sizes.size):
+            if prices[j] >= 0.0 and (cheapest == _NONE or prices[j] < prices[cheapest]):
+                cheapest = j
+        if cheapest == _NONE:
             return
-        more = min(missing / nearer[lever], left[lever])
-        sizes[lever] += more
-        missing -= more * nearer[lever]
+        prices[cheapest] = -1.0
+        nearer = sign * programme.matrix[row, cheapest]
+        more = min(missing / nearer, programme.upper[cheapest] - sizes[cheapest])
+        sizes[cheapest] += more
+        missing -= more * nearer
 
 
 def _are_kept(programme: Programme, sizes: FloatArray) -> BoolArray:
     """Which rows are inside their interval."""
-    moved = (programme.matrix * sizes).sum(axis=1)
-    room = _ACCURACY * (np.abs(programme.matrix) * sizes).sum(axis=1)
-    inside: BoolArray = (moved >= programme.low - room) & (moved <= programme.high + room)
+    moved = programme.matrix * sizes
+    total, room = moved.sum(axis=1), _ACCURACY * np.abs(moved).sum(axis=1)
+    inside: BoolArray = (total >= programme.low - room) & (total <= programme.high + room)
     return inside

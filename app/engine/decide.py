@@ -19,6 +19,7 @@ from app.engine.records import Sighting
 from app.engine.sleeping import settle
 from app.engine.tables import PairColumns
 from app.engine.turn import Turn
+from app.engine.valuation import Markets
 from app.engine.verdicts import Verdict
 from app.quant.arrays import IntArray
 
@@ -35,10 +36,10 @@ def decide(
     there; whoever could not commit a verdict puts the portfolio back as it is stored and decides again.
     """
     turns: dict[int, Turn] = {}
-    block = block.on(book.universe)
+    markets = Markets(block.on(book.universe))
     while todo:
         book.compact_when_due()
-        todo = _pass(book, memories, block, turns, todo)
+        todo = _pass(book, memories, markets, turns, todo)
     return {book.portfolio_id(slot): turn.verdict for slot, turn in turns.items()}
 
 
@@ -95,11 +96,12 @@ def _ordered(pairs: Iterable[tuple[int, int]]) -> Todo:
 def _pass(
     book: Book,
     memories: Mapping[PolicyId, PolicyMemory],
-    block: FrameBlock,
+    markets: Markets,
     turns: dict[int, Turn],
     todo: Todo,
 ) -> Todo:
     """One look at everything in `todo`; answers what must be looked at again."""
+    block = markets.block
     pairs, slots = _views(book, todo)
     figures = glance(book, block, pairs)
     watched = book.slots.arrays.watched[slots]
@@ -118,7 +120,7 @@ def _pass(
         view = book.view(number)
         turn = turns.get(slot)
         if turn is None:
-            turn = turns[slot] = Turn(book, block, memories, view.portfolio)
+            turn = turns[slot] = Turn(book, markets, memories, view.portfolio)
         changed = turn.take(Sighting(number, view, k, block.frames[k], place, shown))
         watches = book.watch(view.portfolio.id, suppressed=turn.is_suppressed())
         wakes = turn.frames_to_wake(k)

@@ -26,7 +26,7 @@ from app.engine.lines import Lines, Score
 from app.engine.memory import PolicyMemory
 from app.engine.permitted import Permission, permit
 from app.engine.rounding import metric_text
-from app.engine.scene import Goal, Row, Scene
+from app.engine.scene import Goal, Row, Scene, outside
 from app.engine.state import In
 from app.quant.arrays import BoolArray, FloatArray
 
@@ -98,10 +98,14 @@ class _Arrangement:
         priced: Callable[[Portfolio], Priced],
     ) -> None:
         self._wishes, self._levers, self._scene, self._priced = wishes, levers, scene, priced
-        self._acting = {wish.number for wish in wishes if wish.permission is not None}
+        acting = {wish.number: wish for wish in wishes if wish.permission is not None}
         self._goals = [*_hard_goals(levers, scene), *goals]
+        self._aims = [
+            (at, goal, acting[goal.policy]) for at, goal in enumerate(self._goals) if goal.policy in acting
+        ]
         order = {wish.number: rank for rank, wish in enumerate(wishes)}
         levels = [_HARD if g.policy == _HARD else 2 * order[g.policy] + g.step for g in self._goals]
+        self._least = self._dust()
         self._lines = Lines(self._goals, levels, levers, scene.state)
 
     def best(self) -> Plan:
@@ -112,14 +116,14 @@ class _Arrangement:
         whole lots are searched for.
         """
         lines = self._lines
-        first = self._sizes(_NOTHING_STAYS, None)
+        first = lines.solved(np.zeros(lines.start.size))
         best = proposal = self._corrected(first)
         for stays in (_COARSE, _COARSE, 0.0):
             if not proposal.plan.misses or not proposal.plan.legs:
                 return best.plan
             proposal = self._proposal(self._sizes(stays, best), stays, best)
             best = min(best, proposal, key=lambda each: each.outcome)
-        if best.outcome[0] > lines.misses(lines.values(lines.start + lines.moved(first))):
+        if best.outcome[0] > lines.judged(lines.start + lines.moved(first)).misses:
             lots = self._coarse_lots([deal for deal, _ in best.chosen])
             in_lots = lines.in_lots(best.bent, lots, first)
             if in_lots is not None:
@@ -146,27 +150,24 @@ class _Arrangement:
 
         Where they do not, a plan misses its target or goes too far beyond it, and costs too much.
         """
-        moved = (self._lines.rows * sizes).sum(axis=1)
-        return all(
-            abs(goal.value(errors - before)) <= _ALIKE * abs(float(moved[at]))
-            for at, goal in enumerate(self._goals)
-            if goal.policy in self._acting
-        )
+        moved, off = (self._lines.rows * sizes).sum(axis=1).tolist(), (errors - before).tolist()
+        return all(abs(goal.value(off)) <= _ALIKE * abs(moved[at]) for at, goal, _ in self._aims)
 
-    def _sizes(self, stays: float, last: "_Proposal | None") -> FloatArray:
-        lines = self._lines
-        fixed = np.full(len(self._levers), np.nan)
-        if last is None:
-            return lines.solved(np.zeros(lines.start.size), fixed)
+    def _sizes(self, stays: float, last: "_Proposal") -> FloatArray:
         kept = self._kept(stays, last)
+        if not kept:
+            return self._lines.solved(last.bent)
+        fixed = np.full(len(self._levers), np.nan)
         places = {(deal.account, deal.instrument) for deal, _ in kept}
         for at, lever in enumerate(self._levers):
             if any(isinstance(m, Trade) and (m.account, m.instrument) in places for m in lever.moves):
                 fixed[at] = last.sizes[at]
-        return lines.solved(last.bent + lines.rounding(kept), fixed)
+        return self._lines.solved(last.bent + self._lines.rounding(kept), fixed)
 
     def _kept(self, stays: float, last: "_Proposal") -> list[tuple[Deal, Decimal]]:
         """Deals in lots worth more than so many of the smallest."""
+        if stays == _NOTHING_STAYS:
+            return []
         worth = [self._scene.market.lot_worth(deal.instrument) for deal, _ in last.chosen]
         least = min(worth, default=0.0)
         return [each for each, lot in zip(last.chosen, worth, strict=True) if lot > stays * least]
@@ -176,20 +177,22 @@ class _Arrangement:
         lines, scene, market = self._lines, self._scene, self._scene.market
         kept = [] if last is None else self._kept(stays, last)
         bent = np.zeros(lines.start.size) if last is None else last.bent
-        in_parts = lines.start + lines.moved(sizes) + lines.rounding(kept)
+        in_parts = lines.start + lines.moved(sizes)
+        if kept:
+            in_parts += lines.rounding(kept)
         places = {(deal.account, deal.instrument) for deal, _ in kept}
         deals = [
             deal
-            for deal in deals_of(self._levers, sizes, market, scene.holdings, least=self._dust())
+            for deal in deals_of(self._levers, sizes, market, scene.holdings, least=self._least)
             if (deal.account, deal.instrument) not in places
         ]
-        chosen = list(zip(deals, lines.rounded(deals, lines.values(in_parts + bent)), strict=True))
+        chosen = list(zip(deals, lines.rounded(deals, in_parts + bent), strict=True))
         linear, chosen = in_parts + lines.rounding(chosen), [*kept, *chosen]
         legs = legs_of(self._levers, sizes, chosen, market, scene.holdings)
         priced = self._priced(apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments))
-        exact = priced.figures
-        figures = np.concatenate((exact, linear[exact.size :]))
-        misses = tuple(self._misses(figures, in_parts + bent, sizes))
+        figures = np.concatenate((priced.figures, linear[priced.figures.size :]))
+        judged = lines.judged(figures)
+        misses = tuple(self._misses(figures, judged.values, in_parts + bent, sizes))
         plan = Plan(
             tuple(legs),
             market.expected_cost(legs),
@@ -199,7 +202,7 @@ class _Arrangement:
         )
         known = np.isfinite(figures) & np.isfinite(linear)
         bent = np.where(known, figures, 0.0) - np.where(known, linear, 0.0)
-        return _Proposal(plan, sizes, chosen, bent, (lines.misses(lines.values(figures)), plan.cost))
+        return _Proposal(plan, sizes, chosen, bent, (judged.misses, plan.cost))
 
     def _dust(self) -> float:
         """What every policy that acts wants to trade at least; nothing is too little for a cure.
@@ -228,13 +231,12 @@ class _Arrangement:
         return np.array(lots)
 
     def _misses(
-        self, figures: FloatArray, in_parts: FloatArray, sizes: FloatArray
+        self, figures: FloatArray, values: Sequence[float], in_parts: FloatArray, sizes: FloatArray
     ) -> Iterable[tuple[int, Miss]]:
-        for goal in self._goals:
-            if goal.policy in self._acting and not goal.violation(figures) <= 0.0:
-                wish = next(wish for wish in self._wishes if wish.number == goal.policy)
-                value, edges = goal.value(figures), goal.aim
-                wanted = edges[0] if value < edges[0] else edges[1]
+        for at, goal, wish in self._aims:
+            value = values[at]
+            if not outside(value, goal.accepted) <= 0.0:
+                wanted = goal.aim[0] if value < goal.aim[0] else goal.aim[1]
                 yield (
                     goal.policy,
                     Miss(
@@ -242,17 +244,17 @@ class _Arrangement:
                         goal.figure,
                         metric_text(goal.reading(wanted, figures)),
                         metric_text(goal.reading(value, figures)),
-                        self._why(goal, figures, in_parts, sizes),
+                        self._why(at, value, in_parts, sizes),
                     ),
                 )
 
-    def _why(self, goal: Goal, figures: FloatArray, in_parts: FloatArray, sizes: FloatArray) -> MissReason:
-        """What stands in the way of the levers that would bring it nearer."""
-        value, lines = goal.value(figures), self._lines
+    def _why(self, number: int, value: float, in_parts: FloatArray, sizes: FloatArray) -> MissReason:
+        """What stands in the way of the levers that would bring a goal nearer."""
+        goal = self._goals[number]
         if isnan(value):
             return MissReason.PRICE_UNKNOWN
         sign = 1.0 if value < goal.accepted[0] else -1.0
-        nearer = sign * lines.pulls[self._goals.index(goal)]
+        nearer = sign * self._lines.pulls[number]
         useful = np.flatnonzero(nearer > 0.0).tolist()
         if not useful:
             return MissReason.NO_PERMITTED_ACTION
@@ -266,7 +268,7 @@ class _Arrangement:
         if not free:
             trades = any(bound[figure][useful].any() for figure in _OF_TRADES if figure in bound)
             return MissReason.TRADE_LIMIT if trades else self._levers[useful[0]].limit
-        if goal.violation(in_parts) <= 0.0:
+        if outside(goal.value(in_parts), goal.accepted) <= 0.0:
             return MissReason.LOT_ROUNDING
         if _FREE_MARGIN in bound and bound[_FREE_MARGIN][free].all():
             return MissReason.VENUE_LIMIT

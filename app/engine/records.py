@@ -31,7 +31,7 @@ from app.engine.metrics import Figures
 from app.engine.plan import Plan
 from app.engine.rounding import amount_up, price
 from app.engine.scene import Row
-from app.engine.valuation import Market
+from app.engine.valuation import Markets
 from app.engine.verdicts import Verdict, metric_texts, reduces_risk
 
 
@@ -51,6 +51,7 @@ class Turn(Protocol):
     """Whose turn it is: the portfolio as it has become, what is remembered, and the verdict so far."""
 
     book: Book
+    markets: Markets
     block: FrameBlock
     portfolio: Portfolio
     verdict: Verdict
@@ -73,7 +74,7 @@ class Records:
         self._turn = turn
         self._sighting = sighting
         self._frame = sighting.frame
-        self.market = Market(turn.block, sighting.k, turn.portfolio.valuation_currency)
+        self.market = turn.markets.on(sighting.k, turn.portfolio.valuation_currency)
 
     def price_rows(self, *, read: bool = False) -> list[int]:
         """What the portfolio's figures are made of, and with `read` what its policies' conditions name."""

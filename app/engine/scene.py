@@ -1,6 +1,6 @@
 """What goals are, what they are made from, and those that are about the size of a position."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 
 from msgspec import Struct
@@ -41,20 +41,24 @@ class Goal(Struct, frozen=True):
     per: Terms = ()
     yields: bool = False
 
-    def value(self, figures: FloatArray) -> float:
-        return float(sum(float(figures[at]) * weight for at, weight in self.terms))
-
-    def violation(self, figures: FloatArray) -> float:
-        """How far outside of what is accepted."""
-        value = self.value(figures)
-        return max(self.accepted[0] - value, value - self.accepted[1], 0.0)
+    def value(self, figures: Sequence[float] | FloatArray) -> float:
+        return _weighed(self.terms, figures)
 
     def reading(self, value: float, figures: FloatArray) -> float:
         """The figure of the registry that a value stands for."""
         if not self.per:
             return value / self.unit
-        share = float(sum(float(figures[at]) * weight for at, weight in self.per))
+        share = _weighed(self.per, figures)
         return self.level + value / share if share else inf
+
+
+def _weighed(terms: Terms, figures: Sequence[float] | FloatArray) -> float:
+    return float(sum(float(figures[at]) * weight for at, weight in terms))
+
+
+def outside(value: float, accepted: Interval) -> float:
+    """How far it is."""
+    return max(accepted[0] - value, value - accepted[1], 0.0)
 
 
 class Row(Struct, frozen=True):

@@ -44,9 +44,8 @@ class State:
         self.exposures: int = exposures.stop - exposures.start
         self.accounts: int = accounts.stop - accounts.start
         self.prices: FloatArray = figures.exposures.underlying_price[exposures]
-        self._figures = vector(figures, pair, exposures=self.exposures)
+        self._figures: list[float] = vector(figures, pair, exposures=self.exposures).tolist()
         self._resources: dict[tuple[Hashable, ...], int] = {}
-        self._amounts: list[float] = []
 
     def of(self, figure: Of, exposure: int) -> int:
         return int(figure) * self.exposures + exposure
@@ -57,13 +56,12 @@ class State:
     def resource(self, key: tuple[Hashable, ...], amount: float) -> int:
         """Where it stands; the amount is that of the first who asked. A key begins with what it is."""
         if key not in self._resources:
-            self._resources[key] = self._figures.size + len(self._amounts)
-            self._amounts.append(amount)
+            self._resources[key] = len(self._figures)
+            self._figures.append(amount)
         return self._resources[key]
 
     def value(self, index: int) -> float:
-        first = self._figures.size
-        return float(self._figures[index]) if index < first else self._amounts[index - first]
+        return self._figures[index]
 
     @property
     def resources(self) -> Iterable[tuple[str, int]]:
@@ -72,7 +70,7 @@ class State:
 
     @property
     def values(self) -> FloatArray:
-        return np.concatenate((self._figures, self._amounts))
+        return np.array(self._figures)
 
 
 def vector(figures: Figures, pair: int, *, exposures: int) -> FloatArray:

@@ -16,13 +16,13 @@ from app.engine.accrual import pass_time
 from app.engine.arbitration import Arbitration
 from app.engine.book import Book
 from app.engine.fills import UNSTORABLE
-from app.engine.frame_block import FrameBlock
 from app.engine.liquidation import liquidate
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import loan_values, mark_prices
 from app.engine.records import Sighting
 from app.engine.registers import advanced, fitting, wakes_ns
 from app.engine.rounding import price
+from app.engine.valuation import Markets
 from app.engine.verdicts import Ended, Verdict, liquidated_event
 
 
@@ -38,12 +38,13 @@ class Turn:
     def __init__(
         self,
         book: Book,
-        block: FrameBlock,
+        markets: Markets,
         memories: Mapping[PolicyId, PolicyMemory],
         portfolio: Portfolio,
     ) -> None:
         self.book = book
-        self.block = block
+        self.markets = markets
+        self.block = markets.block
         self.portfolio = portfolio
         self.verdict = Verdict.of_nothing(portfolio)
         self._memories = memories

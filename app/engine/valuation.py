@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from msgspec import Struct
-
 from app.domain.adjustments import Leg, TradeLeg, TransferLeg
 from app.domain.identifiers import Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
@@ -12,12 +10,15 @@ from app.engine.frame_block import FrameBlock
 from app.engine.metrics import UnitFigures, unit_figures
 
 
-class Market(Struct, frozen=True):
-    """Prices of one frame, for one portfolio's valuation currency."""
+class Market:
+    """Prices of one frame, for one portfolio's valuation currency; what is asked for often is kept."""
 
-    block: FrameBlock
-    k: int
-    currency: Asset
+    __slots__ = ("_units", "_values", "block", "currency", "k")
+
+    def __init__(self, block: FrameBlock, k: int, currency: Asset) -> None:
+        self.block, self.k, self.currency = block, k, currency
+        self._units: dict[str, UnitFigures] = {}
+        self._values: dict[Asset, float] = {}
 
     def instrument(self, name: str) -> Instrument:
         return self.block.universe.instruments[InstrumentId(name)]
@@ -38,7 +39,11 @@ class Market(Struct, frozen=True):
 
     def value_of(self, asset: Asset) -> float:
         """Of one unit, in the valuation currency; NaN when unknown."""
-        return self.block.value(self.k, self.block.universe.conversion(asset, self.currency))
+        value = self._values.get(asset)
+        if value is None:
+            value = self.block.value(self.k, self.block.universe.conversion(asset, self.currency))
+            self._values[asset] = value
+        return value
 
     def moves(self, asset: Asset) -> bool:
         """Whether it is an exposure, and not cash."""
@@ -54,7 +59,10 @@ class Market(Struct, frozen=True):
         return self.block.oldest_age_ns(self.k, self.price_rows(asset))
 
     def unit(self, instrument: Instrument) -> UnitFigures:
-        return unit_figures(self.block, self.k, self.row(instrument))
+        unit = self._units.get(instrument.id)
+        if unit is None:
+            unit = self._units[instrument.id] = unit_figures(self.block, self.k, self.row(instrument))
+        return unit
 
     def notional(self, instrument: Instrument, quantity: Decimal) -> float:
         """In the valuation currency; of an option, the premium."""
@@ -81,3 +89,17 @@ class Market(Struct, frozen=True):
             elif isinstance(leg, TransferLeg) and leg.fee:
                 total += float(leg.fee) * self.value_of(leg.asset)
         return total
+
+
+class Markets:
+    """Those of a block: portfolios of one currency that look at the same frame share one."""
+
+    def __init__(self, block: FrameBlock) -> None:
+        self.block = block
+        self._found: dict[tuple[int, Asset], Market] = {}
+
+    def on(self, k: int, currency: Asset) -> Market:
+        market = self._found.get((k, currency))
+        if market is None:
+            market = self._found[k, currency] = Market(self.block, k, currency)
+        return market
