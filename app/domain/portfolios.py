@@ -76,11 +76,20 @@ class Account(Struct, frozen=True):
         return bool(self.positions) and self.margin_mode is not MarginMode.LENDING
 
     def position(self, instrument: InstrumentId) -> Position:
-        flat = Position(instrument, Decimal(0), Decimal(0))
-        return next((p for p in self.positions if p.instrument == instrument), flat)
+        for position in self.positions:
+            if position.instrument == instrument:
+                return position
+        return Position(instrument, Decimal(0), Decimal(0))
 
     def balance(self, asset: Asset) -> Decimal:
-        return next((b.amount for b in self.balances if b.asset == asset), Decimal(0))
+        held = self.held(asset)
+        return held.amount if held else Decimal(0)
+
+    def held(self, asset: Asset) -> Balance | None:
+        for balance in self.balances:
+            if balance.asset == asset:
+                return balance
+        return None
 
     def with_position(self, position: Position) -> "Account":
         """Replaces in place, so that stored order (and with it every sum) stays; a flat one is dropped."""

@@ -5,25 +5,17 @@ is only recommended never counts as done. A policy that a plan would push out of
 One whose cost cap the plan passes leaves it, the least urgent first.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from msgspec.structs import replace
 
-from app.domain.adjustment_events import adjustment_event, superseded_event
 from app.domain.adjustments import (
-    AdjustmentState,
-    InFlight,
-    Leg,
-    Outcome,
     Reason,
     TradeLeg,
 )
 from app.domain.families.rule import Notify, SetState
-from app.domain.identifiers import Asset, PolicyId
+from app.domain.identifiers import PolicyId
 from app.domain.instruments import InstrumentKind
 from app.domain.policies import (
-    DeltaNeutral,
     LiquidationGuard,
     Mode,
     Rule,
@@ -31,29 +23,22 @@ from app.domain.policies import (
     StressResponse,
 )
 from app.domain.portfolios import Portfolio, PortfolioState
-from app.domain.times import NS_PER_SECOND
-from app.engine.book import Book
+from app.engine.acting import Acting
 from app.engine.guards import (
     Prices,
     before_planning,
-    cooldown_until_ns,
     dwell_seconds,
-    is_emergency,
     is_within_cost_caps,
-    rest_seconds,
 )
 from app.engine.legs import is_like
-from app.engine.memory import DAY_NS, HOUR_NS, Traded
-from app.engine.metrics import Figures, observe
+from app.engine.memory import HOUR_NS, Traded
+from app.engine.metrics import observe
 from app.engine.permitted import Permission, is_dear
 from app.engine.plan import Plan, Priced, Wish, arrange
-from app.engine.records import Records, Sighting, Turn
+from app.engine.records import Records, Sighting, Turn, rows_of
 from app.engine.scene import Row, Scene
 from app.engine.state import State, vector
-from app.engine.stress import state_wanted, tiered
 from app.engine.tables import PairColumns
-from app.engine.trigger_rows import TriggerKind
-from app.engine.verdicts import Ended, metric_texts, notified_event
 
 _MODES = (Mode.AUTO, Mode.CONFIRM, Mode.RECOMMEND)
 Group = dict[int, Permission]
@@ -68,6 +53,7 @@ class Arbitration:
         self._rows = rows_of(turn.book, sighting.figures, view=sighting.number, pair=sighting.pair)
         self._records = Records(turn, sighting)
         self._market = self._records.market
+        self._acting = Acting(turn, sighting, self._records, self._rows)
 
     def conclude(self, concluded: set[PolicyId]) -> bool:
         """True when figures changed: what is not among the concluded then waits for the next look."""
@@ -118,7 +104,7 @@ class Arbitration:
         )
         if isinstance(verdict, Permission):
             return verdict
-        self._suppress(number, verdict)
+        self._acting.suppress(number, verdict)
         return None
 
     def _traded_by_others(self, number: int) -> list[Traded]:
@@ -134,15 +120,12 @@ class Arbitration:
     def _prices(self, stored: StoredPolicy) -> Prices:
         block, k = self._turn.block, self._sighting.k
         rows = self._records.price_rows(read=isinstance(stored.policy, Rule))
-        underlying = 0.0
-        if isinstance(stored.policy, DeltaNeutral):
-            underlying = self._market.value_of(Asset(stored.policy.underlying))
         return Prices(
             age_ns=block.oldest_age_ns(k, rows),
             quality=block.worst_quality(k, rows),
             sources=block.fewest_sources(k, rows),
             confidence_bps=block.widest_confidence_bps(k, rows),
-            underlying=underlying,
+            underlying=self._records.hedged_price(stored),
         )
 
     def _serve(self, group: Group, concluded: set[PolicyId]) -> bool:
@@ -152,7 +135,7 @@ class Arbitration:
             plan = self._planned(group, rows)
             dear = self._too_dear(group, plan)
             if dear is not None:
-                self._suppress(dear, Reason.COST_CAP)
+                self._acting.suppress(dear, Reason.COST_CAP)
                 concluded.add(self._policies[dear].id)
                 left.add(dear)
                 del group[dear]
@@ -169,49 +152,20 @@ class Arbitration:
 
     def _done(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
         """Acts, and says why those do nothing that have nothing to do."""
-        stale = self._recommended(group)
+        stale = self._acting.recommended(group)
         if stale and plan.legs and is_like(plan.legs, [leg for work in stale for leg in work.remaining]):
-            self._keep_open(group)
+            self._acting.keep_open(group)
             return False
         idle = [] if plan.legs else [number for number in group if not self._says_something(number)]
         for number in idle:
-            self._suppress(number, self._why_nothing(number, group[number]))
+            self._acting.suppress(number, self._why_nothing(number, group[number]))
         acting = {number: permission for number, permission in group.items() if number not in idle}
         if not acting:
             return False
-        changed = self._act(acting, rows, plan) if plan.legs else self._note(acting, rows)
+        changed = self._acting.act(acting, rows, plan) if plan.legs else self._acting.note(acting, rows)
         for number in acting:
-            changed = self._announce(number) or changed
+            changed = self._acting.announce(number) or changed
         return changed
-
-    def _recommended(self, group: Group) -> list[InFlight]:
-        """What is still open of the group's policies."""
-        ids = {self._policies[number].id for number in group}
-        return [
-            work
-            for work in self._turn.portfolio.in_flight
-            if work.state is AdjustmentState.RECOMMENDED and any(work.serves(each) for each in ids)
-        ]
-
-    def _keep_open(self, group: Group) -> None:
-        """What was recommended is still what would be."""
-        for number in group:
-            self._suppress(number, Reason.OPEN_ADJUSTMENT)
-            stored = self._policies[number]
-            compared = replace(self._turn.memory(stored.id), compared_ns=self._frame.time_ns)
-            self._turn.remember(stored.id, compared)
-
-    def _supersede(self, stale: Sequence[InFlight]) -> None:
-        """A changed market takes the place of what nobody has taken up."""
-        turn, outcome = self._turn, "the market moved on, and a newer plan took its place"
-        for work in stale:
-            turn.verdict.ended.append(Ended(work, AdjustmentState.SUPERSEDED, outcome))
-            portfolio, time_ns = turn.portfolio, self._frame.time_ns
-            turn.verdict.events.append(
-                superseded_event(portfolio.tenant_id, portfolio.id, work, outcome, time_ns)
-            )
-        kept = tuple(work for work in turn.portfolio.in_flight if work not in stale)
-        turn.adopt(replace(turn.portfolio, in_flight=kept), figures_change=False)
 
     def _says_something(self, number: int) -> bool:
         """Whether it does anything besides trading: a message, another state, a tier that changes."""
@@ -219,31 +173,6 @@ class Arbitration:
         if isinstance(policy, StressResponse):
             return True
         return isinstance(policy, Rule) and any(isinstance(a, (Notify, SetState)) for a in policy.actions)
-
-    def _note(self, group: Group, rows: dict[int, list[Row]]) -> bool:
-        """Records of what acted without an adjustment."""
-        inputs = self._records.inputs(self._records.price_rows())
-        for number in group:
-            decision = self._records.decision(number, Reason.NOTIFIED, rows[number], inputs)
-            self._turn.verdict.decisions.append(replace(decision, outcome=Outcome.ACTED))
-            self._remember_acting(number, rows[number], (), open_adjustment=False)
-        return False
-
-    def _announce(self, number: int) -> bool:
-        """Messages, and the state that the portfolio is put into by what acts by itself."""
-        stored, turn = self._policies[number], self._turn
-        policy, changed = stored.policy, False
-        if isinstance(policy, Rule):
-            for action in policy.actions:
-                if isinstance(action, Notify):
-                    turn.verdict.events.append(
-                        notified_event(stored, action.message, turn.portfolio, self._frame)
-                    )
-        wanted = state_wanted(policy, self._turn.memory(stored.id))
-        if wanted not in (None, turn.portfolio.state) and policy.mode is Mode.AUTO:
-            turn.change_state(wanted, self._frame)
-            changed = True
-        return changed
 
     def _planned(self, group: Group, rows: dict[int, list[Row]]) -> Plan:
         sighting = self._sighting
@@ -308,7 +237,8 @@ class Arbitration:
             return Priced(
                 vector(figures, 0, exposures=len(underlyings)),
                 rows_of(turn.book, figures, view=number, pair=0),
-                metric_texts(turn.book.view(number).underlyings, figures, 0),
+                figures,
+                turn.book.view(number).underlyings,
             )
 
     def _why_nothing(self, number: int, permission: Permission) -> Reason:
@@ -323,129 +253,3 @@ class Arbitration:
         if permission.limits.largest < float(policy.guards.minimum_notional):
             return Reason.MAXIMUM_TRADE
         return Reason.NO_CURE if isinstance(policy, LiquidationGuard) else Reason.DUST
-
-    def _act(self, group: Group, rows: dict[int, list[Row]], plan: Plan) -> bool:
-        turn, frame = self._turn, self._frame
-        self._supersede(self._recommended(group))
-        inputs = self._records.inputs(
-            [*self._records.price_rows(), *self._records.collateral_rows(plan.legs)]
-        )
-        decisions = {
-            number: self._records.decision(
-                number,
-                Reason.TARGET_MISSED if number in plan.misses_of else Reason.TARGET_REACHED,
-                rows[number],
-                inputs,
-            )
-            for number in group
-        }
-        adjustment = self._records.adjustment(group, decisions, plan)
-        turn.verdict.decisions += [
-            replace(decision, outcome=Outcome.ACTED, adjustment_id=adjustment.id)
-            for decision in decisions.values()
-        ]
-        turn.verdict.adjustments.append(adjustment)
-        automatic = adjustment.state is AdjustmentState.QUEUED
-        turn.verdict.events.append(adjustment_event(turn.portfolio.tenant_id, adjustment, frame.time_ns))
-        for number in group:
-            self._remember_acting(
-                number,
-                rows[number],
-                plan.legs,
-                open_adjustment=not automatic,
-                is_restored=automatic and self._restores(number, rows[number], plan),
-            )
-        if not automatic:
-            turn.wake_at(adjustment.expires_at_ns)
-        work = InFlight(
-            adjustment.id,
-            adjustment.policy_id,
-            adjustment.state,
-            adjustment.expires_at_ns,
-            plan.legs,
-            adjustment.policies,
-        )
-        in_flight = (*turn.portfolio.in_flight, work)
-        turn.adopt(replace(turn.portfolio, in_flight=in_flight), figures_change=automatic)
-        return automatic
-
-    def _restores(self, number: int, rows: Sequence[Row], plan: Plan) -> bool:
-        """Whether one of the rows that fired no longer does, of a guard one of its accounts."""
-        after = plan.after.rows[number]
-        return any(row.fired and not then.fired for row, then in zip(rows, after, strict=True))
-
-    def _remember_acting(
-        self,
-        number: int,
-        rows: Sequence[Row],
-        legs: Sequence[Leg],
-        *,
-        open_adjustment: bool,
-        is_restored: bool = False,
-    ) -> None:
-        stored, time_ns = self._policies[number], self._frame.time_ns
-        memory = self._turn.memory(stored.id)
-        if isinstance(stored.policy, StressResponse):
-            memory = tiered(stored, rows, memory, self._sighting.view.holdings)
-            self._turn.book.recall(stored.id, memory.registers)
-        traded = self._records.traded(legs)
-        until_ns = time_ns + rest_seconds(stored.policy, is_restored=is_restored) * NS_PER_SECOND
-        self._turn.remember(
-            stored.id,
-            replace(
-                memory,
-                cooldown_until_ns=until_ns,
-                suppressed=Reason.OPEN_ADJUSTMENT if open_adjustment else None,
-                suppressed_since=self._frame.sequence,
-                acted_ns=time_ns,
-                fired_since_ns=0,
-                acted_price=self._prices(stored).underlying,
-                traded=(*memory.traded_since(time_ns - DAY_NS), *traded),
-            ),
-        )
-        if until_ns > time_ns:
-            self._turn.wake_at(until_ns)
-
-    def _suppress(self, number: int, reason: Reason) -> None:
-        """Recorded once; while the same reason goes on it is only time that passes."""
-        stored = self._policies[number]
-        memory, policy = self._turn.memory(stored.id), stored.policy
-        if memory.suppressed is reason:
-            return
-        rows = self._fired(number) or self._rows[number]
-        if reason is Reason.COOLDOWN:
-            emergency = is_emergency(policy, rows)
-            self._turn.wake_at(cooldown_until_ns(policy, memory, emergency=emergency))
-        if reason is Reason.NOT_YET:
-            wake_ns = memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND
-            self._turn.wake_at(wake_ns)
-            memory = replace(memory, wake_ns=min(wake_ns, memory.wake_ns or wake_ns))
-        decision = self._records.decision(
-            number, reason, rows, self._records.inputs(self._records.price_rows())
-        )
-        self._turn.verdict.decisions.append(decision)
-        since = self._frame.sequence
-        self._turn.remember(stored.id, replace(memory, suppressed=reason, suppressed_since=since))
-
-
-def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, list[Row]]:
-    """Of every policy of the view, by its number."""
-    table, here = book.triggers.arrays, figures.trigger_slice(pair)
-    policies = len(book.view(view).holdings.policies)
-    found: dict[int, list[Row]] = {number: [] for number in range(policies)}
-    first = int(book.columns.arrays.trigger[view])
-    observed = figures.triggers
-    for row, at in enumerate(range(here.start, here.stop), start=first):
-        found[int(table.policy[row])].append(
-            Row(
-                TriggerKind(int(table.kind[row])),
-                int(table.exposure[row]),
-                int(table.account[row]),
-                float(table.target[row]),
-                float(observed.value[at]),
-                float(observed.low[at]),
-                float(observed.high[at]),
-                bool(observed.fired[at]),
-            )
-        )
-    return found

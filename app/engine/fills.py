@@ -191,19 +191,24 @@ def paper_fill(leg: TradeLeg, instrument: Instrument) -> tuple[Decimal, Decimal]
         may_be_zero = instrument.kind is InstrumentKind.OPTION
         price = stored(on_tick if on_tick > 0 or may_be_zero else moved, worse)
         _check_price(instrument, price)
-        return price, fee_of(instrument, leg.quantity, price, instrument.taker_fee_rate)
+        fee = _notional(instrument, leg.quantity, price) * instrument.taker_fee_rate
+        return price, stored(fee, ROUND_CEILING)
 
 
 def notional(instrument: Instrument, *, quantity: Decimal, price: Decimal) -> Decimal:
     """Unsigned, in the settlement asset; of an option, the premium."""
     with localcontext(ROOM):
-        contracts = abs(quantity) * instrument.multiplier
-        return contracts / price if _is_inverse_future(instrument) else contracts * price
+        return _notional(instrument, quantity, price)
 
 
 def fee_of(instrument: Instrument, quantity: Decimal, price: Decimal, rate: Decimal) -> Decimal:
     with localcontext(ROOM):
-        return stored(notional(instrument, quantity=quantity, price=price) * rate, ROUND_CEILING)
+        return stored(_notional(instrument, quantity, price) * rate, ROUND_CEILING)
+
+
+def _notional(instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
+    contracts = abs(quantity) * instrument.multiplier
+    return contracts / price if _is_inverse_future(instrument) else contracts * price
 
 
 def _pocket_credited(

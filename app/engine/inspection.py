@@ -9,7 +9,6 @@ from app.domain.adjustments import Adjustment, Decision
 from app.domain.identifiers import PolicyId
 from app.domain.policies import StoredPolicy
 from app.domain.portfolios import Portfolio
-from app.engine.arbitration import rows_of
 from app.engine.book import Book
 from app.engine.decide import decide, whole_block
 from app.engine.explanations import figure_of
@@ -17,6 +16,7 @@ from app.engine.guards import cooldown_until_ns, is_emergency
 from app.engine.market_view import MarketView
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import observe
+from app.engine.records import rows_of
 from app.engine.sleeping import Rest, rest_of
 from app.engine.tables import PairColumns
 from app.engine.verdicts import metric_texts

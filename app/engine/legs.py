@@ -14,7 +14,7 @@ from msgspec import Struct
 from app.domain.adjustments import Leg, LendingAction, LendingLeg, TradeLeg, TransferLeg
 from app.domain.identifiers import AccountId, Asset, InstrumentId
 from app.domain.portfolios import Portfolio
-from app.engine.levers import Lend, Lever, Trade, Transfer
+from app.engine.moves import Lend, Lever, Trade, Transfer
 from app.engine.rounding import amount_down, amount_up, lots, price
 from app.engine.valuation import Market
 from app.quant.arrays import FloatArray
@@ -54,24 +54,22 @@ def deals_of(
 ) -> list[Deal]:
     """`least`: in value, what is less is not traded at all."""
     wanted, closes = dict[Place, float](), dict[Place, bool]()
-    for trade, size in _moved(levers, sizes, Trade):
-        place = (trade.account, trade.instrument)
-        wanted[place] = wanted.get(place, 0.0) + trade.contracts * size
-        closes[place] = closes.get(place, True) and trade.closes
+    ways: dict[Place, list[tuple[Trade, float]]] = {}
+    for lever, size in zip(levers, sizes.tolist(), strict=True):
+        for move in lever.moves:
+            if isinstance(move, Trade):
+                place = (move.account, move.instrument)
+                ways.setdefault(place, []).append((move, lever.upper * abs(move.contracts)))
+                if size > 0.0:
+                    wanted[place] = wanted.get(place, 0.0) + move.contracts * size
+                    closes[place] = closes.get(place, True) and move.closes
     deals = []
     for place, contracts in wanted.items():
-        ways = [
-            (trade, lever.upper * abs(trade.contracts))
-            for lever in levers
-            for trade in lever.moves
-            if isinstance(trade, Trade)
-            and (trade.account, trade.instrument) == place
-            and trade.contracts * contracts > 0.0
-        ]
-        if ways:
-            most = sum(upper for _, upper in ways)
+        found = [way for way in ways[place] if way[0].contracts * contracts > 0.0]
+        if found:
+            most = sum(upper for _, upper in found)
             choices = _choices(place, contracts, most, market, holdings, least)
-            beyond = max(ways, key=lambda way: not way[0].closes)[0]
+            beyond = next((trade for trade, _ in found if not trade.closes), found[0][0])
             deals.append(Deal(*place, contracts, choices, beyond.effects, closes[place]))
     return deals
 

@@ -9,71 +9,16 @@ from collections.abc import Hashable, Iterable
 from decimal import Decimal
 from math import inf, isfinite
 
-from msgspec import Struct
-
-from app.domain.adjustments import LendingAction, MissReason
+from app.domain.adjustments import MissReason
 from app.domain.families.capital_efficiency import RESERVE
-from app.domain.identifiers import AccountId, Asset, InstrumentId
+from app.domain.identifiers import Asset, InstrumentId
 from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.portfolios import MarginMode, Portfolio
 from app.engine.contracts import closed, opened, traded_spot
 from app.engine.limits import UNLIMITED, Limits, Turnover
+from app.engine.moves import Lever, Move, Trade, Transfer
 from app.engine.state import In, Of, State
 from app.engine.valuation import Market
-
-
-class Trade(Struct, frozen=True):
-    """`contracts` bought (sold, when negative) per unit of the lever; `effects` are those of one."""
-
-    account: int
-    instrument: InstrumentId
-    contracts: float
-    closes: bool
-    effects: dict[int, float]
-
-
-class Transfer(Struct, frozen=True, gc=False):
-    """A unit of an asset per unit, `most` in all; an end that is None is the reserve.
-
-    Of what is sent the venue keeps `fee`, and nothing is sent that is not more than that and than `least`.
-    """
-
-    source: AccountId | None
-    destination: AccountId | None
-    asset: Asset
-    most: Decimal
-    fee: Decimal = Decimal(0)
-    least: Decimal = Decimal(0)
-
-
-class Lend(Struct, frozen=True, gc=False):
-    """`amount` of the asset between the wallet and the position in a pool, per unit of the lever."""
-
-    account: int
-    instrument: InstrumentId
-    action: LendingAction
-    amount: float
-    reduces: bool
-
-
-Move = Trade | Transfer | Lend
-
-
-class Lever(Struct, frozen=True):
-    """`limit` says what the upper limit is of; a size with a `lot` is a whole number."""
-
-    moves: tuple[Move, ...]
-    effects: dict[int, float]
-    upper: float
-    cost: float
-    limit: MissReason
-    lot: float = 0.0
-
-    @property
-    def trade(self) -> Trade | None:
-        """Where it is one alone."""
-        move = self.moves[0]
-        return move if len(self.moves) == 1 and isinstance(move, Trade) else None
 
 
 def size_of(state: State, holdings: Portfolio, account: int, instrument: InstrumentId) -> int:
@@ -179,8 +124,8 @@ class Levers:
     def _haircut(self, account: int, instrument: Instrument) -> Decimal:
         """Of what there is of the asset that it is paid in."""
         asset = instrument.settlement_asset
-        balances = self.holdings.accounts[account].balances
-        return next((b.haircut for b in balances if b.asset == asset and b.amount > 0), Decimal(0))
+        balance = self.holdings.accounts[account].held(asset)
+        return balance.haircut if balance and balance.amount > 0 else Decimal(0)
 
     def _paid_of_balance(self, effects: dict[int, float], account: int, instrument: Instrument) -> float:
         """How many contracts can be."""
@@ -311,13 +256,14 @@ class Levers:
         )
         net = filled.delta * underlying_value
         gross = opens * abs(net)
+        at = state.all_within(account)
         effects = {
-            state.within(In.EQUITY, account): filled.worth * value,
-            state.within(In.BACKING, account): filled.worth * value,
-            state.within(In.INITIAL, account): opens * initial * required,
-            state.within(In.MAINTENANCE, account): opens * maintenance * required,
-            state.within(In.NET, account): net,
-            state.within(In.GROSS, account): gross,
+            at[In.EQUITY]: filled.worth * value,
+            at[In.BACKING]: filled.worth * value,
+            at[In.INITIAL]: opens * initial * required,
+            at[In.MAINTENANCE]: opens * maintenance * required,
+            at[In.NET]: net,
+            at[In.GROSS]: gross,
         }
         exposure = self._exposures.get(underlying)
         if exposure is not None:
@@ -363,16 +309,15 @@ class Levers:
         on_credit: bool = False,
     ) -> None:
         """What more (or less) of an asset in the account's balance does; `on_credit`, once it is used up."""
-        state, holdings = self.state, self.holdings
-        balance = next((b for b in holdings.accounts[account].balances if b.asset == asset), None)
+        holder, at = self.holdings.accounts[account], self.state.all_within(account)
+        balance = holder.held(asset)
         held = float(balance.amount) if balance and not on_credit else 0.0
         counted = 1.0 - float(balance.haircut) if balance and (held or amount) > 0.0 else 1.0
-        changes = {state.within(In.EQUITY, account): amount * value * counted}
-        if holdings.accounts[account].margin_mode is not MarginMode.LENDING:
-            changes[state.within(In.BACKING, account)] = amount * value * counted
-        self.expose(changes, account, asset, held, amount)
-        for at, change in changes.items():
-            effects[at] = effects.get(at, 0.0) + change
+        worth = amount * value * counted
+        effects[at[In.EQUITY]] = effects.get(at[In.EQUITY], 0.0) + worth
+        if holder.margin_mode is not MarginMode.LENDING:
+            effects[at[In.BACKING]] = effects.get(at[In.BACKING], 0.0) + worth
+        self.expose(effects, account, asset, held, amount)
 
     def expose(
         self, effects: dict[int, float], account: int, asset: Asset, held: float, amount: float
@@ -400,7 +345,7 @@ class Levers:
         return max(self.holdings.accounts[place].balance(asset), Decimal(0))
 
     def add(self, key: Hashable, lever: Lever) -> None:
-        usable = lever.upper > 0.0 and all(isfinite(effect) for effect in lever.effects.values())
+        usable = lever.upper > 0.0 and all(map(isfinite, lever.effects.values()))
         known = self._found.get(key)
         if usable and isfinite(lever.cost) and (known is None or known.upper < lever.upper):
             self._found[key] = lever

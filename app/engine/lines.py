@@ -23,7 +23,7 @@ from app.engine.goal_columns import (
     try_roundings,
 )
 from app.engine.legs import Deal, Place
-from app.engine.levers import Lend, Lever, Trade
+from app.engine.moves import Lend, Lever, Trade
 from app.engine.programme import Programme
 from app.engine.scene import Goal
 from app.engine.solver import Solver

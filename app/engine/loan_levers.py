@@ -14,8 +14,9 @@ from app.domain.adjustments import LendingAction, MissReason
 from app.domain.identifiers import Asset
 from app.domain.instruments import Instrument
 from app.engine.contracts import traded_spot
-from app.engine.levers import Lend, Lever, Levers, Move, Trade, Transfer
+from app.engine.levers import Levers
 from app.engine.limits import UNLIMITED, Limits
+from app.engine.moves import Lend, Lever, Move, Trade, Transfer
 from app.engine.state import In
 
 

@@ -16,18 +16,22 @@ import numpy as np
 from msgspec import Struct
 
 from app.domain.adjustments import Leg, Miss, MissReason
+from app.domain.identifiers import Asset
 from app.domain.policies import LiquidationGuard, StoredPolicy
 from app.domain.portfolios import Portfolio
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.goals import goals_of
 from app.engine.legs import Deal, deals_of, legs_of
-from app.engine.levers import Lever, Levers, Trade
+from app.engine.levers import Levers
 from app.engine.lines import Lines, Score
 from app.engine.memory import PolicyMemory
+from app.engine.metrics import Figures
+from app.engine.moves import Lever, Trade
 from app.engine.permitted import Permission, permit
 from app.engine.rounding import metric_text
 from app.engine.scene import Goal, Row, Scene, outside
 from app.engine.state import In
+from app.engine.verdicts import metric_texts
 from app.quant.arrays import BoolArray, FloatArray
 
 _HARD = -1
@@ -45,11 +49,17 @@ class Wish(Struct, frozen=True):
 
 
 class Priced(Struct, frozen=True):
-    """Holdings as they would be: figures in the order of the state, triggers, and metrics in words."""
+    """Holdings as they would be: figures in the order of the state, triggers, and all that was observed."""
 
     figures: FloatArray
     rows: dict[int, list[Row]]
-    metrics: dict[str, str]
+    observed: Figures
+    underlyings: tuple[Asset, ...]
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """In words."""
+        return metric_texts(self.underlyings, self.observed, 0)
 
 
 class Plan(Struct, frozen=True):

@@ -17,9 +17,9 @@ from app.domain.adjustments import (
     TradeLeg,
     TransferLeg,
 )
-from app.domain.identifiers import AdjustmentId, DecisionId, PolicyId, derived_id
+from app.domain.identifiers import AdjustmentId, Asset, DecisionId, PolicyId, derived_id
 from app.domain.market import Frame
-from app.domain.policies import LiquidationGuard, Mode
+from app.domain.policies import DeltaNeutral, LiquidationGuard, Mode, StoredPolicy
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
@@ -31,6 +31,7 @@ from app.engine.metrics import Figures
 from app.engine.plan import Plan
 from app.engine.rounding import amount_up, price
 from app.engine.scene import Row
+from app.engine.trigger_rows import TriggerKind
 from app.engine.valuation import Markets
 from app.engine.verdicts import Verdict, metric_texts, reduces_risk
 
@@ -75,12 +76,22 @@ class Records:
         self._sighting = sighting
         self._frame = sighting.frame
         self.market = turn.markets.on(sighting.k, turn.portfolio.valuation_currency)
+        self._price_rows: dict[bool, list[int]] = {}
+
+    def hedged_price(self, stored: StoredPolicy) -> float:
+        """Of what a policy keeps neutral; 0 of another."""
+        policy = stored.policy
+        return self.market.value_of(Asset(policy.underlying)) if isinstance(policy, DeltaNeutral) else 0.0
 
     def price_rows(self, *, read: bool = False) -> list[int]:
         """What the portfolio's figures are made of, and with `read` what its policies' conditions name."""
-        view = self._sighting.view
-        marks = (*view.marks, *view.read) if read else view.marks
-        return self._turn.block.price_rows(self._sighting.k, marks=marks, conversions=view.conversions)
+        rows = self._price_rows.get(read)
+        if rows is None:
+            view, block = self._sighting.view, self._turn.block
+            marks = (*view.marks, *view.read) if read else view.marks
+            rows = block.price_rows(self._sighting.k, marks=marks, conversions=view.conversions)
+            self._price_rows[read] = rows
+        return rows
 
     def decision(self, number: int, reason: Reason, rows: Sequence[Row], inputs: dict[str, str]) -> Decision:
         stored, frame, portfolio = self._turn.portfolio.policies[number], self._frame, self._turn.portfolio
@@ -164,3 +175,23 @@ class Records:
             names[row]: f"{decimal_text(price(block.price(k, row)))} @ {generation}-{block.frame_of(k, row)}"
             for row in rows
         }
+
+
+def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, list[Row]]:
+    """Of every policy of the view, by its number."""
+    table, here = book.triggers.arrays, figures.trigger_slice(pair)
+    policies = len(book.view(view).holdings.policies)
+    found: dict[int, list[Row]] = {number: [] for number in range(policies)}
+    first = int(book.columns.arrays.trigger[view])
+    rows, observed = slice(first, first + here.stop - here.start), figures.triggers
+    stored = (table.policy, table.kind, table.exposure, table.account, table.target)
+    for policy, kind, *row in zip(
+        *(column[rows].tolist() for column in stored),
+        *(column[here].tolist() for column in observed),
+        strict=True,
+    ):
+        found[policy].append(Row(_KINDS[kind], *row))
+    return found
+
+
+_KINDS = list(TriggerKind)

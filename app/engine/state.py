@@ -43,6 +43,7 @@ class State:
         exposures, accounts = figures.exposure_slice(pair), figures.account_slice(pair)
         self.exposures: int = exposures.stop - exposures.start
         self.accounts: int = accounts.stop - accounts.start
+        self._first_within: int = len(Of) * self.exposures
         self.prices: FloatArray = figures.exposures.underlying_price[exposures]
         self._figures: list[float] = vector(figures, pair, exposures=self.exposures).tolist()
         self._resources: dict[tuple[Hashable, ...], int] = {}
@@ -51,7 +52,12 @@ class State:
         return int(figure) * self.exposures + exposure
 
     def within(self, figure: In, account: int) -> int:
-        return len(Of) * self.exposures + int(figure) * self.accounts + account
+        return self._first_within + int(figure) * self.accounts + account
+
+    def all_within(self, account: int) -> range:
+        """All of its figures, in the order of `In`."""
+        first = self._first_within + account
+        return range(first, first + len(In) * self.accounts, self.accounts)
 
     def resource(self, key: tuple[Hashable, ...], amount: float) -> int:
         """Where it stands; the amount is that of the first who asked. A key begins with what it is."""
