@@ -25,8 +25,9 @@ def closed_form(programme: Programme) -> FloatArray | None:
     if row == _SEVERAL:
         return None
     _bring(programme, row, 0.0, prices, sizes)
-    others = np.arange(programme.low.size) != row
-    return sizes if _are_kept(programme, sizes)[others].all() else None
+    kept = _are_kept(programme, sizes)
+    kept[row] = True
+    return sizes if kept.all() else None
 
 
 def in_turn(programme: Programme) -> FloatArray:

@@ -83,8 +83,8 @@ def effects_of(effects: Sequence[dict[int, float]]) -> Effects:
 
 
 def columns_of(goals: Sequence[Goal], levels: Sequence[int]) -> GoalColumns:
-    """Without their sizes, which follow from the figures."""
-    first, at, weight = [0], list[int](), list[float]()
+    """Sizes and what is eased follow from the figures: see `lay_out`."""
+    m, at, weight, first = len(goals), list[int](), list[float](), [0]
     seen: dict[Terms, int] = {}
     same = [seen.setdefault(goal.terms, number) for number, goal in enumerate(goals)]
     for goal in goals:
@@ -92,22 +92,24 @@ def columns_of(goals: Sequence[Goal], levels: Sequence[int]) -> GoalColumns:
             at.append(place)
             weight.append(factor)
         first.append(len(at))
-    edges = np.array([(*goal.aim, *goal.accepted) for goal in goals]).reshape(-1, 4).T.copy()
-    aims, accepted = edges[:2], edges[2:]
-    eased_low, eased_high = np.where(np.isinf(aims), aims, (aims + accepted) / 2.0)
+    order = sorted(range(m), key=levels.__getitem__)
+    whole = np.array([*first, *order, *same, *at], dtype=np.int64)  # one array is made faster than four
+    edges = np.array([[end for edges in (g.aim, g.accepted) for end in edges] for g in goals]).reshape(m, 4)
+    aim_low, aim_high, low, high = edges.T.copy()
+    eased_low, eased_high, size = np.empty((3, m))
     return GoalColumns(
-        first=np.array(first, dtype=np.int64),
-        at=np.array(at, dtype=np.int64),
+        first=whole[: m + 1],
+        at=whole[3 * m + 1 :],
         weight=np.array(weight),
-        aim_low=aims[0],
-        aim_high=aims[1],
-        low=accepted[0],
-        high=accepted[1],
+        aim_low=aim_low,
+        aim_high=aim_high,
+        low=low,
+        high=high,
         eased_low=eased_low,
         eased_high=eased_high,
-        size=np.empty(len(goals)),
-        order=np.array(sorted(range(len(goals)), key=levels.__getitem__), dtype=np.int64),
-        same=np.array(same, dtype=np.int64),
+        size=size,
+        order=whole[m + 1 : 2 * m + 1],
+        same=whole[2 * m + 1 : 3 * m + 1],
     )
 
 
@@ -122,7 +124,7 @@ def lay_out(
     without_costs: FloatArray,
     rows: Rows,
 ) -> None:
-    """Sizes of the goals, rows of the levers, and what these do to the figures, (figures, n).
+    """Sizes of goals and what is eased; rows of levers, and what these do to the figures, (figures, n).
 
     `trades` says which levers are some; `moves` and `without_costs` come as zeros. `equity` is where trading
     costs show: equity that is burnt by trading to and fro would raise a leverage, too. What is paid into a
@@ -138,6 +140,8 @@ def lay_out(
                 without_costs[at, j] = 0.0
     for i in range(goals.size.size):
         goals.size[i] = _size(goals, i, start)
+        goals.eased_low[i] = _half_way(goals.aim_low[i], goals.low[i])
+        goals.eased_high[i] = _half_way(goals.aim_high[i], goals.high[i])
         for j in range(n):
             moved, without = 0.0, 0.0
             for term in range(goals.first[i], goals.first[i + 1]):
@@ -166,6 +170,11 @@ def _size(goals: GoalColumns, i: int, start: FloatArray) -> float:
 
 
 @inlined_in_place
+def _half_way(aim: float, accepted: float) -> float:
+    return aim if np.isinf(aim) else (aim + accepted) / 2.0
+
+
+@inlined_in_place
 def _value(goals: GoalColumns, i: int, figures: FloatArray) -> float:
     value = 0.0
     for term in range(goals.first[i], goals.first[i + 1]):
@@ -190,8 +199,23 @@ def put_missing(
 
 
 @compiled_in_place
-def judge(goals: GoalColumns, figures: FloatArray, values: FloatArray, score: FloatArray) -> None:
-    """Values of the goals; and what is missed of what is accepted, the most important first."""
+def judge(
+    goals: GoalColumns,
+    linear: FloatArray,
+    exact: FloatArray,
+    figures: FloatArray,
+    bent: FloatArray,
+    values: FloatArray,
+    score: FloatArray,
+) -> None:
+    """`figures` are `linear` ones, of which the first are known to be `exact`; `bent` is what that is off.
+
+    `values` are those of the goals; `score` is what is missed of what is accepted, the most important first.
+    """
+    for at in range(figures.size):
+        figures[at] = exact[at] if at < exact.size else linear[at]
+        known = np.isfinite(figures[at]) and np.isfinite(linear[at])
+        bent[at] = figures[at] - linear[at] if known else 0.0
     for i in range(values.size):
         values[i] = _value(goals, i, figures)
     for at in range(values.size):

@@ -30,6 +30,7 @@ from app.engine.solver import Solver
 from app.engine.state import In, State
 from app.quant.arrays import FloatArray, IntArray
 
+_NOTHING: FloatArray = np.zeros(0)
 _SOME = 8
 """Deals whose roundings are tried together."""
 
@@ -37,9 +38,13 @@ Score = tuple[float, ...]
 
 
 class Judged(NamedTuple):
-    """Values of the goals, and what is missed of each, the most important first."""
+    """`figures`, and by how much they are off the straight lines, `bent`; values of the goals, and what is
+    missed of each, the most important first.
+    """
 
-    values: list[float]
+    figures: FloatArray
+    bent: FloatArray
+    values: FloatArray
     misses: Score
 
 
@@ -68,26 +73,34 @@ class Lines:
         self._nets = [_netted(lever) for lever in levers]
         self._beyond_closing = _beyond_closing(levers)
         self._levels = np.array(levels, dtype=np.int64)
+        limits = [
+            [lever.upper for lever in levers],
+            [lever.cost for lever in levers],
+            [lever.lot for lever in levers],
+        ]
+        upper, cost, lot = np.array(limits)
         self._programme = Programme(
             lower=np.zeros(n),
-            upper=np.array([lever.upper for lever in levers]),
-            cost=np.array([lever.cost for lever in levers]),
-            lot=np.array([lever.lot for lever in levers]),
+            upper=upper,
+            cost=cost,
+            lot=lot,
             matrix=rows.asked,
-            low=np.empty(m),
-            high=np.empty(m),
+            low=_NOTHING,
+            high=_NOTHING,
             level=self._levels,
-            scale=np.ones(m),
+            scale=np.array([1.0] * m),
         )
 
     def moved(self, sizes: FloatArray) -> FloatArray:
         moved: FloatArray = (self.effects * sizes).sum(axis=1)
         return moved
 
-    def judged(self, figures: FloatArray) -> Judged:
+    def judged(self, linear: FloatArray, exact: FloatArray = _NOTHING) -> Judged:
+        """Of figures on straight lines, of which the first are known exactly."""
+        figures, bent = np.empty((2, linear.size))
         values, score = np.empty((2, self._levels.size))
-        judge(self._columns, figures, values, score)
-        return Judged(values.tolist(), tuple(score.tolist()))
+        judge(self._columns, linear, exact, figures, bent, values, score)
+        return Judged(figures, bent, values, tuple(score.tolist()))
 
     def solved(self, errors: FloatArray, fixed: FloatArray | None = None) -> FloatArray:
         """Sizes of the levers; where some stay `fixed` (the others are NaN) aims are half way to accepted.
@@ -191,8 +204,8 @@ class Lines:
             figures=self.start.size,
             goals=self._levels.size,
         )
-        values, effects = np.array(self.judged(figures).values), effects_of([deal.effects for deal in deals])
-        try_roundings(self._columns, values, effects, _SOME, trials)
+        effects = effects_of([deal.effects for deal in deals])
+        try_roundings(self._columns, self.judged(figures).values, effects, _SOME, trials)
         return [deal.choices[choice] for deal, choice in zip(deals, trials.best.tolist(), strict=True)]
 
     def rounding(self, chosen: Iterable[tuple[Deal, Decimal]]) -> FloatArray:

@@ -23,7 +23,7 @@ from app.engine.fills import apply_legs_as_if_done
 from app.engine.goals import goals_of
 from app.engine.legs import Deal, deals_of, legs_of
 from app.engine.levers import Levers
-from app.engine.lines import Lines, Score
+from app.engine.lines import Judged, Lines, Score
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import Figures
 from app.engine.moves import Lever, Trade
@@ -144,15 +144,17 @@ class _Arrangement:
     def _corrected(self, first: FloatArray) -> "_Proposal":
         """By the last one's errors, until they stay what they are, or what is missed grows no less."""
         best = last = self._proposal(first, _NOTHING_STAYS, None)
-        is_settled = self._are_alike(last.bent, np.zeros(last.bent.size), last.sizes)
+        before = np.zeros(last.bent.size)
         for _ in range(_CORRECTIONS):
-            if not last.plan.legs or (is_settled and not last.plan.misses):
+            if not last.plan.legs:
                 break
-            proposal = self._proposal(self._sizes(_NOTHING_STAYS, last), _NOTHING_STAYS, last)
-            is_settled = self._are_alike(proposal.bent, last.bent, proposal.sizes)
-            if is_settled and proposal.outcome >= best.outcome:
+            if not last.plan.misses and self._are_alike(last.bent, before, last.sizes):
                 break
-            best, last = min(best, proposal, key=lambda each: each.outcome), proposal
+            sizes = self._sizes(_NOTHING_STAYS, last)
+            before, last = last.bent, self._proposal(sizes, _NOTHING_STAYS, last)
+            if last.outcome >= best.outcome and self._are_alike(last.bent, before, last.sizes):
+                break
+            best = min(best, last, key=lambda each: each.outcome)
         return best
 
     def _are_alike(self, errors: FloatArray, before: FloatArray, sizes: FloatArray) -> bool:
@@ -200,9 +202,8 @@ class _Arrangement:
         linear, chosen = in_parts + lines.rounding(chosen), [*kept, *chosen]
         legs = legs_of(self._levers, sizes, chosen, market, scene.holdings)
         priced = self._priced(apply_legs_as_if_done(scene.holdings, legs, market.block.universe.instruments))
-        figures = np.concatenate((priced.figures, linear[priced.figures.size :]))
-        judged = lines.judged(figures)
-        misses = tuple(self._misses(figures, judged.values, in_parts + bent, sizes))
+        judged = lines.judged(linear, priced.figures)
+        misses = tuple(self._misses(judged, in_parts + bent, sizes))
         plan = Plan(
             tuple(legs),
             market.expected_cost(legs),
@@ -210,9 +211,7 @@ class _Arrangement:
             tuple(miss for _, miss in misses),
             frozenset(number for number, _ in misses),
         )
-        known = np.isfinite(figures) & np.isfinite(linear)
-        bent = np.where(known, figures, 0.0) - np.where(known, linear, 0.0)
-        return _Proposal(plan, sizes, chosen, bent, (judged.misses, plan.cost))
+        return _Proposal(plan, sizes, chosen, judged.bent, (judged.misses, plan.cost))
 
     def _dust(self) -> float:
         """What every policy that acts wants to trade at least; nothing is too little for a cure.
@@ -240,9 +239,8 @@ class _Arrangement:
             lots.append(float(market.instrument(trade.instrument).lot_size) if trade and coarse else 0.0)
         return np.array(lots)
 
-    def _misses(
-        self, figures: FloatArray, values: Sequence[float], in_parts: FloatArray, sizes: FloatArray
-    ) -> Iterable[tuple[int, Miss]]:
+    def _misses(self, judged: Judged, in_parts: FloatArray, sizes: FloatArray) -> Iterable[tuple[int, Miss]]:
+        figures, values = judged.figures, judged.values.tolist()
         for at, goal, wish in self._aims:
             value = values[at]
             if not outside(value, goal.accepted) <= 0.0:

@@ -9,8 +9,10 @@ from enum import IntEnum
 
 import numpy as np
 
+from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.metrics import Figures
 from app.quant.arrays import FloatArray
+from app.quant.compiled import compiled_in_place
 
 
 class Of(IntEnum):
@@ -81,20 +83,35 @@ class State:
 
 def vector(figures: Figures, pair: int, *, exposures: int) -> FloatArray:
     """The first so many exposures: what a view has besides may be new to the portfolio."""
-    first, accounts = figures.exposure_slice(pair).start, figures.account_slice(pair)
-    of, within = figures.exposures, figures.accounts
-    seen = slice(first, first + exposures)
-    return np.concatenate(
-        (
-            of.delta[seen],
-            of.gross_notional[seen],
-            of.dollar_gamma[seen],
-            of.vega[seen] * _VOLATILITY_POINT,
-            within.equity[accounts],
-            within.initial_margin[accounts],
-            within.maintenance_margin[accounts],
-            within.net_notional[accounts],
-            within.gross_notional[accounts],
-            within.backing[accounts],
-        )
-    )
+    accounts = figures.account_slice(pair)
+    count = accounts.stop - accounts.start
+    found: FloatArray = np.empty(len(Of) * exposures + len(In) * count)
+    first_exposure = figures.exposure_slice(pair).start
+    _gather(figures.exposures, first_exposure, exposures, figures.accounts, accounts.start, count, found)
+    return found
+
+
+@compiled_in_place
+def _gather(
+    of: ExposureFigures,
+    first_exposure: int,
+    exposures: int,
+    within: AccountFigures,
+    first_account: int,
+    accounts: int,
+    found: FloatArray,
+) -> None:
+    """In the order of `Of`, then of `In`."""
+    for i in range(exposures):
+        at = first_exposure + i
+        found[i], found[exposures + i] = of.delta[at], of.gross_notional[at]
+        found[2 * exposures + i] = of.dollar_gamma[at]
+        found[3 * exposures + i] = of.vega[at] * _VOLATILITY_POINT
+    first = 4 * exposures
+    for i in range(accounts):
+        at = first_account + i
+        found[first + i], found[first + accounts + i] = within.equity[at], within.initial_margin[at]
+        found[first + 2 * accounts + i] = within.maintenance_margin[at]
+        found[first + 3 * accounts + i] = within.net_notional[at]
+        found[first + 4 * accounts + i] = within.gross_notional[at]
+        found[first + 5 * accounts + i] = within.backing[at]
