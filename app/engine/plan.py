@@ -38,6 +38,9 @@ _HARD = -1
 """The level of what no policy may pass: resources and the venue's initial margin."""
 
 
+_Chosen = list[tuple[Deal, Decimal]]
+
+
 class Wish(Struct, frozen=True):
     """One policy and what was observed of it; `permission` is None where it did not fire, or may not act."""
 
@@ -131,27 +134,25 @@ class _Arrangement:
         for stays in (_COARSE, _COARSE, 0.0):
             if not proposal.plan.misses or not proposal.plan.legs:
                 return best.plan
-            proposal = self._proposal(self._sizes(stays, best), stays, best)
+            proposal = self._next(best, self._kept(stays, best))
             best = min(best, proposal, key=lambda each: each.outcome)
         if best.outcome[0] > lines.judged(lines.start + lines.moved(first)).misses:
             lots = self._coarse_lots([deal for deal, _ in best.chosen])
             in_lots = lines.in_lots(best.bent, lots, first)
             if in_lots is not None:
-                last = best._replace(chosen=[])
-                best = min(best, self._proposal(in_lots, 0.0, last), key=lambda each: each.outcome)
+                best = min(best, self._proposal(in_lots, [], best.bent), key=lambda each: each.outcome)
         return best.plan
 
     def _corrected(self, first: FloatArray) -> "_Proposal":
         """By the last one's errors, until they stay what they are, or what is missed grows no less."""
-        best = last = self._proposal(first, _NOTHING_STAYS, None)
-        before = np.zeros(last.bent.size)
+        before = np.zeros(self._lines.start.size)
+        best = last = self._proposal(first, [], before)
         for _ in range(_CORRECTIONS):
             if not last.plan.legs:
                 break
             if not last.plan.misses and self._are_alike(last.bent, before, last.sizes):
                 break
-            sizes = self._sizes(_NOTHING_STAYS, last)
-            before, last = last.bent, self._proposal(sizes, _NOTHING_STAYS, last)
+            before, last = last.bent, self._next(last, [])
             if last.outcome >= best.outcome and self._are_alike(last.bent, before, last.sizes):
                 break
             best = min(best, last, key=lambda each: each.outcome)
@@ -165,8 +166,17 @@ class _Arrangement:
         moved, off = (self._lines.rows * sizes).sum(axis=1).tolist(), (errors - before).tolist()
         return all(abs(goal.value(off)) <= _ALIKE * abs(moved[at]) for at, goal, _ in self._aims)
 
-    def _sizes(self, stays: float, last: "_Proposal") -> FloatArray:
-        kept = self._kept(stays, last)
+    def _next(self, last: "_Proposal", kept: _Chosen) -> "_Proposal":
+        """Solved once more with the last one's errors, while what is `kept` of it stays.
+
+        That is always some of the coarsest lots, so that how many there are says which.
+        """
+        if len(kept) not in last.following:
+            sizes = self._sizes(last, kept)
+            last.following[len(kept)] = self._proposal(sizes, kept, last.bent)
+        return last.following[len(kept)]
+
+    def _sizes(self, last: "_Proposal", kept: _Chosen) -> FloatArray:
         if not kept:
             return self._lines.solved(last.bent)
         fixed = np.full(len(self._levers), np.nan)
@@ -176,19 +186,15 @@ class _Arrangement:
                 fixed[at] = last.sizes[at]
         return self._lines.solved(last.bent + self._lines.rounding(kept), fixed)
 
-    def _kept(self, stays: float, last: "_Proposal") -> list[tuple[Deal, Decimal]]:
+    def _kept(self, stays: float, last: "_Proposal") -> _Chosen:
         """Deals in lots worth more than so many of the smallest."""
-        if stays == _NOTHING_STAYS:
-            return []
         worth = [self._scene.market.lot_worth(deal.instrument) for deal, _ in last.chosen]
         least = min(worth, default=0.0)
         return [each for each, lot in zip(last.chosen, worth, strict=True) if lot > stays * least]
 
-    def _proposal(self, sizes: FloatArray, stays: float, last: "_Proposal | None") -> "_Proposal":
-        """Rounded to lots and priced exactly."""
+    def _proposal(self, sizes: FloatArray, kept: _Chosen, bent: FloatArray) -> "_Proposal":
+        """Rounded to lots, but for what is `kept`, and priced exactly."""
         lines, scene, market = self._lines, self._scene, self._scene.market
-        kept = [] if last is None else self._kept(stays, last)
-        bent = np.zeros(lines.start.size) if last is None else last.bent
         in_parts = lines.start + lines.moved(sizes)
         if kept:
             in_parts += lines.rounding(kept)
@@ -211,7 +217,7 @@ class _Arrangement:
             tuple(miss for _, miss in misses),
             frozenset(number for number, _ in misses),
         )
-        return _Proposal(plan, sizes, chosen, judged.bent, (judged.misses, plan.cost))
+        return _Proposal(plan, sizes, chosen, judged.bent, (judged.misses, plan.cost), {})
 
     def _dust(self) -> float:
         """What every policy that acts wants to trade at least; nothing is too little for a cure.
@@ -305,13 +311,17 @@ class _Arrangement:
 
 
 class _Proposal(NamedTuple):
-    """`bent`: by how much exact figures are off the straight lines. The less an outcome, the better."""
+    """`bent`: by how much exact figures are off the straight lines. The less an outcome, the better.
+
+    `following` are those that were made from it, by how many of its deals stayed.
+    """
 
     plan: Plan
     sizes: FloatArray
-    chosen: list[tuple[Deal, Decimal]]
+    chosen: _Chosen
     bent: FloatArray
     outcome: tuple[Score, float]
+    following: "dict[int, _Proposal]"
 
 
 _FREE_MARGIN = "free_margin"
@@ -320,7 +330,6 @@ _OF_TRADES = ("traded", "turnover")
 _NEARLY = 1e-9
 _CORRECTIONS = 8
 _ALIKE = 0.02
-_NOTHING_STAYS = inf
 _COARSE = 5.0
 """Times the smallest lot: what is traded in larger ones is rounded before the rest."""
 _MANY = 50
