@@ -49,7 +49,9 @@ class Arbitration:
         self._turn = turn
         self._sighting = sighting
         self._frame = sighting.frame
-        self._policies = turn.portfolio.policies
+        self._policies = policies = turn.portfolio.policies
+        self._ranked = sorted(range(len(policies)), key=lambda number: (policies[number].rank, number))
+        """Numbers of the policies in the order of their rank."""
         self._rows = rows_of(turn.book, sighting.figures, view=sighting.number, pair=sighting.pair)
         self._records = Records(turn, sighting)
         self._market = self._records.market
@@ -58,7 +60,7 @@ class Arbitration:
     def conclude(self, concluded: set[PolicyId]) -> bool:
         """True when figures changed: what is not among the concluded then waits for the next look."""
         eligible: Group = {}
-        for number in self._ranked():
+        for number in self._ranked:
             stored = self._policies[number]
             if stored.id in concluded:
                 continue
@@ -72,11 +74,6 @@ class Arbitration:
             if group and self._serve(group, concluded):
                 return True
         return False
-
-    def _ranked(self) -> list[int]:
-        """Numbers of the policies in the order of their rank."""
-        policies = self._policies
-        return sorted(range(len(policies)), key=lambda number: (policies[number].rank, number))
 
     def _fired(self, number: int) -> list[Row]:
         return [row for row in self._rows[number] if row.fired]
@@ -144,7 +141,7 @@ class Arbitration:
             pushed = {number: permission for number, permission in pushed.items() if number not in left}
             if pushed:
                 rows |= {number: plan.after.rows[number] for number in pushed}
-                group = {n: (group | pushed)[n] for n in self._ranked() if n in group or n in pushed}
+                group = {n: (group | pushed)[n] for n in self._ranked if n in group or n in pushed}
                 continue
             concluded |= {self._policies[number].id for number in group}
             return self._done(group, rows, plan)
@@ -186,7 +183,7 @@ class Arbitration:
                 self._turn.memory(self._policies[number].id),
                 group.get(number),
             )
-            for number in self._ranked()
+            for number in self._ranked
         ]
         return arrange(wishes, scene=scene, priced=self._priced)
 

@@ -110,7 +110,7 @@ def _pass(
     book.looks += up.size
     book.idle_looks += up.size - int(np.count_nonzero(up))
     again: dict[int, set[int]] = {}
-    news: dict[int, set[int]] = {}
+    last = len(block.frames) - 1
     chosen = np.flatnonzero(up)
     shown, places = completed(book, block, figures, chosen)
     for pair, place in zip(chosen.tolist(), places.tolist(), strict=True):
@@ -126,10 +126,10 @@ def _pass(
         wakes = turn.frames_to_wake(k)
         went_on, turn.went_on = turn.went_on, False
         if changed or wakes or went_on or (watches and not watched[pair]):
-            if slot not in news:
-                news[slot] = book.frames_of_news(slot, block).union(todo.frames[todo.slots == slot].tolist())
+            asked = todo.frames[todo.slots == slot].tolist()
+            news = book.frames_of_news(slot, block) if k < last else ()
             begin = k if changed else k + 1
-            again[slot] = wakes.union(later for later in news[slot] if later >= begin)
+            again[slot] = wakes.union(later for later in (*asked, *news) if later >= begin)
     settle(book, block, pairs, figures, slots, up, {slot for slot, frames in again.items() if frames})
     return _ordered((slot, k) for slot, frames in again.items() for k in frames)
 

@@ -221,8 +221,8 @@ class Lines:
 def _equity(state: State) -> IntArray:
     return np.array(
         [
-            state.within(figure, account)
-            for account in range(state.accounts)
+            at[figure]
+            for at in map(state.all_within, range(state.accounts))
             for figure in (In.EQUITY, In.BACKING)
         ],
         dtype=np.int64,

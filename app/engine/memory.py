@@ -69,6 +69,8 @@ def reversals(own: Sequence[Traded], others: Sequence[Traded]) -> int:
 
     Two policies that undo each other trade one way each, and to and fro together.
     """
+    if not own:
+        return 0
     mine, places = set(own), dict[str, list[tuple[Traded, int]]]()
     for traded in sorted(mine.union(others), key=lambda each: (each.time_ns, each.places)):
         for place, direction in traded.places:

@@ -7,8 +7,10 @@ differs from the straight lines moves the rows before they are solved once more.
 its targets says which, by how much, and why.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from itertools import chain
 from math import inf, isnan
 from typing import NamedTuple
 
@@ -345,17 +347,16 @@ def _that_stand(goals: Sequence[Goal], wishes: Sequence[Wish]) -> list[Goal]:
 
 def _hard_goals(levers: Sequence[Lever], scene: Scene) -> list[Goal]:
     """No resource is used up beyond what there is; no account is traded below its initial margin."""
-    state, figures = scene.state, scene.state.values
+    state, moving = scene.state, Counter(chain.from_iterable(lever.effects for lever in levers))
     goals = [
         Goal(_HARD, 0, name, ((at, 1.0),), (0.0, inf), (0.0, inf))
         for name, at in state.resources
-        if sum(at in lever.effects for lever in levers) > 1
+        if moving[at] > 1
     ]
     for account in range(state.accounts):
-        equity, initial = (state.within(figure, account) for figure in (In.BACKING, In.INITIAL))
-        touched = any(equity in lever.effects or initial in lever.effects for lever in levers)
-        now = float(figures[equity] - figures[initial])
-        if touched and not isnan(now):
+        equity, initial = state.within(In.BACKING, account), state.within(In.INITIAL, account)
+        now = scene.at(equity) - scene.at(initial)
+        if (moving[equity] or moving[initial]) and not isnan(now):
             least = min(now, 0.0)
             goals.append(
                 Goal(

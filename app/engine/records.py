@@ -1,11 +1,11 @@
 """What is written down of a frame: decisions with their inputs, adjustments, what counts as traded."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import copysign
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from app.domain.adjustments import (
     Adjustment,
@@ -36,8 +36,7 @@ from app.engine.valuation import Markets
 from app.engine.verdicts import Verdict, metric_texts, reduces_risk
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """A view (the book's `number`) on frame `k`: its figures are those of `pair`."""
 
     number: int
@@ -183,14 +182,20 @@ def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, 
     policies = len(book.view(view).holdings.policies)
     found: dict[int, list[Row]] = {number: [] for number in range(policies)}
     first = int(book.columns.arrays.trigger[view])
-    rows, observed = slice(first, first + here.stop - here.start), figures.triggers
-    stored = (table.policy, table.kind, table.exposure, table.account, table.target)
-    for policy, kind, *row in zip(
-        *(column[rows].tolist() for column in stored),
-        *(column[here].tolist() for column in observed),
-        strict=True,
-    ):
-        found[policy].append(Row(_KINDS[kind], *row))
+    observed = figures.triggers
+    for row, at in enumerate(range(here.start, here.stop), start=first):
+        found[int(table.policy[row])].append(
+            Row(
+                _KINDS[table.kind[row]],
+                int(table.exposure[row]),
+                int(table.account[row]),
+                float(table.target[row]),
+                float(observed.value[at]),
+                float(observed.low[at]),
+                float(observed.high[at]),
+                bool(observed.fired[at]),
+            )
+        )
     return found
 
 
