@@ -20,23 +20,32 @@ CHUNK = 1_024
 ITSELF = -1
 """The base of a watch that is no ratio."""
 _NONE = -1
+_UNCHAINED = -2
 
 
 class EntryColumns(NamedTuple):
-    """The number of a view, and its interval. Chunk c has the rows from c x `CHUNK` on."""
+    """The number of a view, and its interval. Chunk c has the rows from c x `CHUNK` on.
+
+    `next_awake` chains the rows of a chunk that no value is inside of; those that fell asleep since are taken
+    out of the chain when it is walked.
+    """
 
     number: IntArray
     low: FloatArray
     high: FloatArray
+    next_awake: IntArray
 
 
 class ChunkColumns(NamedTuple):
-    """The next chunk of the same watch, how many rows are in use, and the narrowest ends of all of them."""
+    """The next chunk of the same watch, how many rows are in use, the narrowest ends of those that sleep, and
+    the first of those that are awake.
+    """
 
     following: IntArray
     used: IntArray
     highest_low: FloatArray
     lowest_high: FloatArray
+    first_awake: IntArray
 
 
 class WatchColumns(NamedTuple):
@@ -185,8 +194,11 @@ def put_entry(entry: int, low: float, high: float, entries: EntryColumns, chunks
     """Its chunk is not looked at again: the narrowest ends of before may be narrower than need be."""
     entries.low[entry], entries.high[entry] = low, high
     chunk = entry // CHUNK
-    chunks.highest_low[chunk] = max(chunks.highest_low[chunk], low)
-    chunks.lowest_high[chunk] = min(chunks.lowest_high[chunk], high)
+    if low <= high:
+        chunks.highest_low[chunk] = max(chunks.highest_low[chunk], low)
+        chunks.lowest_high[chunk] = min(chunks.lowest_high[chunk], high)
+    elif entries.next_awake[entry] == _UNCHAINED:
+        entries.next_awake[entry], chunks.first_awake[chunk] = chunks.first_awake[chunk], entry
 
 
 @compiled_in_place
@@ -206,11 +218,12 @@ def _add_all(
         if chunk == _NONE or chunks.used[chunk] == CHUNK:
             chunks.following[free], chunks.used[free] = chunk, 0
             chunks.highest_low[free], chunks.lowest_high[free] = -np.inf, np.inf
+            chunks.first_awake[free] = _NONE
             columns.head[watch] = chunk = free
             free += 1
         entry = chunk * CHUNK + chunks.used[chunk]
         chunks.used[chunk] += 1
-        entries.number[entry] = views[i]
+        entries.number[entry], entries.next_awake[entry] = views[i], _UNCHAINED
         put_entry(entry, np.inf, -np.inf, entries, chunks)
         rows[i] = entry
 
@@ -254,25 +267,58 @@ def _woken(
                 value /= news.value[news.standing[k, base]]
             chunk = watches.head[watch]
             while chunk != _NONE:
+                count = _find_awake(chunk, k, entries, chunks, views.slot, first_frame, count, seen, found)
                 if not (chunks.highest_low[chunk] <= value <= chunks.lowest_high[chunk]):
                     highest_low, lowest_high = -np.inf, np.inf
                     for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
                         low, high = entries.low[entry], entries.high[entry]
-                        highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
                         if low <= value <= high or (low == -np.inf and high == np.inf):
-                            continue
-                        view = entries.number[entry]
-                        slot = views.slot[view]
-                        if low <= high:
+                            highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
+                        elif low <= high:
+                            view = entries.number[entry]
                             for own in range(views.watch[view], views.watch_stop[view]):
                                 put_entry(own_entries[own], np.inf, -np.inf, entries, chunks)
-                            highest_low, lowest_high = np.inf, -np.inf
-                        if seen[slot] != first_frame + k:
-                            seen[slot] = first_frame + k
-                            if count < found.shape[1]:
-                                found[0, count] = slot
-                                found[1, count] = k
-                            count += 1
+                            count = _find(views.slot[view], k, first_frame, count, seen, found)
                     chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
                 chunk = chunks.following[chunk]
+    return count
+
+
+@inlined_in_place
+def _find_awake(
+    chunk: int,
+    k: int,
+    entries: EntryColumns,
+    chunks: ChunkColumns,
+    slots: IntArray,
+    first_frame: int,
+    count: int,
+    seen: IntArray,
+    found: IntArray,
+) -> int:
+    before, entry = _NONE, chunks.first_awake[chunk]
+    while entry != _NONE:
+        after = entries.next_awake[entry]
+        if entries.low[entry] > entries.high[entry]:
+            count = _find(slots[entries.number[entry]], k, first_frame, count, seen, found)
+            before = entry
+        else:
+            entries.next_awake[entry] = _UNCHAINED
+            if before == _NONE:
+                chunks.first_awake[chunk] = after
+            else:
+                entries.next_awake[before] = after
+        entry = after
+    return count
+
+
+@inlined_in_place
+def _find(slot: int, k: int, first_frame: int, count: int, seen: IntArray, found: IntArray) -> int:
+    """Each slot once a frame; how many there are."""
+    if seen[slot] != first_frame + k:
+        seen[slot] = first_frame + k
+        if count < found.shape[1]:
+            found[0, count] = slot
+            found[1, count] = k
+        count += 1
     return count
