@@ -72,6 +72,10 @@ class StoredPortfolios(Protocol):
     @property
     def ids(self) -> Sequence[PortfolioId]: ...
 
+    @property
+    def nbytes(self) -> int:
+        """What is kept of them."""
+
     def portfolio(self, number: int) -> Portfolio: ...
 
     def rows(self, numbers: IntArray, universe: Universe, catalogue: PolicyCatalogue) -> HoldingRows: ...
@@ -152,6 +156,10 @@ class Book(BookTables):
             self._first_stored.append(self._first_stored[-1] + len(stored.ids))
         slot = self._add_slots([stored.ids[number] for number in numbers.tolist()])
         self._load(slot + np.arange(numbers.size), stored, self._first_stored[-2], numbers)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(stored.nbytes for stored in self._stored)
 
     def recall(self, policy_id: PolicyId, registers: Registers) -> None:
         """What its condition remembers, before its portfolio is put."""

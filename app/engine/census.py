@@ -25,7 +25,10 @@ _METRIC, _VOLATILITY = int(TriggerKind.METRIC), int(TriggerKind.VOLATILITY)
 
 
 class TableBytes(Struct, frozen=True):
-    """By the rows in use, those of portfolios that were replaced included until compaction, and in all."""
+    """By the rows in use, those of portfolios that were replaced included until compaction, and in all.
+
+    What was loaded and is kept to make portfolios of counts as a table, `stored`.
+    """
 
     used: int
     allocated: int
@@ -150,10 +153,12 @@ def _sizes(book: Book) -> dict[str, TableBytes]:
         "parameters": book.parameters,
         "conditions": book.conditions,
         "registers": book.registers,
+        "marks": book.marks,
         "view_watches": book.view_watches,
         "watches": watches.columns,
         "links": watches.links,
         "chunks": watches.chunks,
         "entries": watches.entries,
     }
-    return {name: TableBytes(*table.nbytes()) for name, table in tables.items()}
+    sizes = {name: TableBytes(*table.nbytes()) for name, table in tables.items()}
+    return sizes | {"stored": TableBytes(book.stored_bytes, book.stored_bytes)}

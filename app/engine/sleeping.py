@@ -19,7 +19,7 @@ from app.quant.arrays import BoolArray, IntArray
 
 ONE_IN, FEWEST_AT_ONCE = 64, 500
 """Of those with options, so many are put to sleep at once: to find the bounds of one costs as much as ten
-looks at it. In a storm of everybody a tick costs a fifth more than the looks, and after 44 of them half sleep.
+looks at it. In a storm of everybody a tick costs a fifth more than the looks; after 44 of them half sleep.
 """
 _FEW = 16
 """One in so many of all slots: fewer are sorted, more are marked in a column of all."""

@@ -108,6 +108,11 @@ class ManyPortfolios:
         self.amount: FloatArray = np.stack((dollars, coins), axis=1)
         self.haircut: FloatArray = np.broadcast_to([0.0, 0.05], (count, BALANCES))
 
+    @property
+    def nbytes(self) -> int:
+        columns = (self.instrument, self.quantity, self.entry_price, self.asset, self.amount)
+        return sum(column.nbytes for column in columns)
+
     def portfolio(self, number: int) -> Portfolio:
         raise LookupError(f"portfolio {number} is asked for, though nothing should fire")
 

@@ -37,6 +37,10 @@ class Copied:
     def __len__(self) -> int:
         return int(self.starts.shape[1])
 
+    @property
+    def nbytes(self) -> int:
+        return len(self.data) + int(self.starts.nbytes)
+
     def field(self, row: int, field: int) -> bytes:
         start = int(self.starts[field, row])
         return bytes(self.data[start : start + int.from_bytes(self.data[start - 4 : start], "big")])

@@ -136,6 +136,15 @@ class StoredBook:
         self._held = PositionRows(self._instrument, quantity, entry_price, positions.integers(5))
         self._cash = BalanceRows(self._asset, balances.floats(3), balances.floats(4))
 
+    @property
+    def nbytes(self) -> int:
+        copies = (
+            self._portfolios, self._accounts, self._positions, self._balances, self._reserves, self._policies,
+        )  # fmt: skip
+        return sum(copy.nbytes for copy in copies) + sum(
+            column.nbytes for column in (*self._held, *self._cash)
+        )
+
     def rows(self, numbers: IntArray, universe: Universe, catalogue: PolicyCatalogue) -> HoldingRows:
         accounts, account_start = self._accounts_of.picked(numbers)
         positions, position_start = self._positions_of.picked(accounts)
