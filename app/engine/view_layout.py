@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from app.engine.conditions import FIRST_EXPOSURE_OPCODE, ConditionColumns, Opcode
 from app.engine.holding_rows import HoldingRows
-from app.engine.policy_rows import TRIGGER_FIELDS
+from app.engine.policy_rows import TRIGGER_FIELDS, PolicyTables
 from app.engine.tables import Tables
-from app.engine.trigger_rows import NONE
+from app.engine.trigger_rows import NONE, TriggerColumns
 from app.engine.universe import NEVER_NS, NO_COLUMN, Listing, Numbering, Terms
-from app.engine.view_rows import ExposureColumns
+from app.engine.view_rows import ExposureColumns, ViewColumns
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
@@ -218,12 +218,14 @@ def _add_policy(
     laid: Laid,
 ) -> None:
     """A trigger's exposure is numbered before those that its conditions name."""
-    given, views = rows.tables, tables.views
+    given: PolicyTables = rows.tables
+    views: ViewColumns = tables.views
     condition = laid.condition[0] - views.condition[whose.number]
     register = laid.register[0] - views.register[whose.number]
     done = given.condition_start[policy]
     for row in range(given.trigger_start[policy], given.trigger_start[policy + 1]):
-        triggers, at, asset = tables.triggers, laid.trigger[0], int(given.triggers[row, _ASSET])
+        triggers: TriggerColumns = tables.triggers
+        at, asset = laid.trigger[0], int(given.triggers[row, _ASSET])
         triggers.policy[at], triggers.kind[at] = ordinal, int(given.triggers[row, _KIND])
         triggers.exposure[at] = NONE
         if asset != NONE:

@@ -22,6 +22,7 @@ _LARGEST_EXACT: Final = 1 << 53
 _MOST_DIGITS: Final = 4
 """To the base of 10,000, that are below 2**53 together."""
 _EMPTY: Final = -1
+_POSITIVE, _NEGATIVE = 0, 0x4000
 
 
 class Copied:
@@ -111,12 +112,14 @@ def decimal_of(numeric: bytes) -> Decimal:
     count, weight, sign, scale = (
         int.from_bytes(numeric[at : at + 2], "big", signed=at == 2) for at in range(0, 8, 2)
     )
+    if sign not in (_POSITIVE, _NEGATIVE):
+        raise ValueError("a stored amount is no number")
     mantissa = 0
     for at in range(8, 8 + 2 * count, 2):
         mantissa = mantissa * _BASE + int.from_bytes(numeric[at : at + 2], "big")
     shift = 4 * (weight - count + 1) + scale
     mantissa = mantissa * 10**shift if shift >= 0 else mantissa // 10**-shift
-    return Decimal((int(sign != 0), tuple(map(int, str(mantissa))), -scale))
+    return Decimal((int(sign == _NEGATIVE), tuple(map(int, str(mantissa))), -scale))
 
 
 def in_order(*keys: NDArray[Any]) -> IntArray:
@@ -193,7 +196,7 @@ def _read_numerics(
             exponent += 1
         exact[row] = (
             count <= _MOST_DIGITS
-            and sign in (0, 0x4000)
+            and sign in (_POSITIVE, _NEGATIVE)
             and mantissa < _LARGEST_EXACT
             and abs(exponent) < powers.size
         )

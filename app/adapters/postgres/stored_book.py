@@ -184,7 +184,21 @@ class StoredBook:
 
     def portfolio(self, number: int) -> Portfolio:
         """As it would have been read by itself; nothing of it is in flight."""
-        heads = self._portfolios
+        frame = self._frame(number)
+        accounts = (
+            replace(
+                account,
+                positions=tuple(self._position(at) for at in self._positions_of.of(row)),
+                balances=tuple(self._balance(at) for at in self._balances_of.of(row)),
+            )
+            for account, row in zip(frame.accounts, self._accounts_of.of(number), strict=True)
+        )
+        policies = (self._policy(row) for row in self._policies_of.of(number))
+        return replace(frame, accounts=tuple(accounts), policies=tuple(policies))
+
+    def _frame(self, number: int) -> Portfolio:
+        """Without what is in its accounts, and without policies."""
+        heads, accounts = self._portfolios, self._accounts
         return Portfolio(
             id=self.ids[number],
             tenant_id=TenantId(UUID(bytes=heads.field(number, 1))),
@@ -192,20 +206,16 @@ class StoredBook:
             valuation_currency=Asset(heads.text(number, 3)),
             state=PortfolioState(heads.text(number, 4)),
             revision=heads.integer(number, 5),
-            accounts=tuple(self._account(row) for row in self._accounts_of.of(number)),
+            accounts=tuple(
+                Account(
+                    id=AccountId(UUID(bytes=accounts.field(row, 0))),
+                    name=accounts.text(row, 3),
+                    venue=accounts.text(row, 4),
+                    margin_mode=MarginMode(accounts.text(row, 5)),
+                )
+                for row in self._accounts_of.of(number)
+            ),
             reserves=tuple(self._reserve(row) for row in self._reserves_of.of(number)),
-            policies=tuple(self._policy(row) for row in self._policies_of.of(number)),
-        )
-
-    def _account(self, row: int) -> Account:
-        rows = self._accounts
-        return Account(
-            id=AccountId(UUID(bytes=rows.field(row, 0))),
-            name=rows.text(row, 3),
-            venue=rows.text(row, 4),
-            margin_mode=MarginMode(rows.text(row, 5)),
-            positions=tuple(self._position(at) for at in self._positions_of.of(row)),
-            balances=tuple(self._balance(at) for at in self._balances_of.of(row)),
         )
 
     def _position(self, row: int) -> Position:
@@ -256,16 +266,16 @@ class StoredBook:
         keys, of_each = np.unique(
             self._document[policies] * settings + self._setting[owners], return_inverse=True
         )
-        examples = [replace(self.portfolio(number), policies=()) for number in self._example_of]
+        pairs = [divmod(key, settings) for key in keys.tolist()]
+        examples = {setting: self._frame(self._example_of[setting]) for _, setting in pairs}
         found = [
-            catalogue.of(examples[key % settings], self._parsed_policy(key // settings), ())
-            for key in keys.tolist()
+            catalogue.of(examples[setting], self._parsed_policy(document), ()) for document, setting in pairs
         ]
         alone = np.array([rows.reads_reserves for rows in found], dtype=bool)
         for at in np.flatnonzero(alone[of_each]).tolist() if alone.any() else ():
             policy = self._parsed_policy(int(self._document[policies[at]]))
             of_each[at] = len(found)
-            found.append(catalogue.of(self.portfolio(int(owners[at])), policy, ()))
+            found.append(catalogue.of(self._frame(int(owners[at])), policy, ()))
         return found, of_each
 
 
