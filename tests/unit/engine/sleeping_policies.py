@@ -4,7 +4,6 @@ Families by how tight their bounds should be, and those for which there are none
 """
 
 from collections.abc import Callable
-from itertools import permutations
 
 import numpy as np
 
@@ -35,7 +34,6 @@ from tests.unit.engine.sleeping_books import (
 
 Making = Callable[[Chance, Portfolio, RiskReport], Terms]
 _COST = 2e-4
-_POCKETS = ("main", "other", "reserve")
 
 
 def guard(chance: Chance, _: Portfolio, risk: RiskReport) -> Terms:
@@ -144,12 +142,12 @@ def efficiency(chance: Chance, _: Portfolio, risk: RiskReport) -> Terms:
         names = ("minimum_health", "target_health", "maximum_health")
         return {"account": name, **{at: decimal(level, 4) for at, level in zip(names, levels, strict=True)}}
 
+    names = [account.name for account in risk.accounts]
+    ways = [(name, "reserve") for name in names] + [("reserve", name) for name in names]
     return {
         "kind": "capital_efficiency",
         "pockets": [pocket(account.name, min(account.health_factor, 1e6)) for account in risk.accounts],
-        "routes": [
-            {"source": one, "destination": other, "asset": "USDT"} for one, other in permutations(_POCKETS, 2)
-        ],
+        "routes": [{"source": one, "destination": other, "asset": "USDT"} for one, other in ways],
     }
 
 
