@@ -40,7 +40,8 @@ def put_intervals(
         for row in range(first, stop):
             low, high = _interval(values[at + row - first], watched.role[row], up, down, spread)
             last = last_values[at + row - first]
-            sleeps = sleeps and (low <= last <= high or (np.isnan(last) and low > high))
+            is_inside = low <= last <= high or (np.isnan(last) and low > high)
+            sleeps = sleeps and (is_inside or watched.role[row] == _UNUSED)
         for row in range(first, stop):
             low, high = _interval(values[at + row - first], watched.role[row], up, down, spread)
             if not sleeps:

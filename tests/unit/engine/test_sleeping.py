@@ -280,7 +280,7 @@ def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
     """Corners of the box, and points between them: what is watched moves by itself."""
-    world, looked, slept = World(seed, portfolios=60), 0, 0
+    world, looked, slept, with_options = World(seed, portfolios=60), 0, 0, 0
     side = Side(world, sleeps=True)
     side.take([world.frame])
     watches, entries = side.book.watches.columns.arrays, side.book.watches.entries.arrays
@@ -291,6 +291,7 @@ def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
         if (lows > highs).all():
             continue
         slept += 1
+        with_options += int(side.book.columns.arrays.options[side.book.numbers(slot)[0]] > 0)
         here = side.book.deciding(slot).portfolio
         for _ in range(12):
             corner = world.chance.random.random() < 0.7
@@ -308,6 +309,7 @@ def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
             assert watcher.take([frame]) == {}, (portfolio.id, values)
             looked += watcher.looks
     assert slept > 10
+    assert with_options > 3
     assert looked > 12 * 10
 
 
