@@ -268,7 +268,8 @@ def _woken(
             chunk = watches.head[watch]
             while chunk != _NONE:
                 count = _find_awake(chunk, k, entries, chunks, views.slot, first_frame, count, seen, found)
-                if not (chunks.highest_low[chunk] <= value <= chunks.lowest_high[chunk]):
+                least, most = chunks.highest_low[chunk], chunks.lowest_high[chunk]
+                if not (least <= value <= most or (least == -np.inf and most == np.inf)):
                     highest_low, lowest_high = -np.inf, np.inf
                     for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
                         low, high = entries.low[entry], entries.high[entry]

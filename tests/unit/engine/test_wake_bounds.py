@@ -19,8 +19,8 @@ _NAMES = pytest.mark.parametrize("name", [MONTH, MINUTES])
 _MOMENTS = {MONTH: (500, 8_000, 22_000, 30_000), MINUTES: (60, 1_500, 3_000)}
 _FORTNIGHT = {"begin": 8_000, "stop": 22_400}
 _CRASH = {"begin": 20_000, "stop": 24_000}
-"""Of 2021: from 7 May to the afternoon of the crash, 19 May; from 17 May to 21 May. Whoever is beyond cure from
-then on is planned for with every frame.
+"""Of 2021: from 7 May to the afternoon of the crash, 19 May; from 17 May to 21 May. Whoever is beyond cure
+from then on is planned for with every frame.
 """
 _WITH_NEWS = ("volatility_target, implied", "volatility_target, realized", "stress_response, index")
 """They wake with all news of what they read, which the month tells with every frame, or every fourth."""
