@@ -22,6 +22,7 @@ demo: $(RUNTIME) ## the whole service on this machine, with a simulated market; 
 	@$(BALLAST) demo $(if $(DURATION),--duration $(DURATION)) $(if $(PORT),--port $(PORT))
 
 test: $(DEV) ## the test suite, on throw-away servers (or yours: BALLAST_DATABASE_URL, BALLAST_REDIS_URL)
+	@$(BALLAST) compile
 	$(PY) -m pytest -q -n $(WORKERS)
 
 test-long: $(DEV) ## the tests that take minutes, and a new search for what breaks a property
