@@ -267,7 +267,8 @@ class StoredBook:
             self._document[policies] * settings + self._setting[owners], return_inverse=True
         )
         pairs = [divmod(key, settings) for key in keys.tolist()]
-        examples = {setting: self._frame(self._example_of[setting]) for _, setting in pairs}
+        used = {setting for _, setting in pairs}
+        examples = {setting: self._frame(self._example_of[setting]) for setting in used}
         found = [
             catalogue.of(examples[setting], self._parsed_policy(document), ()) for document, setting in pairs
         ]
