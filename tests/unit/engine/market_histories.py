@@ -3,8 +3,7 @@
 Recorded are prices of Bitcoin alone. Simulated, always the same: volatilities of options, which begin at what
 was realised over the last hours and have noise of their own, told anew every minute; the perpetual's and the
 inverse contract's basis in the month, whose file is of one market; ether, which follows Bitcoin; a dollar
-coin; an index of stress. Options and pools have a price of their own, which nothing is valued by: whoever
-holds one without is always awake.
+coin; an index of stress.
 """
 
 from collections.abc import Iterator
@@ -65,9 +64,8 @@ class History:
         """Times, and what is published then."""
         level = _Level(_FIRST_VOLATILITY[name])
         minute, wanders = -1, {INVERSE: 0.0, PERP: 0.0, DOLLAR: 0.0, ETHER: 0.0}
-        unused = dict.fromkeys((*OPTIONS, COINS, CASH), 1.0)
         for time_ns, prices in _recorded(name):
-            news = {(TickKind.PRICE, at): value for at, value in (prices | unused).items()}
+            news = {(TickKind.PRICE, at): value for at, value in prices.items()}
             price = prices.get(SPOT)
             for at, wander in wanders.items():
                 wanders[at] = 0.9 * wander + self._random.normal()
