@@ -258,10 +258,10 @@ class Book(BookTables):
         return min(int(self.columns.arrays.alarm_ns[number]) for number in self.numbers(slot))
 
     def _wake_the_due(self, time_ns: int) -> None:
-        """The clock came to what they hold."""
+        """The clock came to what they hold. An alarm that was put off wakes nobody at its old time."""
         while self._due and self._due[0][0] <= time_ns:
-            _, number = heappop(self._due)
-            if self.columns.arrays.live[number]:
+            due_ns, number = heappop(self._due)
+            if self.columns.arrays.live[number] and self.columns.arrays.alarm_ns[number] == due_ns:
                 self.columns.arrays.alarm_ns[number] = NEVER_NS
                 self.watches.wake_always(self.watches_of(number).entry)
 
