@@ -15,7 +15,6 @@ from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
 
 from app.domain.adjustments import AWAITING_STATES, IN_FLIGHT_STATES
@@ -23,7 +22,6 @@ from app.domain.identifiers import Asset, PolicyId, PortfolioId
 from app.domain.portfolios import Portfolio
 from app.engine.book_tables import BookTables
 from app.engine.columns import Columns
-from app.engine.conditions import Opcode
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.frame_block import FrameBlock
 from app.engine.holding_rows import Held, HoldingRows, rows_of
@@ -31,6 +29,7 @@ from app.engine.policy_rows import PolicyCatalogue, PolicyRows
 from app.engine.registers import Registers, fitting
 from app.engine.universe import NEVER_NS, Universe
 from app.engine.view_rows import Remembering
+from app.engine.views import Contents, View, view_of
 from app.engine.watches import ViewRanges
 from app.quant.arrays import BoolArray, IntArray
 
@@ -49,23 +48,6 @@ class SlotColumns(NamedTuple):
     seen: IntArray
 
 
-class View(Struct, frozen=True):
-    """What the rows of a portfolio describe: `holdings`, with what is in flight as if done or as they stand.
-
-    `conversions` and `marks` are what it is priced with: numbers of conversions, and rows of the market.
-    `read` are the rows and series that its policies name.
-    """
-
-    portfolio: Portfolio
-    holdings: Portfolio
-    underlyings: tuple[Asset, ...]
-    conversions: tuple[int, ...]
-    marks: tuple[int, ...]
-    read: tuple[int, ...]
-    remembering: tuple[Remembering, ...]
-    decides: bool
-
-
 class StoredPortfolios(Protocol):
     """Portfolios as they were read: rows of them are made without making portfolios."""
 
@@ -79,14 +61,6 @@ class StoredPortfolios(Protocol):
     def portfolio(self, number: int) -> Portfolio: ...
 
     def rows(self, numbers: IntArray, universe: Universe, catalogue: PolicyCatalogue) -> HoldingRows: ...
-
-
-class _Held(NamedTuple):
-    """Of a view: whose it is, what is in it, and whether policies are."""
-
-    portfolio: Portfolio
-    holdings: Portfolio
-    decides: bool
 
 
 class Book(BookTables):
@@ -107,7 +81,7 @@ class Book(BookTables):
 
     def _forget(self) -> None:
         self._catalogue = PolicyCatalogue(self.universe)
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Contents] = {}
         self._views: dict[int, View] = {}
         self._due: list[tuple[int, int]] = []
         self._dead = 0
@@ -130,7 +104,9 @@ class Book(BookTables):
 
     def view(self, number: int) -> View:
         if number not in self._views:
-            self._views[number] = self._seen(number)
+            held = self._of(number)
+            remembering = tuple(self._remembering(held)) if held.decides else ()
+            self._views[number] = view_of(self, number, held, remembering)
         return self._views[number]
 
     def deciding(self, slot: int) -> View:
@@ -179,7 +155,7 @@ class Book(BookTables):
         for number in self.numbers(self._slots[portfolio.id]):
             held = self._of(number)
             holdings = replace(held.holdings, in_flight=portfolio.in_flight)
-            self._held[number] = _Held(portfolio, holdings, held.decides)
+            self._held[number] = Contents(portfolio, holdings, held.decides)
             if number in self._views:
                 self._views[number] = replace(self._views[number], portfolio=portfolio, holdings=holdings)
 
@@ -280,7 +256,7 @@ class Book(BookTables):
         policies = self._policies(holdings)
         rows = rows_of(self.universe, [Held(holdings, False, policies, underlyings)], self._catalogue)
         with self.laid_for_now(rows) as number:
-            self._held[number] = _Held(holdings, holdings, True)
+            self._held[number] = Contents(holdings, holdings, True)
             self._restore_registers(number, holdings, policies)
             try:
                 yield number
@@ -301,7 +277,7 @@ class Book(BookTables):
         self, portfolios: Iterable[tuple[int, Portfolio]], *, stands: bool = True, follows: bool = True
     ) -> list[int]:
         """In their slots; the numbers of their views, who watch nothing yet unless it `follows` at once."""
-        held: list[_Held] = []
+        held: list[Contents] = []
         rows: list[Held] = []
         owners: list[int] = []
         for slot, portfolio in portfolios:
@@ -312,11 +288,11 @@ class Book(BookTables):
                 for leg in work.remaining
             ]
             as_if_done = apply_legs_as_if_done(portfolio, pending, self.universe.instruments)
-            held.append(_Held(portfolio, as_if_done, True))
+            held.append(Contents(portfolio, as_if_done, True))
             rows.append(Held(as_if_done, stands and not pending, self._policies(as_if_done)))
             owners.append(slot)
             if pending:
-                held.append(_Held(portfolio, portfolio, False))
+                held.append(Contents(portfolio, portfolio, False))
                 rows.append(Held(portfolio, True, ()))
                 owners.append(slot)
         if not rows:
@@ -367,7 +343,7 @@ class Book(BookTables):
             self._views.pop(number, None)
             self._dead += 1
 
-    def _of(self, number: int) -> _Held:
+    def _of(self, number: int) -> Contents:
         """Whoever was asked for is an object from then on."""
         if number not in self._held:
             stored = int(self.columns.arrays.stored[number])
@@ -375,54 +351,10 @@ class Book(BookTables):
                 raise KeyError(number)
             source = bisect_right(self._first_stored, stored) - 1
             portfolio = self._stored[source].portfolio(stored - self._first_stored[source])
-            self._held[number] = _Held(portfolio, portfolio, True)
+            self._held[number] = Contents(portfolio, portfolio, True)
         return self._held[number]
 
-    def _seen(self, number: int) -> View:
-        universe, views, held = self.universe, self.columns.arrays, self._of(number)
-
-        def rows(start: IntArray, stop: IntArray) -> slice:
-            return slice(int(start[number]), int(stop[number]))
-
-        positions, balances = (
-            rows(views.position, views.position_stop),
-            rows(views.balance, views.balance_stop),
-        )
-        exposures = rows(views.exposure, views.exposure_stop)
-        conditions = rows(views.condition, views.condition_stop)
-        opcode = self.conditions.arrays.opcode[conditions]
-        subject = self.conditions.arrays.subject[conditions]
-        conversions = np.concatenate(
-            (
-                self.positions.arrays.underlying_value[positions],
-                self.positions.arrays.settlement_value[positions],
-                self.balances.arrays.asset_value[balances],
-                self.exposures.arrays.underlying_value[exposures],
-                subject[opcode == Opcode.CONVERSION],
-            )
-        )
-        prices = self.positions.arrays.price_row[positions]
-        marks = np.concatenate(
-            (prices[prices != universe.one_row], self.marks.arrays.row[rows(views.mark, views.mark_stop)])
-        )
-        return View(
-            portfolio=held.portfolio,
-            holdings=held.holdings,
-            underlyings=tuple(
-                universe.assets[asset] for asset in self.exposures.arrays.asset[exposures].tolist()
-            ),
-            conversions=tuple(dict.fromkeys(conversions.tolist())),
-            marks=tuple(dict.fromkeys(marks.tolist())),
-            read=tuple(
-                dict.fromkeys(
-                    universe.row_of(column) for column in subject[opcode == Opcode.MARKET_COLUMN].tolist()
-                )
-            ),
-            remembering=tuple(self._remembering(held)) if held.decides else (),
-            decides=held.decides,
-        )
-
-    def _remembering(self, held: _Held) -> Iterator[Remembering]:
+    def _remembering(self, held: Contents) -> Iterator[Remembering]:
         condition = register = 0
         for number, rows in enumerate(self._policies(held.holdings)):
             for each in rows.remembering:

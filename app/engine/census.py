@@ -11,7 +11,6 @@ from msgspec import Struct
 from app.engine.book import NOBODY, Book
 from app.engine.columns import Columns
 from app.engine.conditions import Opcode
-from app.engine.metrics import tables_of
 from app.engine.tables import Tables
 from app.engine.trigger_rows import NONE, TriggerKind
 from app.engine.view_watches import ViewWatchColumns
@@ -80,7 +79,7 @@ def census_of(book: Book) -> Census:
     counts = _Counts(*np.zeros((6, 1), dtype=np.int64))
     deciding = book.slots.arrays.deciding[: book.slots.length]
     watched, entries = book.view_watches.arrays, book.watches.entries.arrays
-    _count(deciding, tables_of(book), watched, entries, book.universe.size, counts)
+    _count(deciding, book.tables(), watched, entries, book.universe.size, counts)
     return Census(_sizes(book), *(int(count[0]) for count in counts))
 
 

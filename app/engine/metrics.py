@@ -20,7 +20,6 @@ from app.engine.tables import (
     Market,
     OptionFigures,
     PairColumns,
-    Tables,
     TriggerFigures,
     Worths,
 )
@@ -85,7 +84,7 @@ def completed(book: Book, block: FrameBlock, figures: Figures, chosen: IntArray)
 def _looked_at(book: Book, block: FrameBlock, pairs: PairColumns, *, apart: bool) -> Figures:
     """Unless figures are to stand `apart`, those of each pair are put where those of the one before were."""
     block = block.on(book.universe)  # the loop must not read past what the block has
-    count, tables, conversions = pairs.number.size, tables_of(book), block.universe.conversions.length
+    count, tables, conversions = pairs.number.size, book.tables(), block.universe.conversions.length
     starts, rows = np.empty((5, count + 1), dtype=np.int64), np.empty(5, dtype=np.int64)
     starts_of(pairs, tables.views, apart, starts, rows)
     accounts, exposures, triggers, conditions, options = rows.tolist()
@@ -199,10 +198,6 @@ def loan_values(block: FrameBlock, k: int, portfolio: Portfolio) -> dict[Instrum
         for position in account.positions
     }
     return {name: block.value(k, universe.conversion(asset, currency)) for name, asset in held.items()}
-
-
-def tables_of(book: Book) -> Tables:
-    return book.tables()
 
 
 def market_of(block: FrameBlock) -> Market:

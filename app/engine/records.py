@@ -23,7 +23,7 @@ from app.domain.policies import DeltaNeutral, LiquidationGuard, Mode, StoredPoli
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
-from app.engine.book import Book, View
+from app.engine.book import Book
 from app.engine.explanations import conditions_of
 from app.engine.frame_block import FrameBlock
 from app.engine.memory import PolicyMemory, Traded
@@ -34,6 +34,7 @@ from app.engine.scene import Row
 from app.engine.trigger_rows import TriggerKind
 from app.engine.valuation import Markets
 from app.engine.verdicts import Verdict, metric_texts, reduces_risk
+from app.engine.views import View
 
 
 class Sighting(Struct, frozen=True):

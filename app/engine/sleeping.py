@@ -9,7 +9,7 @@ from app.engine.book import Book
 from app.engine.columns import row_ranges
 from app.engine.frame_block import FrameBlock
 from app.engine.intervals import put_intervals
-from app.engine.metrics import Figures, completed, market_of, observe, tables_of
+from app.engine.metrics import Figures, completed, market_of, observe
 from app.engine.radii import Radii, find_radii
 from app.engine.sketches import Sizes, sketch_for
 from app.engine.tables import PairColumns
@@ -67,7 +67,7 @@ def _owners(slots: IntArray, stored: int) -> tuple[IntArray, IntArray]:
 def _put_to_sleep(
     book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures, chosen: IntArray
 ) -> None:
-    block, tables, watched = block.on(book.universe), tables_of(book), book.view_watches.arrays
+    block, tables, watched = block.on(book.universe), book.tables(), book.view_watches.arrays
     chosen = _in_time(chosen, tables.views.options[pairs.number[chosen]] > 0)
     figures, chosen = completed(book, block, figures, chosen)
     pairs, numbers = figures.pairs, figures.pairs.number[chosen]

@@ -10,7 +10,7 @@ that order.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -170,7 +170,15 @@ class Universe:
         self._asset_numbers: dict[Asset, int] = {}
         self._currencies = 0
         self.numbering = _blank_numbering(_FIRST_ASSETS, _FIRST_CURRENCIES)
-        self.listing = Listing(
+        self.listing = self._listed(listed)
+        self.row_of_column = np.arange(self.width)
+        """Whose column of the market it is, as far as it is listed; a series has its own."""
+        for columns in (self.volatility_columns, self.funding_columns):
+            rows = np.flatnonzero(columns != NO_COLUMN)
+            self.row_of_column[columns[rows]] = rows
+
+    def _listed(self, listed: Sequence[Instrument]) -> Listing:
+        return Listing(
             underlying=np.array([self.asset(Asset(i.underlying)) for i in listed], dtype=np.int64),
             settlement=np.array([self.asset(i.settlement_asset) for i in listed], dtype=np.int64),
             lent=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
@@ -179,11 +187,6 @@ class Universe:
             supply_accrues=np.array([i.supply_rate_annual > 0 for i in listed], dtype=bool),
             debt_accrues=np.array([i.borrow_rate_annual > 0 for i in listed], dtype=bool),
         )
-        self.row_of_column = np.arange(self.width)
-        """Whose column of the market it is, as far as it is listed; a series has its own."""
-        for columns in (self.volatility_columns, self.funding_columns):
-            rows = np.flatnonzero(columns != NO_COLUMN)
-            self.row_of_column[columns[rows]] = rows
 
     def row_of(self, column: int) -> int:
         """Whose column of the market it is: that of an instrument, or a series, which is its own."""

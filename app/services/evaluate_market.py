@@ -23,8 +23,7 @@ from app.domain.errors import StreamReset
 from app.domain.events import Event
 from app.domain.identifiers import PolicyId, PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
-from app.domain.portfolios import Portfolio
-from app.engine.book import Book, StoredPortfolios, Todo
+from app.engine.book import Book, Todo
 from app.engine.census import Census, census_of
 from app.engine.decide import affected, anew, decide, joined, only, portfolios_of, whole_block
 from app.engine.frame_block import FrameBlock
@@ -313,10 +312,7 @@ class Lane:
             await self._list_instruments()
         for memory in loaded.memories:
             self._memories.setdefault(memory.policy_id, unpacked(memory.memory))
-        portfolios = list(loaded.portfolios)
-        if loaded.stored is not None:
-            portfolios += await self._load(loaded.stored, loaded)
-        for portfolio in portfolios:
+        for portfolio in await load_rows(self._book, loaded, self._memories, self._market.time_ns):
             for stored in portfolio.policies:
                 remembered = self._memories.get(stored.id, NOTHING)
                 self._book.recall(stored.id, remembered.registers_for(stored.version))
@@ -324,26 +320,6 @@ class Lane:
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
             self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
             self._wakes.schedule(portfolio, self._memories, self._market.time_ns)
-
-    async def _load(self, stored: StoredPortfolios, loaded: Loaded) -> list[Portfolio]:
-        """All but those who act or remember something: of them those that are not loaded as objects yet."""
-        acting = {portfolio.id for portfolio in loaded.portfolios}
-        remembering = {
-            memory.portfolio_id
-            for memory in loaded.memories
-            if self._matters(self._memories[memory.policy_id])
-        }
-        await load_rows(self._book, stored, acting | remembering)
-        return [
-            stored.portfolio(n)
-            for n, key in enumerate(stored.ids)
-            if key in remembering and key not in acting
-        ]
-
-    def _matters(self, memory: PolicyMemory) -> bool:
-        """To how its portfolio is put into the book, or to when it is looked at."""
-        ends_ns = max(memory.cooldown_until_ns, memory.wake_ns)
-        return bool(memory.registers) or memory.suppressed is not None or ends_ns > self._market.time_ns
 
     async def _learn_instruments(self) -> None:
         """New listings: looked for when a frame named one, at most once a second. Nobody holds it yet."""

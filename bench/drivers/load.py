@@ -61,7 +61,7 @@ async def _loaded(store: PostgresEvaluationStore, shard: int, count: int) -> flo
     start = time.perf_counter()
     loaded = await store.load_shards([shard])
     book = Book(universe)
-    await load_rows(book, loaded.stored, ())
+    await load_rows(book, loaded, {}, 0)
     taken = time.perf_counter() - start
     if len(book) != count:
         raise RuntimeError(f"{len(book)} portfolios are in the book, not {count}")

@@ -13,7 +13,6 @@ from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.frame_block import FrameBlock
-from app.engine.metrics import tables_of
 from app.engine.universe import Universe
 from app.quant.black_scholes_kernel import greeks_of_columns
 from bench.drivers.in_process import Market
@@ -79,7 +78,7 @@ def _greeks_of_holdings(book: Book, block: FrameBlock) -> Callable[[], object]:
 
 
 def _read_columns(book: Book) -> list[np.ndarray]:
-    tables = tables_of(book)
+    tables = book.tables()
     lengths = (
         book.columns, book.accounts, book.positions, book.balances, book.exposures,
         book.triggers, book.parameters, book.conditions, book.registers,

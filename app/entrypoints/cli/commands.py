@@ -58,9 +58,11 @@ def migrate_command() -> None:
 @application.command("compile")
 def compile_command() -> None:
     """Compile the numeric loops for this machine now, instead of when a role first starts."""
+    from app.adapters.postgres import copied
     from app.engine.warm_up import warm_up
 
     warm_up()
+    copied.warm_up()
     typer.echo("the numeric loops are compiled", err=True)
 
 

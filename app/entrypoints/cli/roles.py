@@ -48,10 +48,12 @@ async def oracle(connected: Stack, stop: asyncio.Event) -> None:
 
 
 async def evaluator(connected: Stack, stop: asyncio.Event) -> None:
+    from app.adapters.postgres import copied
     from app.engine.warm_up import warm_up
     from app.entrypoints import evaluator as evaluator_role
 
     warm_up()
+    copied.warm_up()
     leases, open_lane = await connected.shard_leases(), await connected.lanes()
     await evaluator_role.run(leases=leases, open_lane=open_lane, stop=stop)
 
