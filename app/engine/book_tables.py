@@ -77,16 +77,25 @@ class BookTables:
     @contextmanager
     def laid_for_now(self, rows: HoldingRows) -> Iterator[int]:
         """A view that is gone afterwards, as if it had never been there."""
-        tables: tuple[Columns[Any], ...] = (
-            self.columns, self.accounts, self.positions, self.balances, self.exposures, self.triggers,
-            self.parameters, self.conditions, self.registers, self.marks,
-        )  # fmt: skip
+        tables = self._rows()
         lengths = [table.length for table in tables]
         try:
             yield self._lay_out(rows)
         finally:
             for table, length in zip(tables, lengths, strict=True):
                 table.truncate(length)
+
+    def reserve(self, times: float) -> None:
+        """Room for so many times what there is: for whoever loads in parts, and has loaded the first."""
+        for table in (*self._rows(), self.view_watches, self.watches.entries):
+            table.reserve(int(table.length * times))
+
+    def _rows(self) -> tuple[Columns[Any], ...]:
+        """What a view has a block in."""
+        return (
+            self.columns, self.accounts, self.positions, self.balances, self.exposures, self.triggers,
+            self.parameters, self.conditions, self.registers, self.marks,
+        )  # fmt: skip
 
     def follow(self, numbers: IntArray) -> None:
         """Views that have been laid out watch what they depend on, and keep the series that they read."""

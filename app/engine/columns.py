@@ -54,12 +54,17 @@ class Columns(Generic[Arrays]):
         start, stop = self.length, self.length + count
         capacity = len(self.arrays[0])
         if stop > capacity:
-            grown = self._empty(max(stop, 2 * capacity))
-            for array, larger in zip(self.arrays, grown, strict=True):
-                larger[:start] = array[:start]
-            self.arrays = grown
+            self.reserve(max(stop, 2 * capacity))
         self.length = stop
         return start, stop
+
+    def reserve(self, capacity: int) -> None:
+        """Room for so many rows in all, and not twice as many when they come."""
+        if capacity > len(self.arrays[0]):
+            grown = self._empty(capacity)
+            for array, larger in zip(self.arrays, grown, strict=True):
+                larger[: self.length] = array[: self.length]
+            self.arrays = grown
 
     def _empty(self, capacity: int) -> Arrays:
         return self._kind(*(np.empty(capacity, dtype=dtype) for dtype in self._dtypes))

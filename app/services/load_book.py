@@ -31,6 +31,8 @@ async def load_rows(
     numbers = np.array([n for n, key in enumerate(stored.ids) if key not in apart], dtype=np.int64)
     for first in range(0, numbers.size, PORTFOLIOS_AT_ONCE):
         book.load(stored, numbers[first : first + PORTFOLIOS_AT_ONCE])
+        if first == 0:
+            book.reserve(numbers.size / PORTFOLIOS_AT_ONCE)
         await asyncio.sleep(0)
     alone = remembering - acting
     return portfolios + [stored.portfolio(n) for n, key in enumerate(stored.ids) if key in alone]

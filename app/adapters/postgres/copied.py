@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
+from asyncpg.pgproto.pgproto import UUID
 from numpy.typing import NDArray
 
 from app.quant.arrays import BoolArray, FloatArray, IntArray
@@ -90,6 +91,11 @@ class Copied:
         _join(others.bytes, others.starts[of_others], self.bytes, self.starts[field], table, found)
         return found
 
+    def identities(self, field: int) -> list[UUID]:
+        """As asyncpg reads them, which is much faster than the standard library."""
+        data = self.data
+        return [UUID(bytes(data[start : start + 16])) for start in self.starts[field].tolist()]
+
     def halves(self, field: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Of UUIDs, in whose order they are in order."""
         found = np.empty((2, len(self)), dtype=np.uint64)
@@ -136,7 +142,11 @@ def warm_up() -> None:
 
 
 def in_order(*keys: NDArray[Any]) -> IntArray:
-    """The order of rows by keys, the first one first."""
+    """The order of rows by keys, the first one first. Mostly they were stored in it."""
+    first, second = keys[0], keys[1]
+    rises = (first[1:] > first[:-1]) | ((first[1:] == first[:-1]) & (second[1:] > second[:-1]))
+    if rises.all():
+        return np.arange(first.size)
     order: IntArray = np.lexsort(keys[::-1])
     return order
 
@@ -221,11 +231,19 @@ def _read_numerics(
 
 @inlined_in_place
 def _hash(data: Bytes, start: int, length: int) -> int:
-    """FNV-1a."""
-    value = np.uint64(0xCBF29CE484222325)
-    for offset in range(length):
-        value = (value ^ np.uint64(data[start + offset])) * np.uint64(0x100000001B3)
-    return int(value >> np.uint64(1))
+    """FNV-1a of every fourth byte, four times over: multiplications need not wait for each other."""
+    prime = np.uint64(0x100000001B3)
+    first = second = third = fourth = np.uint64(0xCBF29CE484222325)
+    whole = length - length % 4
+    for at in range(start, start + whole, 4):
+        first = (first ^ np.uint64(data[at])) * prime
+        second = (second ^ np.uint64(data[at + 1])) * prime
+        third = (third ^ np.uint64(data[at + 2])) * prime
+        fourth = (fourth ^ np.uint64(data[at + 3])) * prime
+    for at in range(start + whole, start + length):
+        first = (first ^ np.uint64(data[at])) * prime
+    mixed = ((first * prime ^ second) * prime ^ third) * prime ^ fourth
+    return int(mixed >> np.uint64(1))
 
 
 @inlined_in_place

@@ -117,7 +117,7 @@ class StoredBook:
     ) -> None:
         self._portfolios, self._accounts, self._positions = portfolios, accounts, positions
         self._balances, self._reserves, self._policies = balances, reserves, policies
-        self.ids = [PortfolioId(UUID(bytes=portfolios.field(row, 0))) for row in range(len(portfolios))]
+        self.ids = [PortfolioId(identity) for identity in portfolios.identities(0)]
         self._accounts_of = _Grouped(accounts, 1, portfolios, accounts.integers(2))
         self._reserves_of = _Grouped(reserves, 0, portfolios, reserves.integers(1))
         self._policies_of = _Grouped(policies, 0, portfolios, policies.integers(1), *policies.halves(2))
