@@ -71,6 +71,7 @@ def _hold_contract(row: int, positions: PositionColumns, terms: Terms, holdings:
     holdings.option[at] = NONE
     holdings.fixed[at] = units / entry if inverse else -units * entry
     holdings.moves[at] = -units if inverse else units
+    holdings.opens[at] = abs(units) * positions.initial_rate[row]
     holdings.needs[at] = abs(units) * positions.maintenance_rate[row]
     holdings.backs[at] = abs(units) * positions.backing_rate[row]
     holdings.delta[at] = units / entry if inverse else units
@@ -84,7 +85,7 @@ def _hold_balance(row: int, balances: BalanceColumns, holdings: Holdings) -> Non
     holdings.column[at], holdings.power[at], holdings.option[at] = NONE, 0, NONE
     holdings.settled[at] = holdings.underlying[at] = balances.asset_value[row]
     holdings.fixed[at] = amount * (1.0 - balances.haircut[row]) if amount > 0.0 else amount
-    holdings.moves[at] = holdings.needs[at] = holdings.backs[at] = 0.0
+    holdings.moves[at] = holdings.opens[at] = holdings.needs[at] = holdings.backs[at] = 0.0
     holdings.delta[at] = amount
 
 
@@ -100,7 +101,9 @@ def _hold_option(
     holdings: Holdings,
     held: HeldOptions,
 ) -> None:
-    """Figures of one unit, from those of the holding. Expired or not priced, they are not known."""
+    """Figures of one unit, from those of the holding. Expired or not priced, they are not known; for what is
+    needed to open a short one there is no bound.
+    """
     instrument = positions.instrument[row]
     units, inverse = positions.quantity[row] * terms.multiplier[instrument], terms.inverse[instrument]
     price, years = options.forward[option_at], (terms.expiry_ns[instrument] - now_ns) / _NS_PER_YEAR
@@ -122,6 +125,7 @@ def _hold_option(
     holdings.underlying[at] = positions.underlying_value[row]
     holdings.option[at] = option
     holdings.fixed[at] = holdings.backs[at] = 0.0
+    holdings.opens[at] = np.nan if units < 0.0 else nothing
     holdings.moves[at] = units * held.value[option]
     holdings.needs[at] = max(-units, 0.0) * _OPTION_MAINTENANCE_RATE + nothing
     holdings.delta[at] = units * held.delta[option]

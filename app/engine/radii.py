@@ -5,10 +5,9 @@ straight line and what it may be off over a box, taken to grow no slower than in
 the box on which it does. What bends is taken as the square of the width to find the next box to try.
 
 Sound and no more: whatever is not understood here (accounts margined as a whole, distances to liquidation,
-conditions, bands of Zakamouline) has no bound, and its view is looked at with all its news.
+rates of change) has no bound, and its view is looked at with all its news.
 """
 
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -28,24 +27,22 @@ from app.engine.sketches import (
     PER_EXPOSURE,
     PRICE,
     UPWARDS,
-    Constraints,
     Look,
     Prices,
     Sketch,
     Watching,
 )
 from app.engine.straight_lines import clear, draw, draw_price
-from app.engine.tables import Market, OptionFigures, PairColumns, Tables
+from app.engine.tables import ConditionFigures, Market, OptionFigures, PairColumns, Tables
 from app.engine.trigger_rows import TriggerKind
 from app.engine.universe import NEVER_NS, Terms
 from app.engine.view_rows import PositionColumns
 from app.engine.view_watches import Role, ViewWatchColumns
-from app.engine.wake_constraints import constrain, straighten, weigh
+from app.engine.wake_constraints import constrain
+from app.engine.weighing import guess, radius, straighten, weigh
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-_ROUNDING = 1e-11
-"""Of the amounts that a figure is the sum of: far more than sums in another order differ by."""
 SHRUNK = 1.0 - 1e-9
 LEAST = 1e-9
 """Below it an interval is not worth its entry."""
@@ -58,10 +55,9 @@ _TRIALS, _BETTER, _A_LITTLE_LESS = 6, 1.03, 0.99
 _SPREAD, _SPREADS = 0.02, 3
 """The share that volatilities may move by, at first, and how often it is taken smaller."""
 _LONGEST_YEARS = 1.0 / (365.0 * 24.0)
-_NS_PER_YEAR = float(NS_PER_YEAR)
+_NS_PER_YEAR, _NS_PER_US = float(NS_PER_YEAR), 1_000
 
-_ZAKAMOULINE, _METRIC = int(TriggerKind.DELTA_ZAKAMOULINE), int(TriggerKind.METRIC)
-_RULE, _VOLATILITY_TARGET = int(TriggerKind.RULE), int(TriggerKind.VOLATILITY)
+_DISTANCE, _VOLATILITY_TARGET = int(TriggerKind.LIQUIDATION_DISTANCE), int(TriggerKind.VOLATILITY)
 _MAIN = int(Role.MAIN)
 
 
@@ -86,6 +82,7 @@ def find_radii(
     starts: IntArray,
     accounts: AccountFigures,
     exposures: ExposureFigures,
+    conditions: ConditionFigures,
     options: OptionFigures,
     sketch: Sketch,
     radii: Radii,
@@ -98,16 +95,19 @@ def find_radii(
             frame=pairs.frame[j],
             account=starts[0, j],
             exposure=starts[1, j],
+            condition=starts[3, j],
             option=starts[4, j],
             tables=tables,
             market=market,
             accounts=accounts,
             exposures=exposures,
+            conditions=conditions,
             options=options,
         )
         view, now_ns = look.number, market.clock_ns[look.frame + 1]
         held = tables.views.position[view], tables.views.position_stop[view]
         due_ns = _due_ns(held, tables.positions, market.terms, market.clock_ns[-1])
+        due_ns = min(due_ns, _dwells_ns(look))
         patience = _patience(held, tables.positions.instrument, market.terms, now_ns)
         up, down, spread, years = 0.0, 0.0, _SPREAD, patience
         if due_ns > market.clock_ns[-1] and _is_understood(look):
@@ -143,8 +143,14 @@ def _outline(look: Look, watching: Watching, sketch: Sketch) -> None:
     views, view, underlyings = tables.views, look.number, tables.exposures.underlying_value
     exposure = PER_ACCOUNT * (views.account_stop[view] - views.account[view])
     for row in range(views.exposure[view], views.exposure_stop[view]):
-        draw_price(exposure + PRICE, underlyings[row], prices, watching, sums.asked, drawing)
+        draw_price(exposure + PRICE, NONE, underlyings[row], prices, watching, sums.asked, drawing)
         exposure += PER_EXPOSURE
+    for row in range(views.condition[view], views.condition_stop[view]):
+        subject, column = tables.conditions.subject[row], NONE
+        if tables.conditions.opcode[row] == Opcode.MARKET_COLUMN:
+            subject, column = NONE, subject
+        figure = exposure + row - views.condition[view]
+        draw_price(figure, column, subject, prices, watching, sums.asked, drawing)
     straighten(sums.constraints, sums.parts, drawing.lines, watching, tables.parameters.value)
 
 
@@ -154,18 +160,21 @@ def _found(
 ) -> tuple[float, float]:
     """How far up and down, or both ways at once; where all is straight lines, without a trial."""
     up = down = 0.0
-    constraints, bends = sketch.sums.constraints, _bends(sketch)
+    constraints, nodes, bends = sketch.sums.constraints, sketch.sums.nodes, _bends(sketch)
     if bends:
         _try(Box(_STILL, 0.0, spread, years), sketch, parameters)
         for at in range(constraints.used[0]):
             constraints.still[at] = constraints.drifts[at]
-    guesses = _guess(ways[0], _STILL, constraints), _guess(max(ways[1], BOTH_WAYS), _STILL, constraints)
+    guesses = (
+        guess(ways[0], _STILL, constraints, nodes),
+        guess(max(ways[1], BOTH_WAYS), _STILL, constraints, nodes),
+    )
     for which in range(2):
-        way, guess = ways[which], guesses[which]
+        way, first = ways[which], guesses[which]
         if way >= 0:
-            down = guess
+            down = first
             if bends:
-                down = _searched(guess, way, spread, years, sketch, parameters)
+                down = _searched(first, way, spread, years, sketch, parameters)
         if which == 0:
             up = down
         if not down > 0.0:
@@ -175,19 +184,19 @@ def _found(
 
 @inlined_in_place
 def _searched(
-    guess: float, way: int, spread: float, years: float, sketch: Sketch, parameters: FloatArray
+    first: float, way: int, spread: float, years: float, sketch: Sketch, parameters: FloatArray
 ) -> float:
-    """The widest box that was found on which nothing fires; `guess` is the first one to try."""
-    best, failed, widest = 0.0, np.inf, _widest(way, sketch)
-    width, direction = min(guess, widest), 1.0 if way == UPWARDS else -1.0 if way == DOWNWARDS else 0.0
+    """The widest box that was found on which nothing fires, from the first one to try."""
+    best, failed, widest, sums = 0.0, np.inf, _widest(way, sketch), sketch.sums
+    width, direction = min(first, widest), 1.0 if way == UPWARDS else -1.0 if way == DOWNWARDS else 0.0
     for _ in range(_TRIALS):
         if not width > LEAST:
             break
         _try(Box(width, direction, spread, years), sketch, parameters)
-        radius = _radius(way, width, sketch.sums.constraints)
-        best = max(best, min(radius, width))
-        wider = min(_guess(way, width, sketch.sums.constraints), widest)
-        if radius < width:
+        reach = radius(way, width, sums.constraints, sums.nodes)
+        best = max(best, min(reach, width))
+        wider = min(guess(way, width, sums.constraints, sums.nodes), widest)
+        if reach < width:
             failed, wider = min(failed, width), wider * _A_LITTLE_LESS
         width = wider
         if not best < width < failed:
@@ -232,39 +241,6 @@ def _bends(sketch: Sketch) -> bool:
 
 
 @inlined_in_place
-def _radius(way: int, width: float, constraints: Constraints) -> float:
-    """Up to which everything stays below zero; 0 where it is not there, or not known."""
-    found = np.inf
-    for at in range(constraints.used[0]):
-        room = -(constraints.value[at] + _ROUNDING * constraints.magnitude[at] + constraints.drifts[at])
-        slope = constraints.steep[at, way] + constraints.bends[at] / width
-        if not (room > 0.0 and slope >= 0.0):
-            return 0.0
-        if slope > 0.0:
-            found = min(found, room / slope)
-    return found
-
-
-@inlined_in_place
-def _guess(way: int, width: float, constraints: Constraints) -> float:
-    """The next box to try, after one of this width: what drifts goes up with the width, what bends with its
-    square. Of straight lines, the radius.
-    """
-    found = np.inf
-    for at in range(constraints.used[0]):
-        still = constraints.still[at]
-        room = -(constraints.value[at] + _ROUNDING * constraints.magnitude[at] + still)
-        slope = constraints.steep[at, way] + max(constraints.drifts[at] - still, 0.0) / width
-        bends = constraints.bends[at] / width**2
-        if not (room > 0.0 and slope >= 0.0 and bends >= 0.0):
-            return 0.0
-        whole = slope + sqrt(slope * slope + 4.0 * bends * room)
-        if whole > 0.0:
-            found = min(found, 2.0 * room / whole)
-    return found
-
-
-@inlined_in_place
 def _patience(held: tuple[int, int], instruments: IntArray, terms: Terms, now_ns: int) -> float:
     """For how many years bounds may count on options: a share of what the first of them has left."""
     found = np.inf
@@ -302,18 +278,37 @@ def _due_ns(held: tuple[int, int], positions: PositionColumns, terms: Terms, now
 
 
 @inlined_in_place
+def _dwells_ns(look: Look) -> int:
+    """When the first dwell whose part is true will be over."""
+    found, conditions, views = NEVER_NS, look.tables.conditions, look.tables.views
+    triggers, registers = look.tables.triggers, look.tables.registers.value
+    for trigger in range(views.trigger[look.number], views.trigger_stop[look.number]):
+        first, register = views.condition[look.number], views.register[look.number]
+        for row in range(triggers.condition[trigger], triggers.condition_stop[trigger]):
+            if conditions.opcode[first + row] == Opcode.DWELLS:
+                since_us = registers[register + triggers.register[trigger] + conditions.subject[first + row]]
+                over = look.conditions.result[look.condition + row] == 1.0
+                if since_us > 0.0 and not over:
+                    found = min(found, int(since_us + conditions.constant[first + row]) * _NS_PER_US)
+    return found
+
+
+@inlined_in_place
 def _is_understood(look: Look) -> bool:
     views, triggers, conditions = look.tables.views, look.tables.triggers, look.tables.conditions
-    if views.portfolio_margin[look.number] or views.asks_distance[look.number]:
+    if views.portfolio_margin[look.number]:
         return False
     for row in range(views.trigger[look.number], views.trigger_stop[look.number]):
-        if triggers.kind[row] in (_RULE, _ZAKAMOULINE):
+        first = views.condition[look.number] + triggers.condition[row]
+        stop = views.condition[look.number] + triggers.condition_stop[row]
+        if triggers.kind[row] == _DISTANCE:
             return False
-        if triggers.kind[row] in (_METRIC, _VOLATILITY_TARGET):
+        if triggers.kind[row] == _VOLATILITY_TARGET:
             # One column that is no price is pinned: with any news of it the view is looked at.
-            first = views.condition[look.number] + triggers.condition[row]
-            length = triggers.condition_stop[row] - triggers.condition[row]
             opcode, column = conditions.opcode[first], conditions.subject[first]
-            if length != 1 or opcode != Opcode.MARKET_COLUMN or column < look.market.terms.option.size:
+            if stop - first != 1 or opcode != Opcode.MARKET_COLUMN or column < look.market.terms.option.size:
+                return False
+        for condition in range(first, stop):
+            if conditions.opcode[condition] in (Opcode.CHANGE, Opcode.RELATIVE_CHANGE):
                 return False
     return True

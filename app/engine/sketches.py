@@ -11,24 +11,24 @@ import numpy as np
 
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.frame_block import RecordNumbers
-from app.engine.tables import Market, OptionFigures, Tables
+from app.engine.tables import ConditionFigures, Market, OptionFigures, Tables
 from app.engine.universe import ConversionColumns, PathColumns
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 NONE = -1
-PER_ACCOUNT, EQUITY, MAINTENANCE, BACKING, GROSS = 4, 0, 1, 2, 3
+PER_ACCOUNT, EQUITY, MAINTENANCE, BACKING, GROSS, INITIAL = 5, 0, 1, 2, 3, 4
 PER_EXPOSURE, PRICE, EXPOSED, NOTIONAL, DELTA, GAMMA, DOLLAR_GAMMA, VEGA = 7, 0, 1, 2, 3, 4, 5, 6
 SHAPE_COUNTS = 6
 """Main prices, ratios and minor ones, each above and below the line."""
 RATIO_SHARE, MINOR_SHARE = 0.1, 0.05
 """How much of the width of a box a ratio moves by, and a price of something else."""
 PER_TRIGGER = 4
-"""Constraints at most."""
+"""Constraints at most, but for those of conditions."""
 WAYS, BOTH_WAYS, UPWARDS, DOWNWARDS = 3, 0, 1, 2
 
 
 class Look(NamedTuple):
-    """A view on a frame, and what was found there. Its figures begin at `account`, `exposure` and
+    """A view on a frame, and what was found there: its own begins at `account`, `exposure`, `condition` and
     `option` of the results.
     """
 
@@ -36,11 +36,13 @@ class Look(NamedTuple):
     frame: int
     account: int
     exposure: int
+    condition: int
     option: int
     tables: Tables
     market: Market
     accounts: AccountFigures
     exposures: ExposureFigures
+    conditions: ConditionFigures
     options: OptionFigures
 
 
@@ -128,7 +130,8 @@ class Holdings(NamedTuple):
     (`NONE`: it is none).
 
     `fixed`, and what `moves` with the price in `column` to its `power`, is equity in the asset that it is
-    `settled` in; so is what it needs and what it backs, but an option needs a share of its underlying.
+    `settled` in; so is what it needs, first and always, and what it backs, but an option needs a share of its
+    underlying.
     `option`: where it stands among those that are held, else `NONE`.
     """
 
@@ -142,6 +145,7 @@ class Holdings(NamedTuple):
     option: IntArray
     fixed: FloatArray
     moves: FloatArray
+    opens: FloatArray
     needs: FloatArray
     backs: FloatArray
     delta: FloatArray
@@ -177,18 +181,21 @@ class HeldOptions(NamedTuple):
 
 
 class Constraints(NamedTuple):
-    """Sums of figures that have to stay below zero: weights of lines, from `part` to `part_stop`.
+    """Sums of figures that have to stay below zero: weights of lines, from `part` to `part_stop`. One that is
+    of a `node` need not, as long as no truth hangs on it; `NONE` must.
 
     The value as it is, the sum of magnitudes, and how steeply it goes up with the box in each of the `WAYS`.
-    Where a band narrows with what the market does: the parameter that it begins with (else `NONE`), the
-    lines of its gamma and its price, how steeply that falls, and the least and the most that it is. Over a
-    box: what it bends and what it drifts up, and how much of that it drifts where no price moves.
+    Where a band narrows with what the market does: the parameter that it begins with (else `NONE`), its
+    kind, the lines of its gamma and its price, how steeply that moves, and the least and the most that it is.
+    Over a box: what it bends and what it drifts up, and how much of that it drifts where no price moves.
     """
 
     used: IntArray
     part: IntArray
     part_stop: IntArray
+    node: IntArray
     band: IntArray
+    band_kind: IntArray
     band_gamma: IntArray
     band_price: IntArray
     value: FloatArray
@@ -208,12 +215,27 @@ class Parts(NamedTuple):
     weight: FloatArray
 
 
+class Nodes(NamedTuple):
+    """Rows of the conditions of rules, as they stand in those of the view: the operation, the rows of its
+    arguments, and whether it must keep its truth. Over a box: on how much of it it does.
+    """
+
+    used: IntArray
+    opcode: IntArray
+    left: IntArray
+    right: IntArray
+    must: BoolArray
+    truth: FloatArray
+    reach: FloatArray
+
+
 class Sums(NamedTuple):
     """What has to hold, of which figures."""
 
     asked: Asked
     constraints: Constraints
     parts: Parts
+    nodes: Nodes
 
 
 class Drawing(NamedTuple):
@@ -238,22 +260,32 @@ class Sizes(NamedTuple):
     exposures: int
     holdings: int
     triggers: int
+    conditions: int
     watches: int
 
 
 def sketch_for(most: Sizes) -> Sketch:
-    figures = most.accounts * PER_ACCOUNT + most.exposures * PER_EXPOSURE
-    products, options = 4 * most.holdings + most.exposures, most.holdings
-    constraints = most.accounts + PER_TRIGGER * most.triggers
-    parts = constraints * (3 + 2 * most.accounts)  # a leverage is of all accounts, other sums of three
-    used = np.zeros((7, 1), dtype=np.int64)
+    figures = most.accounts * PER_ACCOUNT + most.exposures * PER_EXPOSURE + most.conditions
+    products, options = 4 * most.holdings + most.exposures + most.conditions, most.holdings
+    short, long = most.accounts * (1 + 2 * most.conditions), PER_TRIGGER * most.triggers + most.conditions
+    constraints = short + long
+    parts = 2 * short + long * (3 + 2 * (most.accounts + most.exposures) + most.conditions)
+    used = np.zeros((8, 1), dtype=np.int64)
     slope, mass = np.empty((figures, most.watches)), np.empty((figures, products))
     sums = Sums(
         Asked._make((used[0], *_integers(1, figures))),
         Constraints._make(
-            (used[1], *_integers(5, constraints), *np.empty((8, constraints)), np.empty((constraints, WAYS)))
+            (used[1], *_integers(7, constraints), *np.empty((8, constraints)), np.empty((constraints, WAYS)))
         ),
         Parts._make((used[2], *_integers(1, parts), np.empty(parts))),
+        Nodes._make(
+            (
+                used[7],
+                *_integers(3, most.conditions),
+                np.empty(most.conditions, dtype=bool),
+                *np.empty((2, most.conditions)),
+            )
+        ),
     )
     shapes = (
         used[3],
@@ -269,7 +301,7 @@ def sketch_for(most: Sizes) -> Sketch:
         ),
         Shapes._make(shapes),
     )
-    holdings = (used[5], *_integers(7, most.holdings), *np.empty((5, most.holdings)))
+    holdings = (used[5], *_integers(7, most.holdings), *np.empty((6, most.holdings)))
     held = (used[6], *np.empty((10, options)), *_integers(5, options), np.empty(options, dtype=bool))
     return Sketch(sums, Holdings._make(holdings), HeldOptions._make(held), drawing)
 

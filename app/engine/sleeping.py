@@ -82,6 +82,7 @@ def _put_to_sleep(
         figures.starts,
         figures.accounts,
         figures.exposures,
+        figures.conditions,
         figures.options,
         sketch_for(_most_of(numbers, tables.views)),
         radii,
@@ -110,7 +111,7 @@ def _in_time(chosen: IntArray, with_options: BoolArray) -> IntArray:
 
 def _most_of(numbers: IntArray, views: ViewColumns) -> Sizes:
     """What a sketch must have room for."""
-    accounts, exposures, positions, balances, triggers, watches = (
+    accounts, exposures, positions, balances, triggers, conditions, watches = (
         int(np.max(stop[numbers] - start[numbers], initial=0))
         for start, stop in (
             (views.account, views.account_stop),
@@ -118,10 +119,11 @@ def _most_of(numbers: IntArray, views: ViewColumns) -> Sizes:
             (views.position, views.position_stop),
             (views.balance, views.balance_stop),
             (views.trigger, views.trigger_stop),
+            (views.condition, views.condition_stop),
             (views.watch, views.watch_stop),
         )
     )
-    return Sizes(accounts, exposures, positions + balances, triggers, watches)
+    return Sizes(accounts, exposures, positions + balances, triggers, conditions, watches)
 
 
 class Rest(Struct, frozen=True):

@@ -12,6 +12,7 @@ from app.engine.sketches import (
     EXPOSED,
     GAMMA,
     GROSS,
+    INITIAL,
     MAINTENANCE,
     NONE,
     NOTIONAL,
@@ -48,11 +49,17 @@ def clear(asked: Asked, watching: Watching, drawing: Drawing) -> None:
 
 @inlined_in_place
 def draw_price(
-    figure: int, conversion: int, prices: Prices, watching: Watching, asked: Asked, drawing: Drawing
+    figure: int,
+    column: int,
+    conversion: int,
+    prices: Prices,
+    watching: Watching,
+    asked: Asked,
+    drawing: Drawing,
 ) -> None:
-    """Of an exposure."""
+    """The price in a column, or (`NONE`) a conversion."""
     if asked.line[figure] >= 0:
-        product = _product(NONE, 0, conversion, prices, watching, drawing)
+        product = _product(column, 1 if column >= 0 else 0, conversion, prices, watching, drawing)
         _add(figure, 1.0, product, watching.size, asked, drawing.lines, drawing.products)
 
 
@@ -110,6 +117,7 @@ def _add_holding(
         (account + EQUITY, holdings.fixed[at], settled),
         (account + EQUITY, holdings.moves[at], moving),
         (account + MAINTENANCE, holdings.needs[at], moving if holdings.option[at] < 0 else underlying),
+        (account + INITIAL, holdings.opens[at], moving),
         (account + BACKING, holdings.backs[at], moving),
     ):
         if amount != 0.0:

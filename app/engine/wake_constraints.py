@@ -1,73 +1,107 @@
-"""What must hold for a view to rest: sums of figures that stay below zero, and what they do over a box.
+"""What must hold for a view to rest: sums of figures that stay below zero, and truths that stay as they are.
 
-Nothing fires, and no account is liquidated, as long as all of them do.
+Nothing fires, no account is liquidated and nothing is remembered otherwise, as long as all of them do. A
+comparison keeps its truth while its metric stays on its side; so does a crossing, which is true only on the
+frame on which it does not. A dwell keeps it with its part, until its time has come. A metric without a bound
+keeps nothing: a constraint that is not known.
 """
 
 import numpy as np
 
+from app.engine.conditions import FIRST_ACCOUNT_OPCODE, FIRST_EXPOSURE_OPCODE, Opcode
 from app.engine.sketches import (
     BACKING,
-    BOTH_WAYS,
     DELTA,
     DOLLAR_GAMMA,
-    DOWNWARDS,
     EQUITY,
     EXPOSED,
     GAMMA,
     GROSS,
+    INITIAL,
     MAINTENANCE,
-    MINOR_SHARE,
     NONE,
     NOTIONAL,
     PER_ACCOUNT,
     PER_EXPOSURE,
     PRICE,
-    RATIO_SHARE,
-    UPWARDS,
     VEGA,
     Asked,
     Constraints,
-    Lines,
     Look,
     Parts,
     Sums,
-    Watching,
 )
 from app.engine.trigger_rows import TriggerKind
-from app.engine.view_watches import Role
-from app.quant.arrays import FloatArray
 from app.quant.compiled import inlined_in_place
-from app.quant.no_trade_bands import whalley_wilmott_half_band
 
 _DELTA, _DELTA_OF_GROSS = int(TriggerKind.DELTA), int(TriggerKind.DELTA_OF_GROSS)
 _WHALLEY_WILMOTT = int(TriggerKind.DELTA_WHALLEY_WILMOTT)
+_ZAKAMOULINE = int(TriggerKind.DELTA_ZAKAMOULINE)
 _DOLLAR_GAMMA, _DOLLAR_VEGA = int(TriggerKind.DOLLAR_GAMMA), int(TriggerKind.DOLLAR_VEGA)
 _MARGIN_RATIO, _HEALTH = int(TriggerKind.MARGIN_RATIO), int(TriggerKind.HEALTH)
 _LEVERAGE, _VOLATILITY = int(TriggerKind.LEVERAGE), int(TriggerKind.VOLATILITY)
-_MAIN, _RATIO, _MINOR = int(Role.MAIN), int(Role.RATIO), int(Role.MINOR)
+_METRIC, _RULE = int(TriggerKind.METRIC), int(TriggerKind.RULE)
 _VOLATILITY_POINT = 0.01
+_UNBOUNDED = np.nan
+_OF_ACCOUNTS = (int(Opcode.ACCOUNT_MARGIN_RATIO), int(Opcode.ACCOUNT_HEALTH_FACTOR))
+_HEALTHS = (int(Opcode.PORTFOLIO_HEALTH_FACTOR), int(Opcode.ACCOUNT_HEALTH_FACTOR))
+_RATIOS = (int(Opcode.PORTFOLIO_MARGIN_RATIO), int(Opcode.PORTFOLIO_LEVERAGE), _OF_ACCOUNTS[0], *_HEALTHS)
+_KNOWN: dict[int, int] = {
+    Opcode.PORTFOLIO_EQUITY: EQUITY,
+    Opcode.PORTFOLIO_INITIAL_MARGIN: INITIAL,
+    Opcode.PORTFOLIO_MAINTENANCE_MARGIN: MAINTENANCE,
+    Opcode.PORTFOLIO_GROSS_NOTIONAL: EXPOSED,
+    Opcode.ACCOUNT_EQUITY: EQUITY,
+    Opcode.ACCOUNT_INITIAL_MARGIN: INITIAL,
+    Opcode.ACCOUNT_MAINTENANCE_MARGIN: MAINTENANCE,
+    Opcode.NET_DELTA: DELTA,
+    Opcode.DELTA_NOTIONAL: NOTIONAL,
+    Opcode.GROSS_NOTIONAL: EXPOSED,
+    Opcode.GAMMA: GAMMA,
+    Opcode.DOLLAR_GAMMA: DOLLAR_GAMMA,
+    Opcode.VEGA: VEGA,
+}
+_PARTS = tuple(int(_KNOWN.get(opcode, NONE)) for opcode in range(Opcode.SUM))
+"""By the operand, which of the figures of an account or an exposure it reads."""
 
 
 @inlined_in_place
 def constrain(look: Look, sums: Sums) -> None:
     """Of all triggers and accounts of a view. Gives lines to the figures that they ask for."""
     views, view, triggers = look.tables.views, look.number, look.tables.triggers
-    accounts = views.account_stop[view] - views.account[view]
-    exposures = views.exposure_stop[view] - views.exposure[view]
-    sums.asked.used[0] = sums.constraints.used[0] = sums.parts.used[0] = 0
-    for figure in range(accounts * PER_ACCOUNT + exposures * PER_EXPOSURE):
-        sums.asked.line[figure] = NONE
+    accounts, exposures = _sizes(look)
+    _clear(accounts, exposures, views.condition_stop[view] - views.condition[view], sums)
     for account in range(accounts):
         if look.tables.accounts.liquidates[views.account[view] + account]:
             _constrain_account(NONE, account, look, sums)
     for row in range(views.trigger[view], views.trigger_stop[view]):
-        if triggers.kind[row] in (_MARGIN_RATIO, _HEALTH):
+        kind = triggers.kind[row]
+        if kind in (_MARGIN_RATIO, _HEALTH):
             _constrain_account(row, triggers.account[row], look, sums)
+        elif kind in (_METRIC, _RULE):
+            _constrain_condition(row, look, sums)
         else:
             first, stop = 0, accounts
             if triggers.account[row] >= 0:
                 first, stop = triggers.account[row], triggers.account[row] + 1
             _constrain_exposure(row, accounts, first, stop, look, sums)
+
+
+@inlined_in_place
+def _sizes(look: Look) -> tuple[int, int]:
+    """How many accounts and exposures it has."""
+    views, view = look.tables.views, look.number
+    return views.account_stop[view] - views.account[view], views.exposure_stop[view] - views.exposure[view]
+
+
+@inlined_in_place
+def _clear(accounts: int, exposures: int, conditions: int, sums: Sums) -> None:
+    sums.asked.used[0] = sums.constraints.used[0] = sums.parts.used[0] = 0
+    sums.nodes.used[0] = conditions
+    for figure in range(accounts * PER_ACCOUNT + exposures * PER_EXPOSURE + conditions):
+        sums.asked.line[figure] = NONE
+    for node in range(conditions):
+        sums.nodes.opcode[node], sums.nodes.must[node] = Opcode.UNKNOWN, False
 
 
 @inlined_in_place
@@ -83,7 +117,9 @@ def _constrain_account(row: int, account: int, look: Look, sums: Sums) -> None:
     if kind == _HEALTH:
         _keep_healthy(figure, backing, low, high, floor, sums)
     elif high < np.inf and look.accounts.maintenance_margin[look.account + account] != 0.0:
-        _keep_below(figure + MAINTENANCE, high, backing, sums)  # nothing to maintain is never too much
+        _begin(0.0, NONE, sums.constraints, sums.parts)  # nothing to maintain is never too much
+        _take(figure + MAINTENANCE, 1.0, sums)
+        _take(backing, -high, sums)
 
 
 @inlined_in_place
@@ -96,8 +132,8 @@ def _constrain_exposure(row: int, accounts: int, first: int, stop: int, look: Lo
         _keep_levered(first, stop, low, high, sums)
     elif kind == _DELTA:
         _keep_between(exposure + DELTA, target - low, target + high, sums)
-    elif kind == _WHALLEY_WILMOTT:
-        _keep_in_band(exposure, target, low, high, triggers.parameters[row], sums)
+    elif kind in (_WHALLEY_WILMOTT, _ZAKAMOULINE):
+        _keep_in_band(kind, exposure, target, low, high, triggers.parameters[row], sums)
     elif kind == _DELTA_OF_GROSS:
         _keep_in_share(exposure, target, low, high, sums)
     elif kind == _DOLLAR_GAMMA:
@@ -116,11 +152,153 @@ def _constrain_exposure(row: int, accounts: int, first: int, stop: int, look: Lo
 
 
 @inlined_in_place
-def _keep_below(figure: int, level: float, of: int, sums: Sums) -> None:
-    """`level` times another figure."""
-    _begin(0.0, sums.constraints, sums.parts)
-    _take(figure, 1.0, sums)
-    _take(of, -level, sums)
+def _constrain_condition(row: int, look: Look, sums: Sums) -> None:
+    """A metric stays between its edges, a rule keeps its truth, and what it remembers stays as it is."""
+    conditions, triggers, nodes = look.tables.conditions, look.tables.triggers, sums.nodes
+    views, offset = look.tables.views, look.tables.triggers.condition[row]
+    begin, registers = views.condition[look.number], look.tables.registers.value
+    stop = triggers.condition_stop[row]
+    if triggers.kind[row] == _METRIC:
+        for sign in (-1.0, 1.0):
+            edge = triggers.low[row] if sign < 0.0 else triggers.high[row]
+            if np.isfinite(edge):
+                _compare(NONE, offset, stop - 1, NONE, edge, sign, look, sums)
+        return
+    for node in range(offset, stop):
+        opcode = conditions.opcode[begin + node]
+        left, right = offset + conditions.left[begin + node], offset + conditions.right[begin + node]
+        truth, level, sign = look.conditions.result[look.condition + node], 0.0, 1.0
+        nodes.opcode[node], nodes.left[node], nodes.right[node] = opcode, left, right
+        nodes.truth[node], nodes.must[node] = truth, node == stop - 1
+        if opcode in (Opcode.ABOVE, Opcode.AT_LEAST):
+            sign = -1.0 if truth == 1.0 else 1.0
+        elif opcode in (Opcode.CROSSES_ABOVE, Opcode.CROSSES_BELOW):
+            first = views.register[look.number] + triggers.register[row]
+            known = registers[first + conditions.subject[begin + node]]
+            right, level, sign = NONE, conditions.constant[begin + node], -1.0 if known > 0.0 else 1.0
+            nodes.must[node] = True
+        else:
+            if opcode == Opcode.DWELLS:
+                nodes.must[left] = True
+            continue
+        _compare(node, offset, left, right, level, sign, look, sums)
+
+
+@inlined_in_place
+def _compare(
+    node: int, offset: int, left: int, right: int, level: float, sign: float, look: Look, sums: Sums
+) -> None:
+    """That a metric, `sign` times, stays below another, or (`NONE`) below a level."""
+    if _is_ratio(left, look):
+        _keep_ratio(node, left, _fixed(right, level, look), sign, look, sums)
+    elif right >= 0 and _is_ratio(right, look):
+        _keep_ratio(node, right, _fixed(left, level, look), -sign, look, sums)
+    else:
+        _begin(-sign * level, node, sums.constraints, sums.parts)
+        conditions, begin = look.tables.conditions, look.tables.views.condition[look.number]
+        for side in range(2):
+            at, weight = (left, sign) if side == 0 else (right, -sign)
+            while at >= 0:  # a sum is a chain
+                operand, following = at, NONE
+                if conditions.opcode[begin + at] == Opcode.SUM:
+                    operand = offset + conditions.right[begin + at]
+                    following = offset + conditions.left[begin + at]
+                _take_operand(operand, weight, look, sums)
+                at = following
+
+
+@inlined_in_place
+def _is_ratio(node: int, look: Look) -> bool:
+    return look.tables.conditions.opcode[look.tables.views.condition[look.number] + node] in _RATIOS
+
+
+@inlined_in_place
+def _fixed(node: int, level: float, look: Look) -> float:
+    """A level, or what stands still while the view rests: a constant, and what is no price."""
+    if node < 0:
+        return level
+    row = look.tables.views.condition[look.number] + node
+    opcode, subject = look.tables.conditions.opcode[row], look.tables.conditions.subject[row]
+    pinned = opcode == Opcode.MARKET_COLUMN and subject >= look.market.terms.option.size
+    if opcode == Opcode.CONSTANT or pinned:
+        return float(look.conditions.result[look.condition + node])
+    return _UNBOUNDED
+
+
+@inlined_in_place
+def _keep_ratio(node: int, metric: int, level: float, sign: float, look: Look, sums: Sums) -> None:
+    """Ratios are positive, and over what is not positive as large as can be: a level below zero has no bound.
+
+    The worst of all accounts stays below where all do, and above where the one does that is it now.
+    """
+    row = look.tables.views.condition[look.number] + metric
+    opcode, subject = look.tables.conditions.opcode[row], look.tables.conditions.subject[row]
+    accounts, exposures = _sizes(look)
+    if not (0.0 <= level < np.inf) or opcode == Opcode.PORTFOLIO_LEVERAGE:
+        _begin(0.0 if 0.0 <= level < np.inf else _UNBOUNDED, node, sums.constraints, sums.parts)
+        for exposure in range(exposures):
+            _take(accounts * PER_ACCOUNT + exposure * PER_EXPOSURE + EXPOSED, sign, sums)
+        for account in range(accounts):
+            _take(account * PER_ACCOUNT + EQUITY, -sign * level, sums)
+        return
+    healthy = opcode in _HEALTHS
+    calm = (sign < 0.0) == healthy
+    first, stop = 0, accounts
+    if opcode in _OF_ACCOUNTS:
+        first, stop = subject, subject + 1
+    elif not calm:
+        for account in range(accounts):
+            worst = look.accounts.margin_ratio[look.account + first]
+            if look.accounts.margin_ratio[look.account + account] > worst:
+                first = account
+        stop = first + 1
+    for account in range(first, stop):
+        is_idle = look.accounts.maintenance_margin[look.account + account] == 0.0
+        if calm and is_idle and (healthy or level > 0.0):
+            continue
+        lends = look.tables.accounts.lends[look.tables.views.account[look.number] + account]
+        backing = account * PER_ACCOUNT + (BACKING if lends else EQUITY)
+        _begin(0.0, node, sums.constraints, sums.parts)
+        _take(account * PER_ACCOUNT + MAINTENANCE, -sign * level if healthy else sign, sums)
+        _take(backing, sign if healthy else -sign * level, sums)
+
+
+@inlined_in_place
+def _take_operand(node: int, weight: float, look: Look, sums: Sums) -> None:
+    """A figure, or those that it is the sum of; what stands still is part of the constant."""
+    constraints, last = sums.constraints, sums.constraints.used[0] - 1
+    fixed = _fixed(node, 0.0, look)
+    if not np.isnan(fixed):
+        constraints.value[last] += weight * fixed
+        constraints.magnitude[last] += abs(weight * fixed)
+        return
+    row = look.tables.views.condition[look.number] + node
+    opcode, subject = look.tables.conditions.opcode[row], look.tables.conditions.subject[row]
+    accounts, exposures = _sizes(look)
+    first, count, step = _figures_of(opcode, subject, node, accounts, exposures)
+    if count == 0:
+        constraints.value[last] = _UNBOUNDED
+    for number in range(count):
+        _take(first + number * step, weight * look.tables.conditions.constant[row], sums)
+
+
+@inlined_in_place
+def _figures_of(opcode: int, subject: int, node: int, accounts: int, exposures: int) -> tuple[int, int, int]:
+    """The first, how many, and how far apart; none where there is no bound. Prices and conversions are
+    figures of their own, behind those of the exposures.
+    """
+    part, behind = _PARTS[opcode], accounts * PER_ACCOUNT
+    if opcode in (Opcode.MARKET_COLUMN, Opcode.CONVERSION):
+        return behind + exposures * PER_EXPOSURE + node, 1, 1
+    if part == NONE:
+        return 0, 0, 0
+    if opcode == Opcode.PORTFOLIO_GROSS_NOTIONAL:
+        return behind + part, exposures, PER_EXPOSURE
+    if opcode < FIRST_ACCOUNT_OPCODE:
+        return part, accounts, PER_ACCOUNT
+    if opcode < FIRST_EXPOSURE_OPCODE:
+        return subject * PER_ACCOUNT + part, 1, 1
+    return behind + subject * PER_EXPOSURE + part, 1, 1
 
 
 @inlined_in_place
@@ -128,7 +306,7 @@ def _keep_healthy(account: int, backing: int, low: float, high: float, floor: fl
     """What backs a pocket stays between the multiples of its maintenance, and its equity above the floor."""
     for edge in range(3):
         sign = -1.0 if edge == 0 else 1.0
-        _begin(floor if edge == 2 else 0.0, sums.constraints, sums.parts)
+        _begin(floor if edge == 2 else 0.0, NONE, sums.constraints, sums.parts)
         _take(account + EQUITY if edge == 2 else backing, -1.0 if edge == 2 else sign, sums)
         if edge < 2:
             _take(account + MAINTENANCE, -sign * (low if edge == 0 else high), sums)
@@ -138,7 +316,7 @@ def _keep_healthy(account: int, backing: int, low: float, high: float, floor: fl
 def _keep_in_share(exposure: int, target: float, below: float, above: float, sums: Sums) -> None:
     """A delta stays within shares of the gross, both in money."""
     for sign in (-1.0, 1.0):
-        _begin(0.0, sums.constraints, sums.parts)
+        _begin(0.0, NONE, sums.constraints, sums.parts)
         _take(exposure + NOTIONAL, sign, sums)
         _take(exposure + PRICE, -sign * target, sums)
         _take(exposure + EXPOSED, -(below if sign < 0.0 else above), sums)
@@ -149,19 +327,22 @@ def _keep_between(figure: int, low: float, high: float, sums: Sums) -> None:
     for sign in (-1.0, 1.0):
         edge = low if sign < 0.0 else high
         if np.isfinite(edge):
-            _begin(-sign * edge, sums.constraints, sums.parts)
+            _begin(-sign * edge, NONE, sums.constraints, sums.parts)
             _take(figure, sign, sums)
 
 
 @inlined_in_place
-def _keep_in_band(exposure: int, target: float, floor: float, cap: float, parameter: int, sums: Sums) -> None:
-    """A delta stays within a band that grows with gamma and with the price."""
+def _keep_in_band(
+    kind: int, exposure: int, target: float, floor: float, cap: float, parameter: int, sums: Sums
+) -> None:
+    """A delta stays within a band that depends on gamma and on the price."""
     constraints = sums.constraints
     for sign in (-1.0, 1.0):
         at = constraints.used[0]
-        _begin(-sign * target, constraints, sums.parts)
+        _begin(-sign * target, NONE, constraints, sums.parts)
         _take(exposure + DELTA, sign, sums)
-        constraints.band[at], constraints.band_floor[at], constraints.band_cap[at] = parameter, floor, cap
+        constraints.band[at], constraints.band_kind[at] = parameter, kind
+        constraints.band_floor[at], constraints.band_cap[at] = floor, cap
         constraints.band_gamma[at] = _line_of(exposure + GAMMA, sums.asked)
         constraints.band_price[at] = _line_of(exposure + PRICE, sums.asked)
 
@@ -173,7 +354,7 @@ def _keep_levered(first: int, stop: int, low: float, high: float, sums: Sums) ->
         gross = 1.0 if edge == 0 else -1.0 if edge == 1 else 0.0
         equity = -high if edge == 0 else low if edge == 1 else -1.0
         if np.isfinite(equity) and (edge != 1 or low > 0.0):
-            _begin(0.0, sums.constraints, sums.parts)
+            _begin(0.0, NONE, sums.constraints, sums.parts)
             for account in range(first, stop):
                 _take(account * PER_ACCOUNT + GROSS, gross, sums)
                 _take(account * PER_ACCOUNT + EQUITY, equity, sums)
@@ -185,7 +366,7 @@ def _keep_sized(
 ) -> None:
     """What is exposed stays between multiples of the equity, and on its side. Nothing to size is no size."""
     for edge in range(4):
-        _begin(0.0, sums.constraints, sums.parts)
+        _begin(0.0, NONE, sums.constraints, sums.parts)
         if edge < 3:
             _take(exposure + NOTIONAL, side if edge == 0 else -side, sums)
         if edge != 2:
@@ -195,13 +376,13 @@ def _keep_sized(
 
 
 @inlined_in_place
-def _begin(constant: float, constraints: Constraints, parts: Parts) -> None:
+def _begin(constant: float, node: int, constraints: Constraints, parts: Parts) -> None:
     """A sum of this constant, and of all that is taken until the next begins."""
     at = constraints.used[0]
     constraints.used[0] = at + 1
     constraints.part[at] = constraints.part_stop[at] = parts.used[0]
     constraints.value[at], constraints.magnitude[at] = constant, abs(constant)
-    constraints.band[at] = NONE
+    constraints.node[at], constraints.band[at] = node, NONE
 
 
 @inlined_in_place
@@ -219,72 +400,3 @@ def _line_of(figure: int, asked: Asked) -> int:
         asked.line[figure] = asked.used[0]
         asked.used[0] += 1
     return int(asked.line[figure])
-
-
-@inlined_in_place
-def straighten(
-    constraints: Constraints, parts: Parts, lines: Lines, watching: Watching, parameters: FloatArray
-) -> None:
-    """All of them as straight lines, once those of the figures are drawn."""
-    for at in range(constraints.used[0]):
-        for part in range(constraints.part[at], constraints.part_stop[at]):
-            line, weight = parts.line[part], parts.weight[part]
-            constraints.value[at] += weight * lines.value[line]
-            constraints.magnitude[at] += abs(weight) * lines.magnitude[line]
-        constraints.bends[at] = constraints.drifts[at] = constraints.still[at] = 0.0
-        _lean(at, constraints, parts, lines.slope, watching)
-        if constraints.band[at] >= 0:
-            constraints.value[at] -= _half_band(at, 0.0, 0.0, constraints, lines.value, parameters)
-
-
-@inlined_in_place
-def _lean(at: int, constraints: Constraints, parts: Parts, slopes: FloatArray, watching: Watching) -> None:
-    """How steeply it goes up with the box. A price may stand still while others move."""
-    either = up = down = falls = 0.0
-    for watch in range(watching.size):
-        role, slope = watching.role[watching.first + watch], 0.0
-        if role > _MINOR:
-            continue
-        for part in range(constraints.part[at], constraints.part_stop[at]):
-            slope += parts.weight[part] * slopes[parts.line[part], watch]
-        share = 1.0 if role == _MAIN else RATIO_SHARE if role == _RATIO else MINOR_SHARE
-        either += share * abs(slope)
-        up += max(slope, 0.0) if role == _MAIN else share * abs(slope)
-        down += max(-slope, 0.0) if role == _MAIN else share * abs(slope)
-        if constraints.band[at] >= 0:
-            falls += share * abs(slopes[constraints.band_price[at], watch])
-    constraints.steep[at, BOTH_WAYS] = either
-    constraints.steep[at, UPWARDS], constraints.steep[at, DOWNWARDS] = up, down
-    constraints.band_steep[at] = falls
-
-
-@inlined_in_place
-def weigh(width: float, constraints: Constraints, parts: Parts, lines: Lines, parameters: FloatArray) -> None:
-    """What each bends and drifts up over a box of which it is known for the figures."""
-    for at in range(constraints.used[0]):
-        bends = drifts = 0.0
-        for part in range(constraints.part[at], constraints.part_stop[at]):
-            line, weight = parts.line[part], parts.weight[part]
-            bends += weight * lines.rises[line] if weight > 0.0 else -weight * lines.falls[line]
-            drifts += abs(weight) * lines.drifts[line]
-        if constraints.band[at] >= 0:
-            falls = width * constraints.band_steep[at] + lines.falls[constraints.band_price[at]]
-            moves = lines.drifts[constraints.band_gamma[at]]
-            drifts += _half_band(at, 0.0, 0.0, constraints, lines.value, parameters)
-            drifts -= _half_band(at, moves, falls, constraints, lines.value, parameters)
-        constraints.bends[at], constraints.drifts[at] = bends, drifts
-
-
-@inlined_in_place
-def _half_band(
-    at: int, moves: float, falls: float, constraints: Constraints, values: FloatArray, parameters: FloatArray
-) -> float:
-    """Where gamma and price are nearest to nothing. One that is not known is taken as narrowest."""
-    first, floor, cap = constraints.band[at], constraints.band_floor[at], constraints.band_cap[at]
-    gamma = max(abs(values[constraints.band_gamma[at]]) - moves, 0.0)
-    price = max(values[constraints.band_price[at]] - falls, 0.0)
-    width = whalley_wilmott_half_band(
-        gamma, price, parameters[first + 1], parameters[first], parameters[first + 2], parameters[first + 3]
-    )
-    known: float = floor if np.isnan(width) else min(max(width, floor), cap)
-    return known

@@ -17,7 +17,9 @@ from app.domain.policies import (
     LeverageBand,
     LiquidationGuard,
     Mode,
+    Rule,
     StoredPolicy,
+    StressResponse,
     VolatilityTarget,
 )
 from app.domain.portfolios import Account, Balance, MarginMode, Position
@@ -26,8 +28,11 @@ from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
+from app.engine.memory import NOTHING
+from app.engine.metrics import observe
 from app.engine.risk import portfolio_risk
 from app.engine.sleeping import rest_of
+from app.engine.tables import PairColumns
 from app.engine.universe import Universe
 from app.engine.watches import ITSELF
 from tests.unit.engine import test_turns as turns
@@ -45,13 +50,44 @@ POOLS = {
 }  # fmt: skip
 WITH_POOLS = Universe([*universe().instruments.values(), *POOLS.values()])
 DERIVATIVES = (InstrumentKind.PERPETUAL, InstrumentKind.FUTURE)
+METRICS = (
+    "equity", "initial_margin", "maintenance_margin", "margin_ratio", "health_factor", "leverage",
+    "reserve_available", "gross_delta_notional", "equity@account 0", "initial_margin@account 0",
+    "maintenance_margin@account 0", "margin_ratio@account 0", "health_factor@account 0",
+    "net_delta.{0}", "delta_notional.{0}", "gross_delta_notional.{0}", "gamma.{0}", "dollar_gamma.{0}",
+    "vega.{0}", "dollar_vega.{0}", "theta.{0}", "theta_per_day.{0}", "price.{0}-USDT-PERP", "price.ETH-USDT",
+    "price.BTC-USD-JUN", "implied_volatility.{0}-CALL", "liquidation_distance", "margin_ratio@loan",
+)  # fmt: skip
+ALIKE = (
+    ("equity", "maintenance_margin"), ("gross_delta_notional.{0}", "equity"),
+    ("margin_ratio", "health_factor"), ("price.{0}-USDT-PERP", "price.{0}-USDT"),
+    ("delta_notional.{0}", "reserve_available"),
+)  # fmt: skip
+
+
+NOTIFY = {"kind": "notify", "message": "so it is"}
+
+
+def comparison(metric):
+    return {"kind": "comparison", "metric": metric, "op": "above", "value": "0"}
+
+
+def looked_at(holdings, tree, frame):
+    """What the first row of a condition comes to, and the whole of it."""
+    rule = Rule(name="looked at", condition=tree, actions=[NOTIFY])
+    book = Book(WITH_POOLS)
+    book.put(replace(holdings, policies=(StoredPolicy(holdings.id, 1, rule),)))
+    block = MarketView(WITH_POOLS).advance([frame])
+    pairs = PairColumns(np.array([book.numbers(0)[0]]), np.array([0]))
+    results = observe(book, block, pairs).conditions.result
+    return float(results[0]), float(results[-1])
 
 
 class World:
     """Portfolios of contracts, options, coins and loans in one to three accounts each; some on paper."""
 
-    def __init__(self, seed, *, portfolios):
-        self.chance = Chance(seed)
+    def __init__(self, seed, *, portfolios, ruled=False):
+        self.ruled, self.chance = ruled, Chance(seed)
         self.chance.universe = WITH_POOLS
         self.frame = self.chance.frame()
         self.prices = {(c.kind, c.instrument): c.value for c in self.frame.changes}
@@ -81,7 +117,8 @@ class World:
             accounts.append(self.loan(linear[0].underlying))
         holdings = chance.portfolio(accounts, reserves=[("USDT", Decimal(5_000), Decimal(100))])
         risk = portfolio_risk(holdings, market)
-        policies = [p for p in self.policies(holdings, risk, linear) if p is not None]
+        wanted = self.rules(holdings, linear) if self.ruled else self.policies(holdings, risk, linear)
+        policies = [policy for policy in wanted if policy is not None]
         stored = tuple(StoredPolicy(chance.identity(), 1, policy) for policy in policies)
         return replace(holdings, policies=stored)
 
@@ -157,6 +194,54 @@ class World:
                 {"name": "pockets", "pockets": pockets, "routes": [route], **mode}
             )
 
+    def rules(self, holdings, linear):
+        """Of trees over any metrics, with levels near what they are; most do not fire at first."""
+        chance, asset = self.chance, linear[0].underlying
+        mode = {"mode": chance.among([Mode.AUTO, Mode.RECOMMEND]), "guards": Guards(**FREE)}
+        for number in range(int(chance.random.integers(1, 3))):
+            tree = self.tree(holdings, asset, 0)
+            if looked_at(holdings, tree, self.frame)[1] == 1.0 and chance.random.random() < 0.9:
+                tree = {"kind": "not", "condition": tree}
+            action = {"kind": "scale", "factor": "0.95", "underlying": asset}
+            yield Rule(
+                name=f"rule {number}", condition=tree, actions=[chance.among([action, NOTIFY])], **mode
+            )
+        if chance.random.random() < 0.3:
+            yield DeltaNeutral(
+                name="flat", underlying=asset, hedge_instruments=(f"{asset}-USDT-PERP",),
+                band={"kind": "zakamouline", "risk_aversion": "0.00001", "floor": 1, "cap": 60}, **mode,
+            )  # fmt: skip
+        if chance.random.random() < 0.3:
+            now = self.prices[TickKind.PRICE, f"{asset}-USDT-PERP"]
+            yield StressResponse.model_validate({
+                "name": "dear", "metric": f"price.{asset}-USDT-PERP", **mode,
+                "tiers": [{
+                    "name": "dear", "above": round(now * 1.05, 2), "recover_below": round(now * 1.01, 2),
+                    "exposure_multiplier": "0.5",
+                }],
+            })  # fmt: skip
+
+    def tree(self, holdings, asset, level):
+        chance, kinds = self.chance, ["comparison", "comparison", "crosses"]
+        kind = chance.among(kinds if level == 3 else [*kinds, "all", "any", "any", "not", "dwell"])
+        if kind in ("all", "any"):
+            count = int(chance.random.integers(1, 4))
+            return {"kind": kind, "conditions": [self.tree(holdings, asset, level + 1) for _ in range(count)]}
+        if kind in ("not", "dwell"):
+            part = {"kind": kind, "condition": self.tree(holdings, asset, level + 1)}
+            return part if kind == "not" else part | {"seconds": int(chance.random.integers(1, 60))}
+        op = chance.among(["above", "below", "at_least", "at_most"])
+        if kind == "comparison" and chance.random.random() < 0.2:
+            metric, other = (name.format(asset) for name in chance.among(ALIKE))
+            return {"kind": kind, "metric": metric, "op": op, "other": other}
+        metric = chance.among(METRICS).format(asset)
+        now = looked_at(holdings, comparison(metric), self.frame)[0]
+        value = now * (1.0 + chance.random.normal(0.0, chance.among([0.005, 0.05, 0.5])))
+        found = {"kind": kind, "metric": metric, "value": f"{value if np.isfinite(value) else 1.0:.9f}"}
+        return found | (
+            {"op": op} if kind == "comparison" else {"direction": chance.among(["above", "below"])}
+        )
+
     def frames(self):
         """A block: most of it noise, now and then a jump; nobody's news, too."""
         return [self.next_frame() for _ in range(int(self.chance.random.integers(1, 5)))]
@@ -211,11 +296,14 @@ class World:
 class Side:
     """One of the books; what is decided by itself is filled at the end of the block, or some blocks later."""
 
-    def __init__(self, world, *, sleeps, portfolios=None):
+    def __init__(self, world, *, sleeps, portfolios=None, memories=None):
         universe = world.chance.universe
-        self.book, self.market, self.memories = Book(universe, sleeps=sleeps), MarketView(universe), {}
-        self.universe, self.looks = universe, 0
+        self.book, self.market = Book(universe, sleeps=sleeps), MarketView(universe)
+        self.universe, self.looks, self.memories = universe, 0, dict(memories or {})
         for portfolio in portfolios or world.portfolios:
+            for stored in portfolio.policies:
+                memory = self.memories.get(stored.id, NOTHING)
+                self.book.recall(stored.id, memory.registers_for(stored.version))
             self.book.put(portfolio)
 
     def take(self, frames):
@@ -243,8 +331,8 @@ class Side:
             self.book.put(replace(done, in_flight=(), revision=done.revision + 1))
 
 
-def live_side_by_side(seed, *, portfolios, blocks):
-    world = World(seed, portfolios=portfolios)
+def live_side_by_side(seed, *, portfolios, blocks, ruled=False):
+    world = World(seed, portfolios=portfolios, ruled=ruled)
     sleeper, watcher = Side(world, sleeps=True), Side(world, sleeps=False)
     acted = 0
     for frames in [[world.frame], *(world.frames() for _ in range(blocks))]:
@@ -270,6 +358,13 @@ def test_whoever_sleeps_decides_and_remembers_the_same(seed):
     assert looks < 0.8 * all_looks  # who waits, or is held back, is looked at with all his news
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_whoever_sleeps_by_rules_decides_and_remembers_the_same(seed):
+    looks, all_looks, acted = live_side_by_side(seed, portfolios=25, blocks=60, ruled=True)
+    assert acted > 5
+    assert looks < 0.8 * all_looks
+
+
 def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
     monkeypatch.setattr(sleeping, "FEWEST_AT_ONCE", 1)
     looks, all_looks, acted = live_side_by_side(7, portfolios=25, blocks=40)
@@ -277,19 +372,21 @@ def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
     assert looks < 0.9 * all_looks
 
 
+@pytest.mark.parametrize("ruled", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
+def test_nothing_fires_anywhere_inside_of_the_intervals(seed, ruled):
     """Corners of the box, and points between them: what is watched moves by itself."""
-    world, looked, slept, with_options = World(seed, portfolios=60), 0, 0, 0
+    world, looked, slept, with_options = World(seed, portfolios=60, ruled=ruled), 0, 0, 0
     side = Side(world, sleeps=True)
-    side.take([world.frame])
+    for k in range(2):  # what conditions remember begins on the first frame
+        side.take([replace(world.frame, sequence=1 + k, time_ns=START_NS + k)])
     watches, entries = side.book.watches.columns.arrays, side.book.watches.entries.arrays
     for portfolio in world.portfolios:
         slot = side.book.slot(portfolio.id)
         own = side.book.watches_of(side.book.numbers(slot)[0])
         lows, highs = entries.low[own.entry], entries.high[own.entry]
-        if (lows > highs).all():
-            continue
+        if (lows > highs).all() or len(side.book.numbers(slot)) > 1:
+            continue  # what stands besides what is in flight has intervals of its own
         slept += 1
         with_options += int(side.book.columns.arrays.options[side.book.numbers(slot)[0]] > 0)
         here = side.book.deciding(slot).portfolio
@@ -305,7 +402,7 @@ def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
                     min(high, 3.0 * low + 1.0) - low
                 )
             frame = world.frame_at(values, side.book.alarm_ns(slot))
-            watcher = Side(world, sleeps=False, portfolios=[here])
+            watcher = Side(world, sleeps=False, portfolios=[here], memories=side.memories)
             assert watcher.take([frame]) == {}, (portfolio.id, values)
             looked += watcher.looks
     assert slept > 10
@@ -314,8 +411,9 @@ def test_nothing_fires_anywhere_inside_of_the_intervals(seed):
 
 
 @pytest.mark.long
-def test_ten_thousand_frames_of_two_hundred_portfolios():
-    looks, all_looks, acted = live_side_by_side(99, portfolios=200, blocks=4_000)
+@pytest.mark.parametrize("ruled", [False, True])
+def test_ten_thousand_frames_of_two_hundred_portfolios(ruled):
+    looks, all_looks, acted = live_side_by_side(99, portfolios=200, blocks=4_000, ruled=ruled)
     assert acted > 1_000
     assert looks < 0.8 * all_looks
 
