@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.engine.conditions import ConditionColumns
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.frame_block import RecordNumbers
 from app.engine.tables import ConditionFigures, Market, OptionFigures, Tables
@@ -44,6 +45,26 @@ class Look(NamedTuple):
     exposures: ExposureFigures
     conditions: ConditionFigures
     options: OptionFigures
+
+
+class Told(NamedTuple):
+    """What conditions read: the rows of a view's programmes from `begin` on, what they came to from `at` on,
+    how many accounts and exposures it has, and of its accounts, from `account` on, figures and (from `own`
+    on) whether they lend.
+    """
+
+    begin: int
+    at: int
+    account: int
+    own: int
+    accounts: int
+    exposures: int
+    listed: int
+    conditions: ConditionColumns
+    result: FloatArray
+    maintenance: FloatArray
+    margin_ratio: FloatArray
+    lends: BoolArray
 
 
 class Watching(NamedTuple):

@@ -28,8 +28,10 @@ from app.engine.sketches import (
     Asked,
     Constraints,
     Look,
+    Nodes,
     Parts,
     Sums,
+    Told,
 )
 from app.engine.trigger_rows import TriggerKind
 from app.quant.compiled import inlined_in_place
@@ -45,6 +47,8 @@ _VOLATILITY_POINT = 0.01
 _UNBOUNDED = np.nan
 _OF_ACCOUNTS = (int(Opcode.ACCOUNT_MARGIN_RATIO), int(Opcode.ACCOUNT_HEALTH_FACTOR))
 _HEALTHS = (int(Opcode.PORTFOLIO_HEALTH_FACTOR), int(Opcode.ACCOUNT_HEALTH_FACTOR))
+_COMPARISONS = (int(Opcode.ABOVE), int(Opcode.AT_LEAST))
+_CROSSINGS = (int(Opcode.CROSSES_ABOVE), int(Opcode.CROSSES_BELOW))
 _RATIOS = (int(Opcode.PORTFOLIO_MARGIN_RATIO), int(Opcode.PORTFOLIO_LEVERAGE), _OF_ACCOUNTS[0], *_HEALTHS)
 _KNOWN: dict[int, int] = {
     Opcode.PORTFOLIO_EQUITY: EQUITY,
@@ -154,132 +158,141 @@ def _constrain_exposure(row: int, accounts: int, first: int, stop: int, look: Lo
 @inlined_in_place
 def _constrain_condition(row: int, look: Look, sums: Sums) -> None:
     """A metric stays between its edges, a rule keeps its truth, and what it remembers stays as it is."""
-    conditions, triggers, nodes = look.tables.conditions, look.tables.triggers, sums.nodes
-    views, offset = look.tables.views, look.tables.triggers.condition[row]
-    begin, registers = views.condition[look.number], look.tables.registers.value
-    stop = triggers.condition_stop[row]
-    if triggers.kind[row] == _METRIC:
-        for sign in (-1.0, 1.0):
-            edge = triggers.low[row] if sign < 0.0 else triggers.high[row]
-            if np.isfinite(edge):
-                _compare(NONE, offset, stop - 1, NONE, edge, sign, look, sums)
-        return
-    for node in range(offset, stop):
-        opcode = conditions.opcode[begin + node]
-        left, right = offset + conditions.left[begin + node], offset + conditions.right[begin + node]
-        truth, level, sign = look.conditions.result[look.condition + node], 0.0, 1.0
-        nodes.opcode[node], nodes.left[node], nodes.right[node] = opcode, left, right
-        nodes.truth[node], nodes.must[node] = truth, node == stop - 1
-        if opcode in (Opcode.ABOVE, Opcode.AT_LEAST):
-            sign = -1.0 if truth == 1.0 else 1.0
-        elif opcode in (Opcode.CROSSES_ABOVE, Opcode.CROSSES_BELOW):
-            first = views.register[look.number] + triggers.register[row]
-            known = registers[first + conditions.subject[begin + node]]
-            right, level, sign = NONE, conditions.constant[begin + node], -1.0 if known > 0.0 else 1.0
-            nodes.must[node] = True
+    views, triggers, tables, nodes = look.tables.views, look.tables.triggers, look.tables, sums.nodes
+    accounts, exposures = _sizes(look)
+    told = Told(
+        begin=views.condition[look.number],
+        at=look.condition,
+        account=look.account,
+        own=views.account[look.number],
+        accounts=accounts,
+        exposures=exposures,
+        listed=look.market.terms.option.size,
+        conditions=tables.conditions,
+        result=look.conditions.result,
+        maintenance=look.accounts.maintenance_margin,
+        margin_ratio=look.accounts.margin_ratio,
+        lends=tables.accounts.lends,
+    )
+    offset, stop = triggers.condition[row], triggers.condition_stop[row]
+    first, is_metric = views.register[look.number] + triggers.register[row], triggers.kind[row] == _METRIC
+    for step in range(2 if is_metric else stop - offset):
+        node, left, right, level, sign = NONE, stop - 1, NONE, 0.0, 1.0
+        if is_metric:
+            level, sign = (triggers.low[row], -1.0) if step == 0 else (triggers.high[row], 1.0)
+            compares = np.isfinite(level)
         else:
-            if opcode == Opcode.DWELLS:
-                nodes.must[left] = True
-            continue
-        _compare(node, offset, left, right, level, sign, look, sums)
+            node = offset + step
+            compares = _set_node(node, offset, node == stop - 1, told, nodes)
+            left, right = nodes.left[node], nodes.right[node]
+            sign = -1.0 if nodes.truth[node] == 1.0 else 1.0
+            if nodes.opcode[node] in _CROSSINGS:
+                known = tables.registers.value[first + tables.conditions.subject[told.begin + node]]
+                right, level = NONE, tables.conditions.constant[told.begin + node]
+                sign = -1.0 if known > 0.0 else 1.0
+        if compares:
+            _compare(node, offset, left, right, level, sign, told, sums)
+
+
+@inlined_in_place
+def _set_node(node: int, offset: int, is_root: bool, told: Told, nodes: Nodes) -> bool:
+    """Whether it compares by itself."""
+    conditions, row = told.conditions, told.begin + node
+    opcode = conditions.opcode[row]
+    nodes.opcode[node], nodes.truth[node] = opcode, told.result[told.at + node]
+    nodes.left[node], nodes.right[node] = offset + conditions.left[row], offset + conditions.right[row]
+    nodes.must[node] = is_root or opcode in _CROSSINGS
+    if opcode == Opcode.DWELLS:
+        nodes.must[nodes.left[node]] = True
+    return opcode in _COMPARISONS or opcode in _CROSSINGS
 
 
 @inlined_in_place
 def _compare(
-    node: int, offset: int, left: int, right: int, level: float, sign: float, look: Look, sums: Sums
+    node: int, offset: int, left: int, right: int, level: float, sign: float, told: Told, sums: Sums
 ) -> None:
     """That a metric, `sign` times, stays below another, or (`NONE`) below a level."""
-    if _is_ratio(left, look):
-        _keep_ratio(node, left, _fixed(right, level, look), sign, look, sums)
-    elif right >= 0 and _is_ratio(right, look):
-        _keep_ratio(node, right, _fixed(left, level, look), -sign, look, sums)
-    else:
-        _begin(-sign * level, node, sums.constraints, sums.parts)
-        conditions, begin = look.tables.conditions, look.tables.views.condition[look.number]
-        for side in range(2):
-            at, weight = (left, sign) if side == 0 else (right, -sign)
-            while at >= 0:  # a sum is a chain
-                operand, following = at, NONE
-                if conditions.opcode[begin + at] == Opcode.SUM:
-                    operand = offset + conditions.right[begin + at]
-                    following = offset + conditions.left[begin + at]
-                _take_operand(operand, weight, look, sums)
-                at = following
+    ratio, other, opcodes = left, right, told.conditions.opcode
+    if right >= 0 and opcodes[told.begin + right] in _RATIOS:
+        ratio, other, sign = right, left, -sign
+    if opcodes[told.begin + ratio] in _RATIOS:
+        if other >= 0:
+            level = _fixed(other, told)
+        _keep_ratio(node, ratio, level, sign, told, sums)
+        return
+    _begin(-sign * level, node, sums.constraints, sums.parts)
+    at, waiting, weight = left, right, sign
+    while at >= 0:  # a sum is a chain, and the other side comes after it
+        operand, following = at, NONE
+        if opcodes[told.begin + at] == Opcode.SUM:
+            operand = offset + told.conditions.right[told.begin + at]
+            following = offset + told.conditions.left[told.begin + at]
+        _take_operand(operand, weight, told, sums)
+        if following < 0:
+            following, waiting, weight = waiting, NONE, (-sign if waiting >= 0 else weight)
+        at = following
 
 
 @inlined_in_place
-def _is_ratio(node: int, look: Look) -> bool:
-    return look.tables.conditions.opcode[look.tables.views.condition[look.number] + node] in _RATIOS
-
-
-@inlined_in_place
-def _fixed(node: int, level: float, look: Look) -> float:
-    """A level, or what stands still while the view rests: a constant, and what is no price."""
-    if node < 0:
-        return level
-    row = look.tables.views.condition[look.number] + node
-    opcode, subject = look.tables.conditions.opcode[row], look.tables.conditions.subject[row]
-    pinned = opcode == Opcode.MARKET_COLUMN and subject >= look.market.terms.option.size
-    if opcode == Opcode.CONSTANT or pinned:
-        return float(look.conditions.result[look.condition + node])
+def _fixed(node: int, told: Told) -> float:
+    """What stands still while the view rests: a constant, and what is no price."""
+    opcode, subject = told.conditions.opcode[told.begin + node], told.conditions.subject[told.begin + node]
+    if opcode == Opcode.CONSTANT or (opcode == Opcode.MARKET_COLUMN and subject >= told.listed):
+        return float(told.result[told.at + node])
     return _UNBOUNDED
 
 
 @inlined_in_place
-def _keep_ratio(node: int, metric: int, level: float, sign: float, look: Look, sums: Sums) -> None:
+def _keep_ratio(node: int, metric: int, level: float, sign: float, told: Told, sums: Sums) -> None:
     """Ratios are positive, and over what is not positive as large as can be: a level below zero has no bound.
 
     The worst of all accounts stays below where all do, and above where the one does that is it now.
     """
-    row = look.tables.views.condition[look.number] + metric
-    opcode, subject = look.tables.conditions.opcode[row], look.tables.conditions.subject[row]
-    accounts, exposures = _sizes(look)
+    opcode = told.conditions.opcode[told.begin + metric]
     if not (0.0 <= level < np.inf) or opcode == Opcode.PORTFOLIO_LEVERAGE:
         _begin(0.0 if 0.0 <= level < np.inf else _UNBOUNDED, node, sums.constraints, sums.parts)
-        for exposure in range(exposures):
-            _take(accounts * PER_ACCOUNT + exposure * PER_EXPOSURE + EXPOSED, sign, sums)
-        for account in range(accounts):
+        for exposure in range(told.exposures):
+            _take(told.accounts * PER_ACCOUNT + exposure * PER_EXPOSURE + EXPOSED, sign, sums)
+        for account in range(told.accounts):
             _take(account * PER_ACCOUNT + EQUITY, -sign * level, sums)
         return
     healthy = opcode in _HEALTHS
     calm = (sign < 0.0) == healthy
-    first, stop = 0, accounts
+    first, stop = 0, told.accounts
     if opcode in _OF_ACCOUNTS:
-        first, stop = subject, subject + 1
+        first = told.conditions.subject[told.begin + metric]
+        stop = first + 1
     elif not calm:
-        for account in range(accounts):
-            worst = look.accounts.margin_ratio[look.account + first]
-            if look.accounts.margin_ratio[look.account + account] > worst:
+        for account in range(told.accounts):
+            if told.margin_ratio[told.account + account] > told.margin_ratio[told.account + first]:
                 first = account
         stop = first + 1
     for account in range(first, stop):
-        is_idle = look.accounts.maintenance_margin[look.account + account] == 0.0
+        is_idle = told.maintenance[told.account + account] == 0.0
         if calm and is_idle and (healthy or level > 0.0):
             continue
-        lends = look.tables.accounts.lends[look.tables.views.account[look.number] + account]
-        backing = account * PER_ACCOUNT + (BACKING if lends else EQUITY)
+        backing = account * PER_ACCOUNT + (BACKING if told.lends[told.own + account] else EQUITY)
         _begin(0.0, node, sums.constraints, sums.parts)
         _take(account * PER_ACCOUNT + MAINTENANCE, -sign * level if healthy else sign, sums)
         _take(backing, sign if healthy else -sign * level, sums)
 
 
 @inlined_in_place
-def _take_operand(node: int, weight: float, look: Look, sums: Sums) -> None:
+def _take_operand(node: int, weight: float, told: Told, sums: Sums) -> None:
     """A figure, or those that it is the sum of; what stands still is part of the constant."""
     constraints, last = sums.constraints, sums.constraints.used[0] - 1
-    fixed = _fixed(node, 0.0, look)
+    fixed = _fixed(node, told)
     if not np.isnan(fixed):
         constraints.value[last] += weight * fixed
         constraints.magnitude[last] += abs(weight * fixed)
         return
-    row = look.tables.views.condition[look.number] + node
-    opcode, subject = look.tables.conditions.opcode[row], look.tables.conditions.subject[row]
-    accounts, exposures = _sizes(look)
-    first, count, step = _figures_of(opcode, subject, node, accounts, exposures)
+    row = told.begin + node
+    opcode, subject = told.conditions.opcode[row], told.conditions.subject[row]
+    first, count, step = _figures_of(opcode, subject, node, told.accounts, told.exposures)
     if count == 0:
         constraints.value[last] = _UNBOUNDED
     for number in range(count):
-        _take(first + number * step, weight * look.tables.conditions.constant[row], sums)
+        _take(first + number * step, weight * told.conditions.constant[row], sums)
 
 
 @inlined_in_place
