@@ -18,9 +18,14 @@ from app.engine.watches import EntryColumns
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-_ZAKAMOULINE, _RULE = int(TriggerKind.DELTA_ZAKAMOULINE), int(TriggerKind.RULE)
-_DISTANCE = int(TriggerKind.LIQUIDATION_DISTANCE)
+_DISTANCE, _RULE = int(TriggerKind.LIQUIDATION_DISTANCE), int(TriggerKind.RULE)
 _METRIC, _VOLATILITY = int(TriggerKind.METRIC), int(TriggerKind.VOLATILITY)
+_WITHOUT_BOUND = (
+    int(Opcode.UNKNOWN),
+    int(Opcode.THETA),
+    int(Opcode.PORTFOLIO_LIQUIDATION_DISTANCE),
+    int(Opcode.ACCOUNT_LIQUIDATION_DISTANCE),
+)
 
 
 class TableBytes(Struct, frozen=True):
@@ -124,19 +129,22 @@ def _is_awake(view: int, tables: Tables, watched: ViewWatchColumns, entries: Ent
 
 @inlined_in_place
 def _is_boundless(view: int, row: int, tables: Tables, first_column: int) -> bool:
-    """A trigger that `bounds` does not understand, taken by itself."""
-    triggers, conditions, kind = tables.triggers, tables.conditions, tables.triggers.kind[row]
-    if tables.views.portfolio_margin[view] or kind in (_ZAKAMOULINE, _RULE, _DISTANCE):
+    """A trigger that `radii` does not understand, taken by itself: of a rule, one that follows a change."""
+    triggers, opcodes, kind = tables.triggers, tables.conditions.opcode, tables.triggers.kind[row]
+    if tables.views.portfolio_margin[view] or kind == _DISTANCE:
         return True
-    if kind not in (_METRIC, _VOLATILITY):
-        return False
     first = tables.views.condition[view] + triggers.condition[row]
-    is_pinned = (
-        triggers.condition_stop[row] - triggers.condition[row] == 1
-        and conditions.opcode[first] == Opcode.MARKET_COLUMN
-        and conditions.subject[first] >= first_column
-    )
-    return not is_pinned
+    stop = tables.views.condition[view] + triggers.condition_stop[row]
+    if kind == _METRIC:
+        return opcodes[first] in _WITHOUT_BOUND
+    if kind == _VOLATILITY:
+        is_column = stop - first == 1 and opcodes[first] == Opcode.MARKET_COLUMN
+        return not (is_column and tables.conditions.subject[first] >= first_column)
+    if kind == _RULE:
+        for condition in range(first, stop):
+            if opcodes[condition] in (Opcode.CHANGE, Opcode.RELATIVE_CHANGE):
+                return True
+    return False
 
 
 def _sizes(book: Book) -> dict[str, TableBytes]:

@@ -211,7 +211,11 @@ def _set_node(node: int, offset: int, is_root: bool, told: Told, nodes: Nodes) -
 def _compare(
     node: int, offset: int, left: int, right: int, level: float, sign: float, told: Told, sums: Sums
 ) -> None:
-    """That a metric, `sign` times, stays below another, or (`NONE`) below a level."""
+    """That a metric, `sign` times, stays below another, or (`NONE`) below a level. Nothing is asked of what
+    stands still while the view rests, known or not.
+    """
+    if _is_fixed(left, told) and (right < 0 or _is_fixed(right, told)):
+        return
     ratio, other, opcodes = left, right, told.conditions.opcode
     if right >= 0 and opcodes[told.begin + right] in _RATIOS:
         ratio, other, sign = right, left, -sign
@@ -234,12 +238,17 @@ def _compare(
 
 
 @inlined_in_place
-def _fixed(node: int, told: Told) -> float:
-    """What stands still while the view rests: a constant, and what is no price."""
+def _is_fixed(node: int, told: Told) -> bool:
+    """A constant, or what is no price: any news of that wakes."""
     opcode, subject = told.conditions.opcode[told.begin + node], told.conditions.subject[told.begin + node]
-    if opcode == Opcode.CONSTANT or (opcode == Opcode.MARKET_COLUMN and subject >= told.listed):
-        return float(told.result[told.at + node])
-    return _UNBOUNDED
+    pinned: bool = opcode == Opcode.MARKET_COLUMN and subject >= told.listed
+    return pinned or opcode == Opcode.CONSTANT
+
+
+@inlined_in_place
+def _fixed(node: int, told: Told) -> float:
+    """What it is, if it stands still."""
+    return float(told.result[told.at + node]) if _is_fixed(node, told) else _UNBOUNDED
 
 
 @inlined_in_place

@@ -185,11 +185,14 @@ LINEAR = (
     Family("volatility_target, realized", "contracts", sized, volatility(REALIZED)),
     Family("capital_efficiency", "contracts", pockets, efficiency),
     Family("stress_response, index", "contracts", perpetual, stress_of("stress.MARKET", 6.0)),
+    Family("stress_response, price", "contracts", perpetual, stress_of(f"price.{PERP}", 1.5)),
+    Family("rule", "contracts", perpetual, thin_margin),
 )
 OPTIONAL = (
     Family("delta_neutral, fixed", "contracts", options, fixed_band),
     Family("delta_neutral, fraction_of_gross", "contracts", options, share_band),
     Family("delta_neutral, whalley_wilmott", "contracts", options, cost_aware("whalley_wilmott")),
+    Family("delta_neutral, zakamouline", "contracts", options, cost_aware("zakamouline")),
     Family("liquidation_guard, margin_ratio", "contracts", options, guard),
     Family("leverage_band", "contracts", options, leverage),
     Family("volatility_target, implied", "contracts", options, volatility(IMPLIED)),
@@ -209,9 +212,6 @@ OTHERS = tuple(
     for name, terms in (("liquidation_guard", guard), ("leverage_band", leverage))
 )
 ALWAYS_AWAKE = (
-    Family("delta_neutral, zakamouline", "contracts", options, cost_aware("zakamouline")),
     Family("liquidation_guard, liquidation_distance", "contracts", perpetual, distance_guard),
-    Family("rule", "contracts", perpetual, thin_margin),
-    Family("stress_response, price", "contracts", perpetual, stress_of(f"price.{PERP}", 3.0)),
     Family("portfolio margin", "contracts", margined_as_a_whole, guard),
 )

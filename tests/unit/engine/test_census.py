@@ -24,6 +24,10 @@ RULE = {
     "condition": {"kind": "comparison", "metric": "leverage", "op": "above", "value": "9"},
     "actions": [{"kind": "notify", "message": "high"}],
 }
+FALL = {
+    "kind": "rate_of_change", "metric": f"price.{turns.PERP.id}", "window_seconds": 60, "op": "below",
+    "value": "-9",
+}  # fmt: skip
 
 
 def asleep(book, slot):
@@ -57,11 +61,13 @@ def test_it_counts_what_is_held_and_who_is_awake(seed):
         (BAND, False),
         (GUARD, False),
         (GUARD | {"metric": "liquidation_distance", "trigger": "0.01", "restore": "0.02"}, True),
-        (RULE, True),
+        (RULE, False),
+        (RULE | {"condition": FALL}, True),
         (STRESS, False),
-        (STRESS | {"metric": f"price.{turns.PERP.id}"}, True),
+        (STRESS | {"metric": f"price.{turns.PERP.id}"}, False),
+        (STRESS | {"metric": "liquidation_distance"}, True),
         (FLAT | {"band": "5"}, False),
-        (FLAT | {"band": {"kind": "zakamouline", "risk_aversion": "0.1", "floor": "5", "cap": "6"}}, True),
+        (FLAT | {"band": {"kind": "zakamouline", "risk_aversion": "0.1", "floor": "5", "cap": "6"}}, False),
     ],
 )
 def test_a_policy_is_called_boundless_if_it_keeps_its_portfolio_awake(policy, boundless):
