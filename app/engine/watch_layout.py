@@ -139,7 +139,8 @@ def _used_by(
             conversion = subject
         elif opcode == _MARKET_COLUMN:
             listed = subject < quoted.row_of_column.size
-            use, uses = quoted.row_of_column[subject] if listed else subject, _PRICED | _READ
+            use = quoted.row_of_column[subject] if listed else subject
+            uses = _PRICED if use == subject else _PRICED | _READ
     return use, uses, conversion
 
 
@@ -194,7 +195,7 @@ def _role(
 
 @inlined_in_place
 def _add_read(count: int, used: int, quoted: Quoted, found: Found) -> int:
-    """What conditions read of an instrument beside its price."""
+    """What conditions read of an instrument, where that is not its price."""
     for number in range(used):
         row = found.rows[number]
         if found.uses[row] & _READ and row < quoted.one_row:

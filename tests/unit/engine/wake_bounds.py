@@ -103,6 +103,7 @@ class Standstill:
         """By what share the volatilities of a portfolio's options may all move."""
         own, entries = self.book.watches_of(int(self._numbers[at])), self.book.watches.entries.arrays
         entry = own.entry[np.isin(own.role, (Role.VOLATILITY, Role.PINNED))]
+        entry = entry[entries.low[entry] <= entries.high[entry]]  # of the others nothing is known
         low, high = entries.low[entry], entries.high[entry]
         return float(np.min((high - low) / (high + low), initial=1.0)) if entry.size else 0.0
 
