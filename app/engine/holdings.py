@@ -111,6 +111,7 @@ def _hold_option(
     option, nothing = held.used[0], 0.0 if known else np.nan
     held.used[0] = option + 1
     held.price[option], held.volatility[option], held.years[option] = price, volatility, years
+    held.strike[option], held.call[option] = terms.strike[instrument], terms.call[instrument]
     held.moneyness[option] = log(price / terms.strike[instrument]) if known else np.nan
     held.value[option] = nothing + options.value[option_at] / units * (price if inverse else 1.0)
     held.delta[option] = nothing + options.delta[option_at] / units

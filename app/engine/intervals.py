@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from app.engine.radii import LEAST, SHRUNK, Radii
+from app.engine.marching import LEAST
+from app.engine.radii import SHRUNK, Radii
 from app.engine.sketches import MINOR_SHARE, RATIO_SHARE
 from app.engine.tables import PairColumns, Tables
 from app.engine.view_watches import Role, ViewWatchColumns
@@ -35,15 +36,15 @@ def put_intervals(
     for i in range(chosen.size):
         view = pairs.number[chosen[i]]
         first, stop = tables.views.watch[view], tables.views.watch_stop[view]
-        up, down, spread = radii.up[i], radii.down[i], radii.spread[i]
+        up, down, others, spread = radii.up[i], radii.down[i], radii.others[i], radii.spread[i]
         sleeps = min(up, down) > LEAST
         for row in range(first, stop):
-            low, high = _interval(values[at + row - first], watched.role[row], up, down, spread)
+            low, high = _interval(values[at + row - first], watched.role[row], up, down, others, spread)
             last = last_values[at + row - first]
             is_inside = low <= last <= high or (np.isnan(last) and low > high)
             sleeps = sleeps and (is_inside or watched.role[row] == _UNUSED)
         for row in range(first, stop):
-            low, high = _interval(values[at + row - first], watched.role[row], up, down, spread)
+            low, high = _interval(values[at + row - first], watched.role[row], up, down, others, spread)
             if not sleeps:
                 low, high = np.inf, -np.inf
             put_entry(watched.entry[row], low, high, entries, chunks)
@@ -51,7 +52,9 @@ def put_intervals(
 
 
 @inlined_in_place
-def _interval(value: float, role: int, up: float, down: float, spread: float) -> tuple[float, float]:
+def _interval(
+    value: float, role: int, up: float, down: float, others: float, spread: float
+) -> tuple[float, float]:
     """What is not known wakes with its first news."""
     if role == _UNUSED:
         return -np.inf, np.inf
@@ -62,5 +65,5 @@ def _interval(value: float, role: int, up: float, down: float, spread: float) ->
     if role == _PINNED:
         return value, value
     if role != _MAIN:
-        up = down = min(up, down) * (RATIO_SHARE if role == _RATIO else MINOR_SHARE)
+        up = down = others * (RATIO_SHARE if role == _RATIO else MINOR_SHARE)
     return value * (1.0 - down) if down < SHRUNK else -np.inf, value * (1.0 + up)

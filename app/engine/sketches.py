@@ -22,7 +22,7 @@ PER_EXPOSURE, PRICE, EXPOSED, NOTIONAL, DELTA, GAMMA, DOLLAR_GAMMA, VEGA = 7, 0,
 SHAPE_COUNTS = 6
 """Main prices, ratios and minor ones, each above and below the line."""
 RATIO_SHARE, MINOR_SHARE = 0.1, 0.05
-"""How much of the width of a box a ratio moves by, and a price of something else."""
+"""How much of what is left to them a ratio to the main price moves by, and a price of something else."""
 PER_TRIGGER = 4
 """Constraints at most, but for those of conditions."""
 WAYS, BOTH_WAYS, UPWARDS, DOWNWARDS = 3, 0, 1, 2
@@ -78,9 +78,13 @@ class Watching(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """Of a frame; rows of instruments are below `listed`."""
+    """Of a frame, with all that moves with one `main` watch times `moved`; rows of instruments are below
+    `listed`.
+    """
 
     frame: int
+    main: int
+    moved: float
     listed: int
     standing: RecordNumbers
     value: FloatArray
@@ -99,7 +103,7 @@ class Lines(NamedTuple):
     """Of each figure that is asked for: the slope in every watch (per relative move), by shape the magnitudes
     of the products that it is the sum of, its value and the sum of magnitudes. It `rises` and `falls` from
     its straight line by no more than so much over a box, and by less in proportion over a part of it; by
-    what it `drifts` it may be off everywhere.
+    what it `drifts` it may be off everywhere, also where main prices stand still.
     """
 
     slope: FloatArray
@@ -129,8 +133,9 @@ class Shapes(NamedTuple):
     """How many prices of which kind stand above and below the line of a product: `SHAPE_COUNTS` columns, and
     all of them in one `key`. `marks`: options are priced by such a product; `bent`: it is no straight line.
 
-    Over a box, as shares of what it is now: how far it may sway, and how far it bends off its straight line;
-    between which shares it is, and their logarithms.
+    Over a box, as shares of what it is now: how far it may sway, and how far it bends off its straight line
+    as main prices move; how far it swerves, and is stirred off its line, where they stand still; between
+    which shares it is, and their logarithms.
     """
 
     used: IntArray
@@ -140,6 +145,8 @@ class Shapes(NamedTuple):
     bent: BoolArray
     sways: FloatArray
     bends: FloatArray
+    swerves: FloatArray
+    stirs: FloatArray
     low: FloatArray
     high: FloatArray
     log_low: FloatArray
@@ -173,8 +180,8 @@ class Holdings(NamedTuple):
 
 
 class HeldOptions(NamedTuple):
-    """Of each option that is held, for one unit: the price of its mark, the logarithm of that over the
-    strike, the volatility, the years that are left, value, delta and gamma.
+    """Of each option that is held, for one unit: the strike, the price of its mark, the logarithm of that
+    over the strike, the volatility, the years that are left, value, delta and gamma.
 
     `worth` is what all units pay for 1 of value, and `price_worth` the price of one of the underlying, both
     in the valuation currency. `mark`, `paid` and `underlying` are the shapes of its price, of what it pays in
@@ -183,6 +190,7 @@ class HeldOptions(NamedTuple):
     """
 
     used: IntArray
+    strike: FloatArray
     price: FloatArray
     moneyness: FloatArray
     volatility: FloatArray
@@ -198,6 +206,7 @@ class HeldOptions(NamedTuple):
     underlying: IntArray
     account: IntArray
     exposure: IntArray
+    call: BoolArray
     climbs: BoolArray
 
 
@@ -205,10 +214,13 @@ class Constraints(NamedTuple):
     """Sums of figures that have to stay below zero: weights of lines, from `part` to `part_stop`. One that is
     of a `node` need not, as long as no truth hangs on it; `NONE` must.
 
-    The value as it is, the sum of magnitudes, and how steeply it goes up with the box in each of the `WAYS`.
+    The `constant` and its magnitude, `fixed`; with all parts the value and the sum of magnitudes; how steeply
+    it goes up with main prices in each of the `WAYS`, and with what is left to the others (`aside`).
     Where a band narrows with what the market does: the parameter that it begins with (else `NONE`), its
-    kind, the lines of its gamma and its price, how steeply that moves, and the least and the most that it is.
+    kind, the lines of its gamma and its price, how steeply the price, and how steeply the gamma (`turns`)
+    moves with main prices and aside, and the least and the most that the band is.
     Over a box: what it bends and what it drifts up, and how much of that it drifts where no price moves.
+    To find how far all hold: what is `taken` of their room at once, and what is by `slope` and by `square`.
     """
 
     used: IntArray
@@ -219,14 +231,23 @@ class Constraints(NamedTuple):
     band_kind: IntArray
     band_gamma: IntArray
     band_price: IntArray
+    constant: FloatArray
+    fixed: FloatArray
     value: FloatArray
     magnitude: FloatArray
+    aside: FloatArray
     band_steep: FloatArray
+    band_aside: FloatArray
+    band_turns: FloatArray
+    band_turns_aside: FloatArray
     band_floor: FloatArray
     band_cap: FloatArray
     bends: FloatArray
     drifts: FloatArray
     still: FloatArray
+    taken: FloatArray
+    slope: FloatArray
+    square: FloatArray
     steep: FloatArray
 
 
@@ -238,7 +259,7 @@ class Parts(NamedTuple):
 
 class Nodes(NamedTuple):
     """Rows of the conditions of rules, as they stand in those of the view: the operation, the rows of its
-    arguments, and whether it must keep its truth. Over a box: on how much of it it does.
+    arguments, and whether it must keep its truth; how far it does.
     """
 
     used: IntArray
@@ -296,7 +317,7 @@ def sketch_for(most: Sizes) -> Sketch:
     sums = Sums(
         Asked._make((used[0], *_integers(1, figures))),
         Constraints._make(
-            (used[1], *_integers(7, constraints), *np.empty((8, constraints)), np.empty((constraints, WAYS)))
+            (used[1], *_integers(7, constraints), *np.empty((17, constraints)), np.empty((constraints, WAYS)))
         ),
         Parts._make((used[2], *_integers(1, parts), np.empty(parts))),
         Nodes._make(
@@ -313,7 +334,7 @@ def sketch_for(most: Sizes) -> Sketch:
         np.empty((products, SHAPE_COUNTS), dtype=np.int64),
         *_integers(1, products),
         *np.empty((2, products), dtype=bool),
-        *np.empty((6, products)),
+        *np.empty((8, products)),
     )
     drawing = Drawing(
         Lines._make((slope, mass, *np.empty((5, figures)))),
@@ -323,7 +344,7 @@ def sketch_for(most: Sizes) -> Sketch:
         Shapes._make(shapes),
     )
     holdings = (used[5], *_integers(7, most.holdings), *np.empty((6, most.holdings)))
-    held = (used[6], *np.empty((10, options)), *_integers(5, options), np.empty(options, dtype=bool))
+    held = (used[6], *np.empty((11, options)), *_integers(5, options), *np.empty((2, options), dtype=bool))
     return Sketch(sums, Holdings._make(holdings), HeldOptions._make(held), drawing)
 
 

@@ -17,9 +17,9 @@ from app.engine.view_rows import ViewColumns
 from app.engine.view_watches import Role
 from app.quant.arrays import BoolArray, IntArray
 
-ONE_IN, FEWEST_AT_ONCE = 64, 500
-"""Of those with options, so many are put to sleep at once: to find the bounds of one costs as much as ten
-looks at it. In a storm of everybody a tick costs a fifth more than the looks; after 44 of them half sleep.
+ONE_IN, FEWEST_AT_ONCE = 128, 250
+"""Of those with options, so many are put to sleep at once: to find the bounds of one costs as much as fifty
+looks at it. In a storm of everybody a tick costs two fifths more than the looks; after 89 of them half sleep.
 """
 _FEW = 16
 """One in so many of all slots: fewer are sorted, more are marked in a column of all."""
@@ -71,8 +71,8 @@ def _put_to_sleep(
     chosen = _in_time(chosen, tables.views.options[pairs.number[chosen]] > 0)
     figures, chosen = completed(book, block, figures, chosen)
     pairs, numbers = figures.pairs, figures.pairs.number[chosen]
-    up, down, spread = np.empty((3, chosen.size))
-    radii = Radii(up, down, spread, np.empty(chosen.size, dtype=np.int64))
+    up, down, others, spread = np.empty((4, chosen.size))
+    radii = Radii(up, down, others, spread, np.empty(chosen.size, dtype=np.int64))
     find_radii(
         chosen,
         pairs,
@@ -129,7 +129,8 @@ def _most_of(numbers: IntArray, views: ViewColumns) -> Sizes:
 class Rest(Struct, frozen=True):
     """Between which values of main prices, by the row of their instrument, and until when nothing fires.
 
-    Other prices of the same underlyings move with them but for a tenth, currencies but for a twentieth.
+    Other prices of the same underlyings move with them but for half a percent at most, currencies but for a
+    quarter.
     """
 
     prices: dict[int, tuple[float, float]]

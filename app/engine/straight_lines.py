@@ -2,6 +2,8 @@
 of 1 or -1 (see `boxes`), and what options lean on the prices of their marks.
 """
 
+from math import erfc, exp, log, pi, sqrt
+
 import numpy as np
 
 from app.engine.sketches import (
@@ -35,6 +37,7 @@ from app.quant.compiled import inlined_in_place
 _PERCENT = 0.01
 _MAIN, _RATIO, _MINOR = int(Role.MAIN), int(Role.RATIO), int(Role.MINOR)
 _KEY_BITS = 4
+_PEAK, _ROOT_OF_HALF = 1.0 / sqrt(2.0 * pi), sqrt(0.5)
 
 
 @inlined_in_place
@@ -72,7 +75,7 @@ def draw(
     asked: Asked,
     drawing: Drawing,
 ) -> None:
-    """Adds all holdings to the lines that are asked for."""
+    """Adds all holdings to the lines that are asked for; options are priced anew where prices have moved."""
     for at in range(holdings.used[0]):
         column, power, conversion = holdings.column[at], holdings.power[at], holdings.settled[at]
         settled = _product(NONE, 0, conversion, prices, watching, drawing)
@@ -81,11 +84,17 @@ def draw(
             moving = _product(column, power, conversion, prices, watching, drawing)
         if holdings.underlying[at] != conversion:
             underlying = _product(NONE, 0, holdings.underlying[at], prices, watching, drawing)
+        mark = moving
+        if option >= 0:
+            mark = _product(column, 1, NONE, prices, watching, drawing)
+            if held.price[option] != drawing.products.value[mark]:
+                _price(option, drawing.products.value[mark], held)
+                holdings.moves[at] = held.units[option] * held.value[option]
+                holdings.delta[at] = held.units[option] * held.delta[option]
         _add_holding(
             at, settled, moving, underlying, watching.size, holdings, asked, drawing.lines, drawing.products
         )
         if option >= 0:
-            mark = _product(column, 1, NONE, prices, watching, drawing)
             _bend(
                 option,
                 holdings.account[at],
@@ -98,6 +107,19 @@ def draw(
                 drawing,
                 held,
             )
+
+
+@inlined_in_place
+def _price(at: int, price: float, held: HeldOptions) -> None:
+    """Black-76 at zero rate, as all options are priced."""
+    width, moneyness = held.volatility[at] * sqrt(held.years[at]), log(price / held.strike[at])
+    d1 = moneyness / width + 0.5 * width
+    side = 1.0 if held.call[at] else -1.0
+    near, far = 0.5 * erfc(-side * d1 * _ROOT_OF_HALF), 0.5 * erfc(side * (width - d1) * _ROOT_OF_HALF)
+    held.price[at], held.moneyness[at] = price, moneyness
+    held.value[at] = side * (price * near - held.strike[at] * far)
+    held.delta[at] = side * near
+    held.gamma[at] = _PEAK * exp(-0.5 * d1 * d1) / (price * width)
 
 
 @inlined_in_place
@@ -147,6 +169,9 @@ def _bend(
     held.account[at], held.exposure[at] = account, exposure
     units, price_worth = held.units[at], products.value[underlying]
     worth = units * products.value[paid]
+    line = asked.line[account + EQUITY]
+    if line >= 0:  # that its value is the difference of two amounts
+        lines.magnitude[line] += abs(worth) * held.price[at]
     held.worth[at], held.price_worth[at] = worth, price_worth
     held.mark[at], held.paid[at] = products.shape[mark], products.shape[paid]
     held.underlying[at] = products.shape[underlying]
@@ -161,10 +186,18 @@ def _bend(
             if figure < exposure + NOTIONAL:
                 slope *= side
             _lean(figure, slope, powers, watches, asked, lines)
-        vega = held.gamma[at] * held.price[at] * held.volatility[at] * held.years[at] * price_worth
+        width = held.volatility[at] * sqrt(held.years[at])
+        steep = held.moneyness[at] / width / width + 0.5
         _count(exposure + GAMMA, units * held.gamma[at], asked, lines)
-        _count(exposure + DOLLAR_GAMMA, leans * price_worth * _PERCENT, asked, lines)
-        _count(exposure + VEGA, units * vega, asked, lines)
+        _lean(exposure + GAMMA, -units * held.gamma[at] * (1.0 + steep), powers, watches, asked, lines)
+        vega = leans * price_worth * held.volatility[at] * held.years[at]
+        for figure, value in (
+            (exposure + DOLLAR_GAMMA, leans * price_worth * _PERCENT),
+            (exposure + VEGA, vega),
+        ):
+            _count(figure, value, asked, lines)
+            _lean(figure, -value * steep, powers, watches, asked, lines)
+            _lean(figure, value, products.powers[underlying], watches, asked, lines)
 
 
 @inlined_in_place
@@ -228,10 +261,23 @@ def _product(
             value = value * price if times > 0 else value / price
             if row < prices.listed:
                 _raise(row, times, products.powers[at], watching)
-    products.value[at] = value
+    products.value[at] = value * _moved(products.powers[at], prices)
     key = _key_of(products.powers[at], watching)
     products.shape[at] = _shape_of(key, drawing.shapes, drawing.lines.mass)
     return at
+
+
+@inlined_in_place
+def _moved(powers: FloatArray, prices: Prices) -> float:
+    """How many times what it is a product becomes."""
+    times = 1.0
+    if prices.main >= 0:
+        power = int(powers[prices.main])
+        for _ in range(abs(power)):
+            times *= prices.moved
+        if power < 0:
+            times = 1.0 / times
+    return times
 
 
 @inlined_in_place

@@ -292,14 +292,14 @@ def _take_operand(node: int, weight: float, told: Told, sums: Sums) -> None:
     constraints, last = sums.constraints, sums.constraints.used[0] - 1
     fixed = _fixed(node, told)
     if not np.isnan(fixed):
-        constraints.value[last] += weight * fixed
-        constraints.magnitude[last] += abs(weight * fixed)
+        constraints.constant[last] += weight * fixed
+        constraints.fixed[last] += abs(weight * fixed)
         return
     row = told.begin + node
     opcode, subject = told.conditions.opcode[row], told.conditions.subject[row]
     first, count, step = _figures_of(opcode, subject, node, told.accounts, told.exposures)
     if count == 0:
-        constraints.value[last] = _UNBOUNDED
+        constraints.constant[last] = _UNBOUNDED
     for number in range(count):
         _take(first + number * step, weight * told.conditions.constant[row], sums)
 
@@ -403,7 +403,7 @@ def _begin(constant: float, node: int, constraints: Constraints, parts: Parts) -
     at = constraints.used[0]
     constraints.used[0] = at + 1
     constraints.part[at] = constraints.part_stop[at] = parts.used[0]
-    constraints.value[at], constraints.magnitude[at] = constant, abs(constant)
+    constraints.constant[at], constraints.fixed[at] = constant, abs(constant)
     constraints.node[at], constraints.band[at] = node, NONE
 
 

@@ -4,6 +4,7 @@ from math import sqrt
 
 import numpy as np
 
+from app.engine.boxes import Box
 from app.engine.conditions import Opcode
 from app.engine.sketches import (
     BOTH_WAYS,
@@ -37,11 +38,12 @@ def straighten(
 ) -> None:
     """All of them as straight lines, once those of the figures are drawn."""
     for at in range(constraints.used[0]):
+        value, magnitude = constraints.constant[at], constraints.fixed[at]
         for part in range(constraints.part[at], constraints.part_stop[at]):
             line, weight = parts.line[part], parts.weight[part]
-            constraints.value[at] += weight * lines.value[line]
-            constraints.magnitude[at] += abs(weight) * lines.magnitude[line]
-        constraints.bends[at] = constraints.drifts[at] = constraints.still[at] = 0.0
+            value += weight * lines.value[line]
+            magnitude += abs(weight) * lines.magnitude[line]
+        constraints.value[at], constraints.magnitude[at] = value, magnitude
         _lean(at, constraints, parts, lines.slope, watching)
         if constraints.band[at] >= 0:
             constraints.value[at] -= _half_band(at, 0.0, 0.0, constraints, lines.value, parameters)
@@ -50,26 +52,33 @@ def straighten(
 @inlined_in_place
 def _lean(at: int, constraints: Constraints, parts: Parts, slopes: FloatArray, watching: Watching) -> None:
     """How steeply it goes up with the box. A price may stand still while others move."""
-    either = up = down = strays = 0.0
+    up = down = aside = strays = strays_aside = turns = turns_aside = 0.0
     for watch in range(watching.size):
         role, slope = watching.role[watching.first + watch], 0.0
         if role > _MINOR:
             continue
         for part in range(constraints.part[at], constraints.part_stop[at]):
             slope += parts.weight[part] * slopes[parts.line[part], watch]
-        share = 1.0 if role == _MAIN else RATIO_SHARE if role == _RATIO else MINOR_SHARE
-        either += share * abs(slope)
-        up += max(slope, 0.0) if role == _MAIN else share * abs(slope)
-        down += max(-slope, 0.0) if role == _MAIN else share * abs(slope)
+        price = gamma = 0.0
         if constraints.band[at] >= 0:
-            strays += share * abs(slopes[constraints.band_price[at], watch])
-    constraints.steep[at, BOTH_WAYS] = either
+            price = abs(slopes[constraints.band_price[at], watch])
+            gamma = abs(slopes[constraints.band_gamma[at], watch])
+        if role == _MAIN:
+            up, down = up + max(slope, 0.0), down + max(-slope, 0.0)
+            strays, turns = strays + price, turns + gamma
+        else:
+            share = RATIO_SHARE if role == _RATIO else MINOR_SHARE
+            aside += share * abs(slope)
+            strays_aside, turns_aside = strays_aside + share * price, turns_aside + share * gamma
+    constraints.steep[at, BOTH_WAYS] = up + down
     constraints.steep[at, UPWARDS], constraints.steep[at, DOWNWARDS] = up, down
-    constraints.band_steep[at] = strays
+    constraints.aside[at] = aside
+    constraints.band_steep[at], constraints.band_aside[at] = strays, strays_aside
+    constraints.band_turns[at], constraints.band_turns_aside[at] = turns, turns_aside
 
 
 @inlined_in_place
-def weigh(width: float, constraints: Constraints, parts: Parts, lines: Lines, parameters: FloatArray) -> None:
+def weigh(box: Box, constraints: Constraints, parts: Parts, lines: Lines, parameters: FloatArray) -> None:
     """What each bends and drifts up over a box of which it is known for the figures."""
     for at in range(constraints.used[0]):
         bends = drifts = 0.0
@@ -78,9 +87,11 @@ def weigh(width: float, constraints: Constraints, parts: Parts, lines: Lines, pa
             bends += weight * lines.rises[line] if weight > 0.0 else -weight * lines.falls[line]
             drifts += abs(weight) * lines.drifts[line]
         if constraints.band[at] >= 0:
-            price = constraints.band_price[at]
-            strays = width * constraints.band_steep[at] + max(lines.rises[price], lines.falls[price])
-            moves = lines.drifts[constraints.band_gamma[at]]
+            price, gamma = constraints.band_price[at], constraints.band_gamma[at]
+            strays = box.width * constraints.band_steep[at] + box.others * constraints.band_aside[at]
+            strays += max(lines.rises[price], lines.falls[price]) + lines.drifts[price]
+            moves = box.width * constraints.band_turns[at] + box.others * constraints.band_turns_aside[at]
+            moves += max(lines.rises[gamma], lines.falls[gamma]) + lines.drifts[gamma]
             drifts += _half_band(at, 0.0, 0.0, constraints, lines.value, parameters)
             drifts -= _half_band(at, moves, strays, constraints, lines.value, parameters)
         constraints.bends[at], constraints.drifts[at] = bends, drifts
@@ -110,41 +121,60 @@ def _half_band(
 
 
 @inlined_in_place
-def radius(way: int, width: float, constraints: Constraints, nodes: Nodes) -> float:
+def radius(way: int, box: Box, constraints: Constraints, nodes: Nodes) -> float:
     """Up to which everything stays below zero, or keeps its truth; 0 where it is not there, or not known."""
-    found = np.inf
-    for node in range(nodes.used[0]):
-        nodes.reach[node] = np.inf
     for at in range(constraints.used[0]):
-        room = -(constraints.value[at] + _ROUNDING * constraints.magnitude[at] + constraints.drifts[at])
-        slope, reach = constraints.steep[at, way] + constraints.bends[at] / width, np.inf
-        if not (room > 0.0 and slope >= 0.0):
-            reach = 0.0
-        elif slope > 0.0:
-            reach = room / slope
-        if _stands(at, constraints):
-            reach = np.inf
-        found = _noted(reach, constraints.node[at], found, nodes.reach)
-    return min(found, _kept(nodes))
+        constraints.taken[at] = constraints.drifts[at] + _taken_aside(at, box, constraints)
+        constraints.slope[at] = constraints.steep[at, way] + constraints.bends[at] / box.width
+        constraints.square[at] = 0.0
+    return _reach(constraints, nodes)
 
 
 @inlined_in_place
-def guess(way: int, width: float, constraints: Constraints, nodes: Nodes) -> float:
-    """The next box to try, after one of this width: what drifts goes up with the width, what bends with its
-    square. Of straight lines, the radius.
+def guess(way: int, box: Box, constraints: Constraints, nodes: Nodes) -> float:
+    """The next box to try, after one of which it is known: what drifts goes up with the width, what bends
+    with its square. Of straight lines, the radius. Where nothing is left to the others, they move along.
     """
+    for at in range(constraints.used[0]):
+        still, along = constraints.still[at], constraints.aside[at] if box.others == 0.0 else 0.0
+        drifts = max(constraints.drifts[at] - still, 0.0)
+        constraints.taken[at] = still + _taken_aside(at, box, constraints)
+        constraints.slope[at] = constraints.steep[at, way] + along + drifts / box.width
+        constraints.square[at] = constraints.bends[at] / box.width**2
+    return _reach(constraints, nodes)
+
+
+@inlined_in_place
+def _taken_aside(at: int, box: Box, constraints: Constraints) -> float:
+    """By the other prices, which may go anywhere where nothing depends on them."""
+    aside = constraints.aside[at]
+    taken: float = box.others * aside if aside != 0.0 else 0.0
+    return taken
+
+
+@inlined_in_place
+def endurance(constraints: Constraints, nodes: Nodes) -> float:
+    """How many times as much may drift as does where no price moves."""
+    for at in range(constraints.used[0]):
+        constraints.taken[at] = constraints.square[at] = 0.0
+        constraints.slope[at] = constraints.still[at]
+    return _reach(constraints, nodes)
+
+
+@inlined_in_place
+def _reach(constraints: Constraints, nodes: Nodes) -> float:
+    """How far everything that must stays below zero."""
     found = np.inf
     for node in range(nodes.used[0]):
         nodes.reach[node] = np.inf
     for at in range(constraints.used[0]):
-        still = constraints.still[at]
-        room = -(constraints.value[at] + _ROUNDING * constraints.magnitude[at] + still)
-        slope = constraints.steep[at, way] + max(constraints.drifts[at] - still, 0.0) / width
-        bends, reach = constraints.bends[at] / width**2, np.inf
-        if not (room > 0.0 and slope >= 0.0 and bends >= 0.0):
+        room = -(constraints.value[at] + _ROUNDING * constraints.magnitude[at] + constraints.taken[at])
+        slope, square = constraints.slope[at], constraints.square[at]
+        reach = np.inf
+        if not (room > 0.0 and slope >= 0.0 and square >= 0.0):
             reach = 0.0
-        elif slope + bends > 0.0:
-            reach = 2.0 * room / (slope + sqrt(slope * slope + 4.0 * bends * room))
+        elif slope + square > 0.0:
+            reach = 2.0 * room / (slope + sqrt(slope * slope + 4.0 * square * room))
         if _stands(at, constraints):
             reach = np.inf
         found = _noted(reach, constraints.node[at], found, nodes.reach)
@@ -154,7 +184,8 @@ def guess(way: int, width: float, constraints: Constraints, nodes: Nodes) -> flo
 @inlined_in_place
 def _stands(at: int, constraints: Constraints) -> bool:
     """Whether it is of a condition that compares nothing with nothing: whatever comes of that stays."""
-    moves = constraints.steep[at, BOTH_WAYS] + constraints.bends[at] + constraints.drifts[at]
+    moves = constraints.steep[at, BOTH_WAYS] + constraints.aside[at]
+    moves += constraints.bends[at] + constraints.drifts[at]
     amounts = abs(constraints.value[at]) + constraints.magnitude[at]
     is_nothing: bool = constraints.node[at] >= 0 and amounts + moves == 0.0
     return is_nothing

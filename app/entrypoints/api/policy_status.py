@@ -67,7 +67,7 @@ class ShownTrigger(Shown):
 class ShownRest(Shown):
     """Between these prices, and until then, the policy certainly does not fire, nor for news of anything else
     that stays with them. Other prices of the same underlying may move against the named one by a tenth of the
-    way.
+    way, and by half a percent.
     """
 
     prices: list[RestingPrice]
