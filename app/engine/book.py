@@ -205,7 +205,7 @@ class Book(BookTables):
             block,
             ViewRanges(views.slot, views.watch, views.watch_stop),
             self.view_watches.arrays.entry,
-            self.slots.arrays.seen,
+            self.slots.arrays.seen[: self.slots.length],
             self._frames_seen,
         )
         self._frames_seen += len(block.frames)

@@ -13,39 +13,40 @@ import numpy as np
 
 from app.engine.columns import Columns
 from app.engine.frame_block import FrameBlock, RecordNumbers
-from app.quant.arrays import FloatArray, IntArray
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
 CHUNK = 1_024
 ITSELF = -1
 """The base of a watch that is no ratio."""
 _NONE = -1
-_UNCHAINED = -2
+_FEW = 16
+"""Of all slots one in so many: more that wake in a frame are put in order."""
+_AT_ONCE = 8
+"""Entries of which one comparison tells that all are asleep: their flags are a word."""
 
 
 class EntryColumns(NamedTuple):
-    """The number of a view, and its interval. Chunk c has the rows from c x `CHUNK` on.
-
-    `next_awake` chains the rows of a chunk that no value is inside of; those that fell asleep since are taken
-    out of the chain when it is walked.
+    """The number of a view, its interval, and whether no value is inside of it. Chunk c has the rows from
+    c x `CHUNK` on.
     """
 
     number: IntArray
     low: FloatArray
     high: FloatArray
-    next_awake: IntArray
+    awake: BoolArray
 
 
 class ChunkColumns(NamedTuple):
     """The next chunk of the same watch, how many rows are in use, the narrowest ends of those that sleep, and
-    the first of those that are awake.
+    how many are awake.
     """
 
     following: IntArray
     used: IntArray
     highest_low: FloatArray
     lowest_high: FloatArray
-    first_awake: IntArray
+    awake: IntArray
 
 
 class WatchColumns(NamedTuple):
@@ -158,6 +159,7 @@ class Watches:
                 self.links.arrays,
                 self.columns.arrays,
                 self.entries.arrays,
+                self.entries.arrays.awake[: self.entries.length].view(np.int64),
                 self.chunks.arrays,
                 views,
                 own_entries,
@@ -193,12 +195,12 @@ class Watches:
 def put_entry(entry: int, low: float, high: float, entries: EntryColumns, chunks: ChunkColumns) -> None:
     """Its chunk is not looked at again: the narrowest ends of before may be narrower than need be."""
     entries.low[entry], entries.high[entry] = low, high
-    chunk = entry // CHUNK
+    chunk, awake = entry // CHUNK, low > high
+    chunks.awake[chunk] += int(awake) - int(entries.awake[entry])
+    entries.awake[entry] = awake
     if low <= high:
         chunks.highest_low[chunk] = max(chunks.highest_low[chunk], low)
         chunks.lowest_high[chunk] = min(chunks.lowest_high[chunk], high)
-    elif entries.next_awake[entry] == _UNCHAINED:
-        entries.next_awake[entry], chunks.first_awake[chunk] = chunks.first_awake[chunk], entry
 
 
 @compiled_in_place
@@ -216,14 +218,14 @@ def _add_all(
         watch = watches[i]
         chunk = columns.head[watch]
         if chunk == _NONE or chunks.used[chunk] == CHUNK:
-            chunks.following[free], chunks.used[free] = chunk, 0
+            chunks.following[free], chunks.used[free], chunks.awake[free] = chunk, 0, 0
             chunks.highest_low[free], chunks.lowest_high[free] = -np.inf, np.inf
-            chunks.first_awake[free] = _NONE
+            entries.awake[free * CHUNK : (free + 1) * CHUNK] = False
             columns.head[watch] = chunk = free
             free += 1
         entry = chunk * CHUNK + chunks.used[chunk]
         chunks.used[chunk] += 1
-        entries.number[entry], entries.next_awake[entry] = views[i], _UNCHAINED
+        entries.number[entry] = views[i]
         put_entry(entry, np.inf, -np.inf, entries, chunks)
         rows[i] = entry
 
@@ -241,6 +243,7 @@ def _woken(
     links: LinkColumns,
     watches: WatchColumns,
     entries: EntryColumns,
+    awake: IntArray,
     chunks: ChunkColumns,
     views: ViewRanges,
     own_entries: IntArray,
@@ -249,11 +252,12 @@ def _woken(
     found: IntArray,
 ) -> int:
     """How many (slot, frame) some value is outside of an interval for, each once; those that fit are written
-    into `found`. `first_frame` is the number of frame 0, above every one that `seen` holds.
+    into `found`. `first_frame` is the number of frame 0, above every one that `seen` holds; `awake` are the
+    flags of the entries, eight to a word.
 
     Whoever wakes is awake from then on: what left its interval may still be outside when other news come.
     """
-    count = 0
+    count = first = 0
     for i in range(news.row.size):
         k, row = news.frame[i], news.row[i]
         link = first_links[row]
@@ -267,7 +271,8 @@ def _woken(
                 value /= news.value[news.standing[k, base]]
             chunk = watches.head[watch]
             while chunk != _NONE:
-                count = _find_awake(chunk, k, entries, chunks, views.slot, first_frame, count, seen, found)
+                if chunks.awake[chunk] > 0:
+                    count = _find_awake(chunk, k, entries, awake, views.slot, first_frame, count, seen, found)
                 least, most = chunks.highest_low[chunk], chunks.lowest_high[chunk]
                 if not (least <= value <= most or (least == -np.inf and most == np.inf)):
                     highest_low, lowest_high = -np.inf, np.inf
@@ -282,7 +287,24 @@ def _woken(
                             count = _find(views.slot[view], k, first_frame, count, seen, found)
                     chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
                 chunk = chunks.following[chunk]
+        if i + 1 == news.row.size or news.frame[i + 1] > k:
+            _put_in_order(first_frame + k, first, count, seen, found)
+            first = count
     return count
+
+
+@inlined_in_place
+def _put_in_order(frame: int, first: int, stop: int, seen: IntArray, found: IntArray) -> None:
+    """Those who were found in a frame: many of all are looked at in the order in which they stand in memory,
+    which is twice as fast.
+    """
+    if stop > found.shape[1] or stop - first < seen.size // _FEW:
+        return
+    at = first
+    for slot in range(seen.size):
+        if seen[slot] == frame:
+            found[0, at] = slot
+            at += 1
 
 
 @inlined_in_place
@@ -290,26 +312,20 @@ def _find_awake(
     chunk: int,
     k: int,
     entries: EntryColumns,
-    chunks: ChunkColumns,
+    awake: IntArray,
     slots: IntArray,
     first_frame: int,
     count: int,
     seen: IntArray,
     found: IntArray,
 ) -> int:
-    before, entry = _NONE, chunks.first_awake[chunk]
-    while entry != _NONE:
-        after = entries.next_awake[entry]
-        if entries.low[entry] > entries.high[entry]:
-            count = _find(slots[entries.number[entry]], k, first_frame, count, seen, found)
-            before = entry
-        else:
-            entries.next_awake[entry] = _UNCHAINED
-            if before == _NONE:
-                chunks.first_awake[chunk] = after
-            else:
-                entries.next_awake[before] = after
-        entry = after
+    first = chunk * CHUNK
+    for word in range(first // _AT_ONCE, (first + CHUNK) // _AT_ONCE):
+        if awake[word] == 0:
+            continue
+        for entry in range(word * _AT_ONCE, (word + 1) * _AT_ONCE):
+            if entries.awake[entry]:
+                count = _find(slots[entries.number[entry]], k, first_frame, count, seen, found)
     return count
 
 

@@ -34,7 +34,7 @@ from app.engine.risk import portfolio_risk
 from app.engine.sleeping import rest_of
 from app.engine.tables import PairColumns
 from app.engine.universe import Universe
-from app.engine.watches import ITSELF
+from app.engine.watches import CHUNK, ITSELF
 from tests.unit.engine import test_turns as turns
 from tests.unit.engine.random_portfolios import PRICES, SECOND, START_NS, Chance, universe
 
@@ -370,6 +370,24 @@ def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
     looks, all_looks, acted = live_side_by_side(7, portfolios=25, blocks=40)
     assert acted > 5
     assert looks < 0.9 * all_looks
+
+
+def test_who_is_awake_is_flagged_and_many_are_looked_at_in_the_order_of_their_slots():
+    world = World(3, portfolios=60)
+    side = Side(world, sleeps=True)
+    for frames in [[world.frame], *(world.frames() for _ in range(20))]:
+        entries, chunks = side.book.watches.entries.arrays, side.book.watches.chunks.arrays
+        used = side.book.watches.entries.length
+        flags = (entries.low > entries.high)[:used].reshape(-1, CHUNK)
+        flags &= np.arange(CHUNK) < chunks.used[: len(flags), np.newaxis]
+        assert (entries.awake[:used] == flags.reshape(-1)).all()
+        assert (chunks.awake[: len(flags)] == flags.sum(axis=1)).all()
+        block = side.market.advance(frames)
+        todo = affected(side.book, block)
+        for k in range(len(frames)):
+            slots = todo.slots[todo.frames == k]
+            assert slots.size < 60 // 16 or (np.diff(slots) > 0).all()
+        decide(side.book, side.memories, block, todo)
 
 
 @pytest.mark.parametrize("ruled", [False, True])
