@@ -15,6 +15,8 @@ from app.engine.trigger_rows import ParameterColumns, TriggerColumns
 from app.engine.universe import Universe
 from app.engine.view_layout import Laid, Listed, lay_out
 from app.engine.view_rows import (
+    OF_EVERY_LOOK,
+    OF_EVERY_POSITION,
     AccountColumns,
     BalanceColumns,
     ExposureColumns,
@@ -37,18 +39,18 @@ class BookTables:
 
     def clear(self, universe: Universe) -> None:
         self.universe = universe
-        self.accounts = Columns(AccountColumns)
-        self.positions = Columns(PositionColumns)
-        self.balances = Columns(BalanceColumns)
-        self.exposures = Columns(ExposureColumns)
-        self.triggers = Columns(TriggerColumns)
+        self.accounts = Columns(AccountColumns, beside=AccountColumns._fields)
+        self.positions = Columns(PositionColumns, beside=OF_EVERY_POSITION)
+        self.balances = Columns(BalanceColumns, beside=BalanceColumns._fields)
+        self.exposures = Columns(ExposureColumns, beside=ExposureColumns._fields)
+        self.triggers = Columns(TriggerColumns, beside=TriggerColumns._fields)
         self.parameters = Columns(ParameterColumns)
-        self.conditions = Columns(ConditionColumns)
+        self.conditions = Columns(ConditionColumns, beside=ConditionColumns._fields)
         self.registers = Columns(RegisterColumns)
         self.marks = Columns(MarkColumns)
-        self.columns = Columns(ViewColumns)
+        self.columns = Columns(ViewColumns, beside=OF_EVERY_LOOK)
         self.watches = Watches()
-        self.view_watches = Columns(ViewWatchColumns)
+        self.view_watches = Columns(ViewWatchColumns, beside=ViewWatchColumns._fields)
         self.margins_portfolios = False
         self.series_read: Counter[int] = Counter()
         """By column, in how many places series are read; no other one is in it."""

@@ -1,6 +1,6 @@
 """A growable struct of arrays. Rows are appended in blocks and never move until compaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -10,19 +10,24 @@ from numpy.typing import NDArray
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 _FIRST_CAPACITY = 64
+_LINE, _HUGE_PAGE = 64, 1 << 21
 _DTYPES: dict[Any, Any] = {IntArray: np.int64, FloatArray: np.float64, BoolArray: np.bool_}
 
 Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 
 
 class Columns(Generic[Arrays]):
-    """`arrays` is a NamedTuple of the columns at their full capacity: what compiled loops are given."""
+    """`arrays` is a NamedTuple of the columns at their full capacity: what compiled loops are given.
 
-    def __init__(self, kind: type[Arrays]) -> None:
+    Columns that are read together may stand `beside` each other, row after row: few rows among many that are
+    not read are then on a line or two of memory each, and not on as many as there are columns.
+    """
+
+    def __init__(self, kind: type[Arrays], beside: Collection[str] = ()) -> None:
         self._kind = kind
-        self._dtypes = _dtypes_of(kind)
+        self._blocks = _blocks_of(kind, tuple(beside))
         self.length = 0
-        self.arrays: Arrays = self._empty(_FIRST_CAPACITY)
+        self._claim_room(_FIRST_CAPACITY)
 
     def append(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
         """Adds rows, each with a value for every column; answers where they stand, as (start, stop)."""
@@ -61,19 +66,43 @@ class Columns(Generic[Arrays]):
     def reserve(self, capacity: int) -> None:
         """Room for so many rows in all, and not twice as many when they come."""
         if capacity > len(self.arrays[0]):
-            grown = self._empty(capacity)
-            for array, larger in zip(self.arrays, grown, strict=True):
-                larger[: self.length] = array[: self.length]
-            self.arrays = grown
+            before = self._rooms
+            self._claim_room(capacity)
+            for room, larger in zip(before, self._rooms, strict=True):
+                used = self.length * room.itemsize
+                larger.view(np.uint8)[:used] = room.view(np.uint8)[:used]  # not field by field
 
-    def _empty(self, capacity: int) -> Arrays:
-        return self._kind(*(np.empty(capacity, dtype=dtype) for dtype in self._dtypes))
+    def _claim_room(self, capacity: int) -> None:
+        sizes = [-(-block.itemsize * capacity // _LINE) * _LINE for block in self._blocks]
+        room, self._rooms = _room(sum(sizes)), []
+        for block, size in zip(self._blocks, sizes, strict=True):
+            self._rooms.append(room[: block.itemsize * capacity].view(block))
+            room = room[size:]
+        columns = {name: rows[name] for rows in self._rooms for name in rows.dtype.names or ()}
+        self.arrays: Arrays = self._kind(**columns)
+
+
+def _room(size: int) -> NDArray[np.uint8]:
+    """In huge pages, if it is large: numpy asks for them, and they begin at multiples of their size. Of rows
+    that are far apart each would be on a page of its own, which takes longer to find than to read.
+    """
+    if size < _HUGE_PAGE:
+        return np.empty(size, dtype=np.uint8)
+    room = np.empty(size + 2 * _HUGE_PAGE, dtype=np.uint8)
+    start = -room.ctypes.data % _HUGE_PAGE
+    return room[start : start + size]
 
 
 @cache
-def _dtypes_of(kind: type[tuple[Any, ...]]) -> list[Any]:
-    """Hints are slow to read, and a book of one portfolio is made for every question about it."""
-    return [_DTYPES[hint] for hint in get_type_hints(kind).values()]
+def _blocks_of(kind: type[tuple[Any, ...]], beside: tuple[str, ...]) -> list[np.dtype[np.void]]:
+    """What rows are made of: of what stands beside each other, and of each other column.
+
+    Hints are slow to read, and a book of one portfolio is made for every question about it.
+    """
+    dtypes = {name: _DTYPES[hint] for name, hint in get_type_hints(kind).items()}
+    alone = [[name] for name in dtypes if name not in beside]
+    groups = ([*beside], *alone) if beside else alone
+    return [np.dtype([(name, dtypes[name]) for name in names], align=True) for names in groups]
 
 
 def row_ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:

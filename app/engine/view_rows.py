@@ -39,6 +39,14 @@ class ViewColumns(NamedTuple):
     live: BoolArray
 
 
+OF_EVERY_LOOK = (
+    "account", "account_stop", "position", "position_stop", "balance", "balance_stop",
+    "exposure", "exposure_stop", "trigger", "trigger_stop", "condition", "condition_stop",
+    "watch", "watch_stop", "options", "due_ns",
+)  # fmt: skip
+"""Of a view: what is read whenever it is looked at."""
+
+
 class AccountColumns(NamedTuple):
     """`liquidates`: Ballast itself closes it below maintenance, a paper account that really stands so.
 
@@ -70,6 +78,12 @@ class PositionColumns(NamedTuple):
     maintenance_rate: FloatArray
     backing_rate: FloatArray
     accrued_ns: IntArray
+
+
+OF_EVERY_POSITION = (
+    "instrument", "account", "exposure", "underlying_value", "settlement_value", "quantity", "entry_price",
+)  # fmt: skip
+"""What is read of every position: not what only loans have, nor what the clock asks."""
 
 
 class BalanceColumns(NamedTuple):
