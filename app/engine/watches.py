@@ -50,11 +50,16 @@ class ChunkColumns(NamedTuple):
 
 
 class WatchColumns(NamedTuple):
-    """A column of the market and the one that it is held against, and the chunk that was added last."""
+    """A column of the market and the one that it is held against, and the chunk that was added last.
+
+    `seen` is the number of the frame for which it was last gone through: news of its column and of its base
+    in one frame are one value.
+    """
 
     column: IntArray
     base: IntArray
     head: IntArray
+    seen: IntArray
 
 
 class LinkColumns(NamedTuple):
@@ -105,7 +110,7 @@ class Watches:
     def _number(self, column: int, base: int, row_of_column: IntArray) -> int:
         key = (column, base)
         if key not in self._numbers:
-            number, _ = self.columns.append([(column, base, _NONE)])
+            number, _ = self.columns.append([(column, base, _NONE, 0)])
             self._numbers[key] = number
             row = int(row_of_column[column]) if column < row_of_column.size else column
             rows = (row,) if base == ITSELF else (row, base)
@@ -170,6 +175,7 @@ class Watches:
             if count <= found.shape[1]:
                 return found[:, :count]
             seen[:] = frames_seen
+            self.columns.arrays.seen[:] = frames_seen
             found = np.empty((2, count), dtype=np.int64)
 
     def frames_of(self, watches: Iterable[int], block: FrameBlock) -> set[int]:
@@ -264,32 +270,56 @@ def _woken(
         while link != _NONE:
             watch = links.watch[link]
             link = links.following[link]
+            if watches.seen[watch] == first_frame + k:
+                continue
             value, base = news.value[news.standing[k, watches.column[watch]]], watches.base[watch]
             if base != ITSELF:
                 if np.isnan(value) and row == base:
                     continue  # what is not known stays so whatever becomes of its base
                 value /= news.value[news.standing[k, base]]
+            watches.seen[watch] = first_frame + k
             chunk = watches.head[watch]
             while chunk != _NONE:
                 if chunks.awake[chunk] > 0:
                     count = _find_awake(chunk, k, entries, awake, views.slot, first_frame, count, seen, found)
                 least, most = chunks.highest_low[chunk], chunks.lowest_high[chunk]
                 if not (least <= value <= most or (least == -np.inf and most == np.inf)):
-                    highest_low, lowest_high = -np.inf, np.inf
-                    for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
-                        low, high = entries.low[entry], entries.high[entry]
-                        if low <= value <= high or (low == -np.inf and high == np.inf):
-                            highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
-                        elif low <= high:
-                            view = entries.number[entry]
-                            for own in range(views.watch[view], views.watch_stop[view]):
-                                put_entry(own_entries[own], np.inf, -np.inf, entries, chunks)
-                            count = _find(views.slot[view], k, first_frame, count, seen, found)
-                    chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
+                    count = _find_left(
+                        chunk, k, value, entries, chunks, views, own_entries, first_frame, count, seen, found
+                    )
                 chunk = chunks.following[chunk]
         if i + 1 == news.row.size or news.frame[i + 1] > k:
             _put_in_order(first_frame + k, first, count, seen, found)
             first = count
+    return count
+
+
+@inlined_in_place
+def _find_left(
+    chunk: int,
+    k: int,
+    value: float,
+    entries: EntryColumns,
+    chunks: ChunkColumns,
+    views: ViewRanges,
+    own_entries: IntArray,
+    first_frame: int,
+    count: int,
+    seen: IntArray,
+    found: IntArray,
+) -> int:
+    """Who sleeps in an interval that the value is outside of, and wakes."""
+    highest_low, lowest_high = -np.inf, np.inf
+    for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
+        low, high = entries.low[entry], entries.high[entry]
+        if low <= value <= high or (low == -np.inf and high == np.inf):
+            highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
+        elif low <= high:
+            view = entries.number[entry]
+            for own in range(views.watch[view], views.watch_stop[view]):
+                put_entry(own_entries[own], np.inf, -np.inf, entries, chunks)
+            count = _find(views.slot[view], k, first_frame, count, seen, found)
+    chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
     return count
 
 
