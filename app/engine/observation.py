@@ -14,6 +14,7 @@ from app.engine.conditions import (
 )
 from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
 from app.engine.judging import judge_triggers
+from app.engine.reading_ahead import read_ahead
 from app.engine.tables import (
     ConditionFigures,
     Findings,
@@ -93,6 +94,7 @@ def observe_pairs(
     unit_at = requirement_at = 0
     for j in range(pairs.number.size):
         view, k = pairs.number[j], pairs.frame[j]
+        read_ahead(j, pairs, tables)
         if views.due_ns[view] <= market.clock_ns[k + 1]:
             for row in range(views.position[view], views.position_stop[view]):
                 if _is_due(row, k, tables.positions, market):
