@@ -39,13 +39,15 @@ NOBODY = -1
 class SlotColumns(NamedTuple):
     """A portfolio's views (`NOBODY`: none), and whether it wants a look though nothing fires.
 
-    `seen` is the number of the frame for which it was last found to have work.
+    `seen` is the number of the frame for which it was last found to have work, `place` its place among those
+    who looked last, if it was.
     """
 
     deciding: IntArray
     standing: IntArray
     watched: BoolArray
     seen: IntArray
+    place: IntArray
 
 
 class StoredPortfolios(Protocol):
@@ -268,7 +270,7 @@ class Book(BookTables):
         """The first of them."""
         count = len(ids)
         nobody, never = np.full(count, NOBODY), np.zeros(count, dtype=np.int64)
-        first, stop = self.slots.extend((nobody, nobody, never > 0, never))
+        first, stop = self.slots.extend((nobody, nobody, never > 0, never, never))
         self._slots.update(zip(ids, range(first, stop), strict=True))
         self._ids += ids
         return first

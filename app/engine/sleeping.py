@@ -16,13 +16,12 @@ from app.engine.tables import PairColumns
 from app.engine.view_rows import ViewColumns
 from app.engine.view_watches import Role
 from app.quant.arrays import BoolArray, IntArray
+from app.quant.compiled import compiled_in_place
 
 ONE_IN, FEWEST_AT_ONCE = 128, 250
 """Of those with options, so many are put to sleep at once: to find the bounds of one costs as much as fifty
 looks at it. In a storm of everybody a tick costs two fifths more than the looks; after 89 of them half sleep.
 """
-_FEW = 16
-"""One in so many of all slots: fewer are sorted, more are marked in a column of all."""
 
 
 def settle(
@@ -38,9 +37,9 @@ def settle(
 
     Those who look `again` are left as they are.
     """
-    owners, of_pair = _owners(slots, book.slots.length)
-    last = np.zeros(owners.size, dtype=np.int64)
-    np.maximum.at(last, of_pair, pairs.frame)
+    of_pair, owners, last = np.empty((3, slots.size), dtype=np.int64)
+    count = _owners(slots, pairs.frame, book.slots.arrays.place, of_pair, owners, last)
+    owners, last = owners[:count], last[:count]
     at = np.flatnonzero(pairs.frame == last[of_pair])
     busy = np.zeros(owners.size, dtype=bool)
     busy[of_pair[at[up[at]]]] = True
@@ -52,16 +51,24 @@ def settle(
         _put_to_sleep(book, block, pairs, figures, quiet)
 
 
-def _owners(slots: IntArray, stored: int) -> tuple[IntArray, IntArray]:
-    """The different slots, and which of them each is: without sorting where they are many of all."""
-    if slots.size < stored // _FEW:
-        owners, of_pair = np.unique(slots, return_inverse=True)
-        return owners, of_pair
-    number = np.full(stored, -1)
-    number[slots] = 0
-    owners = np.flatnonzero(number == 0)
-    number[owners] = np.arange(owners.size)
-    return owners, number[slots]
+@compiled_in_place
+def _owners(
+    slots: IntArray, frames: IntArray, place: IntArray, of_pair: IntArray, owners: IntArray, last: IntArray
+) -> int:
+    """How many different slots there are; which of them each is, and the last frame of each.
+
+    What `place` says of a slot is true where the slot is found there, so nobody need clear it.
+    """
+    count = 0
+    for j in range(slots.size):
+        slot = slots[j]
+        at = place[slot]
+        if not (0 <= at < count and owners[at] == slot):
+            place[slot] = at = count
+            owners[at], last[at] = slot, frames[j]
+            count += 1
+        of_pair[j], last[at] = at, max(last[at], frames[j])
+    return count
 
 
 def _put_to_sleep(
