@@ -55,5 +55,6 @@ def read_ahead(j: int, pairs: PairColumns, tables: Tables) -> None:
         _ask_for(triggers.register, row)
     for row in range(views.condition[view], views.condition_stop[view]):
         _ask_for(tables.conditions.opcode, row)
+    _ask_for(tables.registers.value, views.register[view])
     _ask_for(tables.exposures.underlying_value, views.exposure[view])
     _ask_for(tables.accounts.lends, views.account[view])

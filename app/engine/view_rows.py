@@ -42,9 +42,9 @@ class ViewColumns(NamedTuple):
 OF_EVERY_LOOK = (
     "account", "account_stop", "position", "position_stop", "balance", "balance_stop",
     "exposure", "exposure_stop", "trigger", "trigger_stop", "condition", "condition_stop",
-    "watch", "watch_stop", "options", "due_ns",
+    "watch", "watch_stop", "register", "due_ns",
 )  # fmt: skip
-"""Of a view: what is read whenever it is looked at."""
+"""Of a view: what is read when it is looked at, two lines of memory."""
 
 
 class AccountColumns(NamedTuple):
