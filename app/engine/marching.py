@@ -3,7 +3,10 @@
 On a box next to where prices are, everything that must hold does. From its edge, where the lines are drawn
 anew, the next box goes on: what a curve is off its line goes down with the square of the width, so several
 boxes reach farther than the one which is best. What is left to volatilities, to time, and to all prices but
-the main one is the same in all of them. With several main prices there is one box, found by trial.
+the main one is the same in all of them.
+
+With several main prices there is one box, found by trial. Where all is straight lines and nothing hangs on a
+condition, what fires only as prices fall leaves them free to rise.
 """
 
 from typing import NamedTuple
@@ -13,7 +16,19 @@ import numpy as np
 from app.engine.boxes import Box, bend, spread_out
 from app.engine.option_boxes import stray
 from app.engine.outlines import draw_lines, mains_of
-from app.engine.sketches import BOTH_WAYS, DOWNWARDS, MAINTENANCE, NONE, UPWARDS, Look, Sketch, Sums, Watching
+from app.engine.sketches import (
+    BOTH_WAYS,
+    DOWN_AMONG,
+    DOWNWARDS,
+    MAINTENANCE,
+    NONE,
+    UP_AMONG,
+    UPWARDS,
+    Look,
+    Sketch,
+    Sums,
+    Watching,
+)
 from app.engine.weighing import endurance, guess, radius, weigh
 from app.quant.arrays import FloatArray
 from app.quant.compiled import inlined_in_place
@@ -69,6 +84,8 @@ def march(look: Look, watching: Watching, left_years: float, sketch: Sketch) -> 
             reached = guess(way, box, sketch.sums.constraints, sketch.sums.nodes)
         if stage == 0:
             bends = _bends(sketch)
+            if mains > 1 and not bends and sketch.sums.nodes.used[0] == 0:
+                ways = (BOTH_WAYS, UP_AMONG, DOWN_AMONG)
             box, begin = _surveyed(ways, bends, mains > 0, left_years, box, sketch.sums)
             continue
         box = Box(_STILL, others, 0.0, box.spread, box.years)

@@ -25,7 +25,10 @@ RATIO_SHARE, MINOR_SHARE = 0.1, 0.05
 """How much of what is left to them a ratio to the main price moves by, and a price of something else."""
 PER_TRIGGER = 4
 """Constraints at most, but for those of conditions."""
-WAYS, BOTH_WAYS, UPWARDS, DOWNWARDS = 3, 0, 1, 2
+WAYS, BOTH_WAYS, UPWARDS, DOWNWARDS, UP_AMONG, DOWN_AMONG = 5, 0, 1, 2, 3, 4
+"""How a box lies about main prices; the last two say how far they may all go one way, as long as none of them
+goes farther the other way than it may.
+"""
 
 
 class Look(NamedTuple):

@@ -8,9 +8,11 @@ from app.engine.boxes import Box
 from app.engine.conditions import Opcode
 from app.engine.sketches import (
     BOTH_WAYS,
+    DOWN_AMONG,
     DOWNWARDS,
     MINOR_SHARE,
     RATIO_SHARE,
+    UP_AMONG,
     UPWARDS,
     Constraints,
     Lines,
@@ -72,6 +74,8 @@ def _lean(at: int, constraints: Constraints, parts: Parts, slopes: FloatArray, w
             strays_aside, turns_aside = strays_aside + share * price, turns_aside + share * gamma
     constraints.steep[at, BOTH_WAYS] = up + down
     constraints.steep[at, UPWARDS], constraints.steep[at, DOWNWARDS] = up, down
+    constraints.steep[at, UP_AMONG] = up + down if up > 0.0 else 0.0
+    constraints.steep[at, DOWN_AMONG] = up + down if down > 0.0 else 0.0
     constraints.aside[at] = aside
     constraints.band_steep[at], constraints.band_aside[at] = strays, strays_aside
     constraints.band_turns[at], constraints.band_turns_aside[at] = turns, turns_aside
