@@ -41,18 +41,20 @@ from app.adapters.wall_clock import SystemClock
 from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.errors import ConfigurationError
+from app.domain.instruments import InstrumentKind
+from app.oracle.declared import Pair
 from app.ports.leases import ShardGrant
 from app.ports.management import Caller, MarketNow
 from app.services.authenticate import authenticate
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
-from app.services.ingest_ticks import IngestTicks
 from app.services.replay_history import Lockstep
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.ports.figures import Evaluators
     from app.services.evaluate_market import Lane
+    from app.services.ingest_ticks import IngestTicks
     from app.services.tell_rests import Rests
 
 EXECUTION_LEASE = timedelta(seconds=30)
@@ -118,12 +120,19 @@ class Stack:
         except (OSError, asyncpg.PostgresError) as error:
             raise ConfigurationError(f"PostgreSQL does not answer at BALLAST_DATABASE_URL: {error}") from None
 
-    async def oracle(self) -> IngestTicks:
+    async def oracle(self) -> "IngestTicks":
+        # Only who votes takes the compiled loops of it into memory.
+        from app.services.ingest_ticks import IngestTicks
+
         pool = await self.pool(connections=3)
         await refuse_evicting(await self.redis())
 
-        async def known_instruments() -> frozenset[str]:
-            return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
+        async def known_instruments() -> Mapping[str, Pair]:
+            rows = await pool.fetch("SELECT id, underlying, terms->>'quote' AS quote, kind FROM instruments")
+            return {
+                row["id"]: Pair(row["underlying"], row["quote"], row["kind"] == InstrumentKind.SPOT)
+                for row in rows
+            }
 
         return IngestTicks(
             ticks=RedisTickLog(await self.wire()),

@@ -14,6 +14,7 @@ from app.adapters.redis_streams.tick_log import RedisTickLog
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.domain.market import Frame, Rejection, Tick, TickKind
+from app.oracle.declared import Pair
 from app.services.ingest_ticks import IngestTicks
 from tests import factories
 from tests.waiting import eventually
@@ -89,7 +90,8 @@ async def oracle(engine, redis_url, database_url, *, clock):
     ):
 
         async def known_instruments():
-            return frozenset(row["id"] for row in await pool.fetch("SELECT id FROM instruments"))
+            rows = await pool.fetch("SELECT id, underlying, terms->>'quote' AS quote, kind FROM instruments")
+            return {r["id"]: Pair(r["underlying"], r["quote"], r["kind"] == "spot") for r in rows}
 
         service = IngestTicks(
             ticks=RedisTickLog(reading),

@@ -54,15 +54,24 @@ class Rejection(StrEnum):
     STALE = "stale"
     FUTURE = "future"
     OLD_SEQUENCE = "old_sequence"
+    UNDECLARED = "undeclared"
 
 
 class Quality(IntEnum):
-    """State of a consensus value, by severity (thin ladder; the oracle refines it)."""
+    """State of a consensus value, by severity: the first of these, from the last one, that is true of it.
+
+    After Drift's validity of oracle prices. With too few sources, or not above zero, the last value that was
+    neither is still told.
+    """
 
     VALID = 0
-    UNCERTAIN = 1
-    INSUFFICIENT_SOURCES = 2
-    STALE = 3
+    DIVERGING = 1
+    STALE_FOR_TRADING = 2
+    STALE_FOR_MARGIN = 3
+    INSUFFICIENT_SOURCES = 4
+    TOO_UNCERTAIN = 5
+    TOO_VOLATILE = 6
+    NON_POSITIVE = 7
 
 
 class StreamPosition(NamedTuple):

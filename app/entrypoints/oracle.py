@@ -5,18 +5,21 @@ The work is `services/ingest_ticks.py`: read entries of ticks, admit or refuse, 
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import structlog
 
-from app.services.ingest_ticks import IngestTicks
 from app.services.pacing import pause
+
+if TYPE_CHECKING:
+    from app.services.ingest_ticks import IngestTicks
 
 RETRY_SECONDS = 0.5
 
 _log = structlog.get_logger("oracle")
 
 
-async def run(*, oracle: IngestTicks, stop: asyncio.Event) -> None:
+async def run(*, oracle: "IngestTicks", stop: asyncio.Event) -> None:
     """Until `stop`; the lease is then released."""
     _log.info("oracle_started")
     while not stop.is_set():

@@ -1,17 +1,18 @@
-"""Consensus of sources: Pyth's published aggregation in its equal-weight float form.
+"""Consensus of sources: Pyth's published aggregation, of integer quotes and of weighted floats.
 
-Each fresh source votes three times (value - confidence, value, value + confidence). The consensus is the
-median of all votes; its confidence the larger distance from there to the 25th or 75th percentile.
+Each source votes three times (value - confidence, value, value + confidence). The consensus is the median of
+all votes; its confidence the larger distance from there to the 25th or 75th percentile.
 Reference: Pyth Network, "Pyth price aggregation", 2021; index rule as in pyth-client's upd_aggregate.h.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from app.domain.market import Change, Quality, Tick, TickKind
+import numpy as np
+from numpy.typing import ArrayLike
 
-DEFAULT_MAXIMUM_AGE_NS = 60 * 1_000_000_000
-UNCERTAIN_FRACTION = 0.02
+from app.oracle.records import VOTER, weight_units
+from app.oracle.votes import poll
 
 _INT64 = 1 << 63
 _TRADING = 1
@@ -64,52 +65,34 @@ def _counts(quote: Mapping[str, int]) -> bool:
     )
 
 
-def aggregate(values: Sequence[float], confidences: Sequence[float]) -> tuple[float, float]:
-    """(value, confidence) of at least one quote."""
-    if len(values) == 1:
-        return values[0], confidences[0]
-    votes = sorted(
-        vote
-        for value, confidence in zip(values, confidences, strict=True)
-        for vote in (value - confidence, value, value + confidence)
-    )
-    count = len(votes)
-    middle = count >> 1
-    median = votes[middle] if count & 1 else 0.5 * (votes[middle - 1] + votes[middle])
-    low, high = votes[count >> 2], votes[count - 1 - (count >> 2)]
-    return median, max(median - low, high - median)
+class Consensus(NamedTuple):
+    """`dispersion` is the distance between the quartiles of the sources' values alone."""
+
+    value: float
+    confidence: float
+    dispersion: float
 
 
-def consensus(
-    kind: TickKind, instrument: str, quotes: Collection[Tick], *, now_ns: int, maximum_age_ns: int
-) -> Change:
-    """From every source's last quote; those older than `maximum_age_ns` by the market clock do not vote.
+def aggregate(
+    values: ArrayLike,
+    confidences: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    doubts: ArrayLike | None = None,
+) -> Consensus:
+    """Of at least one source: the same rule for floats and weights, as the oracle computes it (see `votes`).
 
-    One entry may carry the clock past its own first ticks. Where no quote is fresh then, the newest one
-    stands, and its quality says that it is stale.
+    Parameters
+    ----------
+    values, confidences : shape (n,), in one unit; a confidence is a half width, and at least 0
+    weights : shape (n,), 0.001 to 1000, counted in millionths (2^-20); equal when absent
+    doubts : shape (n,), how often each weight is halved for the value; the confidence goes by the whole ones
     """
-    oldest_ns = now_ns - maximum_age_ns
-    fresh: Collection[Tick] = quotes
-    if len(quotes) > 1:
-        fresh = [quote for quote in quotes if quote.time_ns >= oldest_ns] or [max(quotes, key=_newness)]
-    if len(fresh) == 1:
-        (only,) = fresh
-        value, confidence, time_ns = only.value, only.confidence, only.time_ns
-    else:
-        value, confidence = aggregate([q.value for q in fresh], [q.confidence for q in fresh])
-        time_ns = max([q.time_ns for q in fresh])
-    if time_ns < oldest_ns:
-        return Change(kind, instrument, value, confidence, 0, Quality.STALE, time_ns)
-    uncertain = confidence > UNCERTAIN_FRACTION * value and kind in _PRICES
-    return Change(
-        kind, instrument, value, confidence, len(fresh), _UNCERTAIN if uncertain else _VALID, time_ns
-    )
-
-
-def _newness(quote: Tick) -> tuple[int, str]:
-    return quote.time_ns, quote.source
-
-
-_PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
-# Looking a member up in its class costs as much as the rest of a line.
-_VALID, _UNCERTAIN = Quality.VALID, Quality.UNCERTAIN
+    ones = np.ones(np.shape(values))
+    declared = weight_units(ones if weights is None else weights)
+    halvings = np.zeros_like(declared) if doubts is None else np.asarray(doubts, dtype=np.int64)
+    voters = np.zeros(declared.size, dtype=VOTER)
+    voters["value"], voters["confidence"] = values, confidences
+    voters["declared"], voters["weight"] = declared, np.maximum(1, declared >> halvings)
+    room = 3 * voters.size
+    return Consensus(*poll(voters, voters.size, np.empty(room), np.empty(room, dtype=np.int64)))

@@ -1,10 +1,10 @@
 """The sequencer: entries of ticks in, frames out. A pure state machine with one writer.
 
-Its whole state is the last quote of every source, the market clock and the frame sequence; the adapter
-writes it together with the frames, so a killed oracle continues exactly here.
+Its whole state is the memory of its board, the market clock and the frame sequence; the adapter writes it
+together with the frames, so a killed oracle continues exactly here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -13,8 +13,10 @@ import msgspec
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
-from app.oracle.admission import BOUNDS, LATEST_NS, check_name, check_time, check_value
-from app.oracle.consensus import DEFAULT_MAXIMUM_AGE_NS, consensus
+from app.oracle.admission import LATEST_NS, check_name, check_time, check_value
+from app.oracle.board import Board
+from app.oracle.declared import SECOND_NS, Declared, Pair, check_source
+from app.oracle.memory import Memory
 
 
 class ClockMode(StrEnum):
@@ -28,9 +30,9 @@ class ClockMode(StrEnum):
 class Limits:
     """How far from the market clock a tick may be. Replays cross real gaps, so they may leap ahead."""
 
-    maximum_age_ns: int = DEFAULT_MAXIMUM_AGE_NS
-    maximum_lead_ns: int = 5 * 1_000_000_000
-    maximum_replay_lead_ns: int = 30 * 86_400 * 1_000_000_000
+    maximum_age_ns: int = 60 * SECOND_NS
+    maximum_lead_ns: int = 5 * SECOND_NS
+    maximum_replay_lead_ns: int = 30 * 86_400 * SECOND_NS
 
 
 class Step(msgspec.Struct):
@@ -38,18 +40,6 @@ class Step(msgspec.Struct):
 
     quotes: list[Tick] = []
     rejected: list[tuple[Tick, InvalidTick]] = []
-
-
-class _Line:
-    """What every source last said of one kind of one instrument, and what may be said of it at all."""
-
-    __slots__ = ("above", "instrument", "kind", "most", "quotes")
-
-    def __init__(self, kind: TickKind, instrument: str) -> None:
-        self.kind = kind
-        self.instrument = instrument
-        self.quotes: dict[str, Tick] = {}
-        self.above, self.most = BOUNDS[kind]
 
 
 class Sequencer:
@@ -60,8 +50,9 @@ class Sequencer:
         sequence: int,
         time_ns: int,
         clock: ClockMode,
-        instruments: frozenset[str],
-        quotes: Iterable[Tick] = (),
+        instruments: Mapping[str, Pair],
+        declared: Declared | None = None,
+        memory: Memory | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.generation = generation
@@ -69,21 +60,40 @@ class Sequencer:
         self.time_ns = time_ns
         self.clock = clock
         self.instruments = instruments
+        self.declared = declared or Declared()
         self.limits = limits or Limits()
-        self.sources = 0
-        self._lines: dict[TickKind, dict[str, _Line]] = {kind: {} for kind in TickKind}
-        for quote in quotes:
-            self._hear(self._line(quote), quote)
-        # Of the entries taken since the last frame: the lines that moved, the last that served, how many did.
-        self._touched: dict[_Line, None] = {}
+        self._board = Board(
+            instruments=instruments,
+            declared=self.declared,
+            maximum_age_ns=self.limits.maximum_age_ns,
+            memory=memory or Memory(),
+        )
+        # Of the entries taken since the last frame: what changed by the row of its line, the last that
+        # served, how many did.
+        self._changes: dict[int, Change] = {}
         self._entry = ""
         self._covers = 0
 
+    @property
+    def sources(self) -> int:
+        """In all lines."""
+        return self._board.sources
+
+    def declare(self, *, instruments: Mapping[str, Pair], declared: Declared | None = None) -> None:
+        """What is listed and declared from now on."""
+        declared = declared or self.declared
+        if instruments != self.instruments or declared != self.declared:
+            self.instruments, self.declared = instruments, declared
+            self._board.declare(instruments, declared)
+
     def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
-        """Admits or refuses an entry's ticks. Entries taken before the same `close` are merged by it."""
+        """Admits or refuses an entry's ticks, and settles what they speak of.
+
+        Entries taken before the same `close` are told together by it.
+        """
         step = Step()
-        taken, touched, served = step.quotes, self._touched, False
-        lines, instruments = self._lines, self.instruments
+        taken, served = step.quotes, False
+        lines, whole, told = self._board.lines, list[int](), list[float]()
         now_ns = self._now(wall_ns)
         oldest_ns, newest_ns = self._near(now_ns)
         for tick in ticks:
@@ -91,14 +101,13 @@ class Sequencer:
             # A tick as nearly all are is let in by one comparison; any other is looked at closely.
             if (
                 line is not None
-                and (last := line.quotes.get(tick.source)) is not None
-                and last.sequence < tick.sequence
+                and (place := line.places.get(tick.source)) is not None
+                and place.after < tick.sequence
                 and oldest_ns <= tick.time_ns <= newest_ns
                 and line.above < tick.value <= line.most
                 and 0.0 <= tick.confidence < inf
-                and tick.instrument in instruments
             ):
-                line.quotes[tick.source] = tick
+                place.tick, place.after = tick, tick.sequence
             else:
                 try:
                     now_ns = self._admit(tick, now_ns)
@@ -109,10 +118,12 @@ class Sequencer:
                 oldest_ns, newest_ns = self._near(now_ns)
                 if tick.kind is TickKind.HEARTBEAT:
                     continue
-                line = self._line(tick)
-                self._hear(line, tick)
-            touched[line] = None
+                place = self._board.hear(tick)
+            whole += (place.index, tick.time_ns)
+            told += (tick.value, tick.confidence)
             taken.append(tick)
+        if taken:
+            self._changes.update(self._board.settle(whole, told, now_ns))
         if served or taken:
             self._entry = entry
             self._covers += 1
@@ -124,44 +135,22 @@ class Sequencer:
         """One frame of all that was taken since the last one, if that was anything."""
         if not self._covers:
             return None
-        now_ns = self._now(wall_ns)
-        maximum_age_ns = self.limits.maximum_age_ns
-        changes = [
-            consensus(
-                line.kind,
-                line.instrument,
-                line.quotes.values(),
-                now_ns=now_ns,
-                maximum_age_ns=maximum_age_ns,
-            )
-            for line in self._touched
-        ]
-        self._touched.clear()
-        return self._frame(now_ns, wall_ns, tuple(changes))
+        changes = tuple(self._changes.values())
+        self._changes.clear()
+        return self._frame(self._now(wall_ns), wall_ns, changes)
 
     def heartbeat(self, *, wall_ns: int) -> Frame:
         """A frame that carries time alone (live clock)."""
         self._covers = 1
         return self._frame(self._now(wall_ns), wall_ns, ())
 
-    def quotes(self) -> list[Tick]:
-        """Every source's last one: with position and clock, the whole state."""
-        return [
-            quote
-            for lines in self._lines.values()
-            for line in lines.values()
-            for quote in line.quotes.values()
-        ]
+    def memory(self) -> Memory:
+        """The whole of it: with position and clock, the state."""
+        return self._board.memory()
 
-    def _line(self, tick: Tick) -> _Line:
-        lines = self._lines[tick.kind]
-        if (line := lines.get(tick.instrument)) is None:
-            line = lines[tick.instrument] = _Line(tick.kind, tick.instrument)
-        return line
-
-    def _hear(self, line: _Line, tick: Tick) -> None:
-        self.sources += tick.source not in line.quotes
-        line.quotes[tick.source] = tick
+    def news(self, quotes: list[Tick]) -> Memory:
+        """The quotes of the entries since this or the memory was last asked for, and what they moved."""
+        return self._board.news(quotes)
 
     def _near(self, now_ns: int) -> tuple[int, int]:
         """Times that need no closer look. In a replay, a tick ahead of the clock has one: it moves it."""
@@ -178,13 +167,15 @@ class Sequencer:
         lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
         check_time(tick, now_ns=now_ns, maximum_age_ns=limits.maximum_age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
-            check_name(tick, instruments=self.instruments, indices=self._lines[TickKind.STRESS])
+            lines = self._board.lines
+            check_name(tick, instruments=self.instruments, indices=lines[TickKind.STRESS])
+            check_source(tick, self._board.source(tick.source), self.instruments.get(tick.instrument))
             check_value(tick)
-            line = self._lines[tick.kind].get(tick.instrument)
-            last = line.quotes.get(tick.source) if line is not None else None
-            if last is not None and tick.sequence <= last.sequence:
+            line = lines[tick.kind].get(tick.instrument)
+            place = line.places.get(tick.source) if line is not None else None
+            if place is not None and tick.sequence <= place.tick.sequence:
                 raise InvalidTick(
-                    Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {last.sequence}"
+                    Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {place.tick.sequence}"
                 )
         return max(now_ns, tick.time_ns) if replay else now_ns
 

@@ -9,6 +9,7 @@ import msgspec
 from app.domain.events import Event
 from app.domain.identifiers import ShardId
 from app.domain.market import Frame, StreamPosition, Tick
+from app.oracle.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class OracleState:
     position: StreamPosition
     time_ns: int
     cursor: str
-    quotes: Sequence[Tick]
+    memory: Memory
 
 
 class TickLog(Protocol):
@@ -62,10 +63,10 @@ class MarketLog(Protocol):
         previous: StreamPosition,
         cursor: str,
         frames: Sequence[Frame],
-        quotes: Sequence[Tick],
+        memory: Memory,
         whole: bool,
     ) -> None:
-        """`quotes` are the ticks taken since the last append or, with `whole`, every source's last one."""
+        """`memory` is what moved since the last append or, with `whole`, all of it."""
 
     async def progress(self) -> Collection[StreamPosition]:
         """How far each shard says it has come."""

@@ -20,6 +20,8 @@ from app.services.supersede_adjustments import moved
 
 _MARKS = (TickKind.MARK, TickKind.PRICE)
 """What positions are marked at, the first that is known: as the engine does."""
+_UNFIT = frozenset(Quality) - {Quality.VALID}
+_UNFIT_TO_REDUCE = frozenset({Quality.STALE_FOR_MARGIN, Quality.NON_POSITIVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,9 @@ async def _maximum_price_age_ns(unit: UnitOfWork, tenant_id: TenantId, adjustmen
 
 def _restamped(record: AdjustmentRecord, quotes: Quotes, maximum_age_ns: int) -> AdjustmentRecord:
     """The same plan on the prices of now; an uncertain price does not block the way out of risk."""
-    worst = Quality.INSUFFICIENT_SOURCES if record.adjustment.risk_reducing else Quality.VALID
+    unfit = _UNFIT_TO_REDUCE if record.adjustment.risk_reducing else _UNFIT
     prices = {
-        leg.instrument: _price(leg.instrument, quotes, maximum_age_ns, worst)
+        leg.instrument: _price(leg.instrument, quotes, maximum_age_ns, unfit)
         for leg in record.remaining
         if isinstance(leg, TradeLeg)
     }
@@ -129,11 +131,13 @@ def _restamped(record: AdjustmentRecord, quotes: Quotes, maximum_age_ns: int) ->
     return replace(record, adjustment=adjustment, remaining=tuple(map(restamp, record.remaining)))
 
 
-def _price(instrument: InstrumentId, quotes: Quotes, maximum_age_ns: int, worst: Quality) -> Decimal:
+def _price(
+    instrument: InstrumentId, quotes: Quotes, maximum_age_ns: int, unfit: frozenset[Quality]
+) -> Decimal:
     change = quotes.prices.get(instrument)
     if change is None:
         raise PriceUnknown(instrument)
-    if change.quality > worst or quotes.time_ns - change.time_ns > maximum_age_ns:
+    if change.quality in unfit or quotes.time_ns - change.time_ns > maximum_age_ns:
         raise Unavailable(
             f"the price of {instrument} is {change.quality.name.lower()}, of {rfc3339(change.time_ns)}: "
             "not good enough to act on"

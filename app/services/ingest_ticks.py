@@ -1,11 +1,11 @@
 """The oracle's work: ticks in, one ordered sequence of frames out.
 
-One writer at a time holds the market's lease. Frames, the tick cursor, the quotes behind the consensus and
-the epoch are written in one step, so being killed anywhere only means that the next writer goes on.
+One writer at a time holds the market's lease. Frames, the tick cursor, what is behind the consensus and the
+epoch are written in one step, so being killed anywhere only means that the next writer goes on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,6 +14,8 @@ import structlog
 
 from app.domain.errors import Fenced, InvalidTick, StreamReset
 from app.domain.market import Frame, StreamPosition, Tick, TickKind
+from app.oracle.declared import Pair
+from app.oracle.memory import Memory
 from app.oracle.overload import Overload
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 from app.ports.clock import WallClock
@@ -41,7 +43,7 @@ class IngestTicks:
         ticks: TickLog,
         market: MarketLog,
         lease: OracleLease,
-        known_instruments: Callable[[], Awaitable[frozenset[str]]],
+        known_instruments: Callable[[], Awaitable[Mapping[str, Pair]]],
         clock: WallClock,
         limits: Limits | None = None,
     ) -> None:
@@ -77,7 +79,7 @@ class IngestTicks:
             time_ns=state.time_ns,
             clock=ClockMode(grant.clock),
             instruments=await self.known_instruments(),
-            quotes=state.quotes,
+            memory=state.memory,
             limits=self.limits,
         )
         self._log.info("writing", position=state.position.entry_id, epoch=grant.epoch, clock=grant.clock)
@@ -107,7 +109,7 @@ class IngestTicks:
             renewed = await self.lease.renew(writer.grant)
             if renewed.generation > writer.grant.generation:
                 raise StreamReset("a reader found the stream behind its checkpoint")
-            writer.sequencer.instruments = await self.known_instruments()
+            writer.sequencer.declare(instruments=await self.known_instruments())
             await self.ticks.trim(writer.cursor)
             await self.market.trim(await self.lease.oldest_snapshot())
 
@@ -130,7 +132,7 @@ class _Batch:
     previous: StreamPosition
     cursor: str
     frames: Sequence[Frame]
-    quotes: Sequence[Tick] = ()
+    memory: Memory
     whole: bool = False
     rejected: Sequence[RejectedTick] = ()
 
@@ -154,7 +156,9 @@ class _Writer:
         self._service = service
         self._instruments_seen_ns = 0
         self._count = READ_COUNT
-        self._logged = len(state.quotes)  # since the snapshot; what a predecessor left is replaced at once
+        self._logged = len(
+            state.memory.quotes
+        )  # since the snapshot; what a predecessor left is replaced at once
 
     async def run(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         reading = tasks.create_task(self._read(self.cursor))
@@ -191,7 +195,7 @@ class _Writer:
         if not entries:
             if not self.live or self._patience_ms() > 1:
                 return None
-            return _Batch(previous, cursor, [sequencer.heartbeat(wall_ns=service.clock.now_ns())])
+            return _Batch(previous, cursor, [sequencer.heartbeat(wall_ns=service.clock.now_ns())], Memory())
         await self._learn_instruments(entries)
         frames: list[Frame] = []
         quotes: list[Tick] = []
@@ -207,8 +211,9 @@ class _Writer:
                 frames.append(frame)
         self._logged += len(quotes)
         if whole := self._logged >= sequencer.sources:  # a snapshot is no longer than the log that it ends
-            quotes, self._logged = sequencer.quotes(), 0
-        return _Batch(previous, cursor, frames, quotes, whole, rejected)
+            self._logged = 0
+        memory = sequencer.memory() if whole else sequencer.news(quotes)
+        return _Batch(previous, cursor, frames, memory, whole, rejected)
 
     async def _write(self, batch: _Batch) -> None:
         if batch.rejected:
@@ -218,7 +223,7 @@ class _Writer:
             previous=batch.previous,
             cursor=batch.cursor,
             frames=batch.frames,
-            quotes=batch.quotes,
+            memory=batch.memory,
             whole=batch.whole,
         )
         self.cursor = batch.cursor
@@ -246,12 +251,12 @@ class _Writer:
         named = {
             tick.instrument for entry in entries for tick in entry.ticks if tick.kind not in _OF_NO_INSTRUMENT
         }
-        if named <= self.sequencer.instruments:
+        if named <= self.sequencer.instruments.keys():
             return
         now_ns = self._service.clock.now_ns()
         if now_ns - self._instruments_seen_ns > HEARTBEAT_NS:
             self._instruments_seen_ns = now_ns
-            self.sequencer.instruments = await self._service.known_instruments()
+            self.sequencer.declare(instruments=await self._service.known_instruments())
 
 
 def runs(entries: Sequence[TickEntry], *, merging: bool) -> Iterator[Sequence[TickEntry]]:

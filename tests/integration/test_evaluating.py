@@ -34,6 +34,7 @@ from app.engine.memory import PolicyMemory
 from app.engine.verdicts import Verdict
 from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
 from app.entrypoints.cli import status
+from app.oracle.memory import Memory
 from app.ports.evaluation import Commit
 from app.services.documents import OperatorPolicyDocument, PositionDocument, SnapshotDocument
 from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
@@ -482,8 +483,8 @@ async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, da
         log = RedisMarketLog(writing)
         await log.start_generation(epoch=1, generation=1)
         await log.append(
-            epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=list(frames_of(prices)), quotes=(),
-            whole=False,
+            epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=list(frames_of(prices)),
+            memory=Memory(), whole=False,
         )  # fmt: skip
         feed = RedisMarketFeed(reading=reading, writing=writing)
         lane = Lane(store=store, feed=feed, clock=SystemClock(), grants=grants)

@@ -6,6 +6,7 @@ from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.wire import Wire
 from app.domain.errors import Fenced, StreamReset
 from app.domain.market import StreamPosition, Tick, TickKind
+from app.oracle.declared import Pair
 from app.oracle.sequencer import ClockMode, Sequencer
 
 NOW_NS = 1_767_225_600_000_000_000
@@ -30,8 +31,8 @@ def sequencer(state=None):
         sequence=state.position.sequence if state else 0,
         time_ns=state.time_ns if state else 0,
         clock=ClockMode.LIVE,
-        instruments=frozenset({"BTC-USDT", "ETH-USDT"}),
-        quotes=state.quotes if state else (),
+        instruments={name: Pair(*name.split("-"), is_spot=True) for name in ("BTC-USDT", "ETH-USDT")},
+        memory=state.memory if state else None,
     )
 
 
@@ -44,7 +45,7 @@ async def append(market, machine, ticks, *, cursor, epoch=1, whole=False):
         previous=previous,
         cursor=cursor,
         frames=[frame] if frame else [],
-        quotes=machine.quotes() if whole else step.quotes,
+        memory=machine.memory() if whole else machine.news(step.quotes),
         whole=whole,
     )
 
@@ -65,7 +66,7 @@ async def test_a_successor_has_every_quote_from_the_snapshot_or_from_the_log_aft
         state = await market.open(epoch=epoch + 1, at_least=START)
         successor = sequencer(state)
         assert (state.cursor, state.position.sequence) == (f"{epoch}-0", machine.sequence)
-        assert (successor.quotes(), state.time_ns) == (machine.quotes(), machine.time_ns)
+        assert (successor.memory(), state.time_ns) == (machine.memory(), machine.time_ns)
         machine = successor
 
 

@@ -1,29 +1,29 @@
 """The `market` stream: one writer, one script, one slot.
 
 A frame's entry id is its position, `generation-sequence`: Redis itself refuses to write one twice or out of
-order. The script that appends also moves the tick cursor, the market clock, the sources' quotes and the
+order. The script that appends also moves the tick cursor, the market clock, the oracle's memory and the
 consensus, after checking epoch and position; so a killed oracle finds everything exactly at its cursor.
 
-The quotes are a log: a snapshot of all, and what was taken after it, an element an append. The writer says
+The memory is a log: a snapshot of all, and what was new after it, an element an append. The writer says
 when a snapshot is due. Many small values travel as one argument, each behind its length, which is cheaper.
 """
 
 from collections.abc import Awaitable, Collection, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 import msgspec
 from redis.exceptions import ResponseError
 
-from app.adapters.redis_streams.keys import CONSENSUS, MARKET, PROGRESS, QUOTES, STATE
+from app.adapters.redis_streams.keys import CONSENSUS, MARKET, MEMORY, PROGRESS, STATE
 from app.adapters.redis_streams.market_reader import consensus_field
 from app.adapters.redis_streams.wire import Script, Wire
 from app.domain.errors import Fenced, StreamReset
-from app.domain.market import ORIGIN, Frame, StreamPosition, Tick
+from app.domain.market import ORIGIN, Frame, StreamPosition
+from app.oracle.memory import Memory
 from app.ports.market import OracleState
 
-# KEYS: market, state, quotes, consensus
-# ARGV: epoch, generation, previous sequence, cursor, time_ns, frames, quotes (packed, or nothing),
+# KEYS: market, state, memory, consensus
+# ARGV: epoch, generation, previous sequence, cursor, time_ns, frames, memory (packed, or nothing),
 #       whether they are a snapshot, consensus (fields and values in turn), merged frames, their entries
 _APPEND = """
 local call, format = redis.call, string.format
@@ -84,9 +84,9 @@ redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'generation', ARGV[2], 'sequence',
 return 1
 """
 
-_KEYS = (MARKET, STATE, QUOTES, CONSENSUS)
+_KEYS = (MARKET, STATE, MEMORY, CONSENSUS)
 _encode = msgspec.msgpack.Encoder().encode
-_ticks = msgspec.msgpack.Decoder(list[Tick])
+_memory = msgspec.msgpack.Decoder(Memory)
 
 
 class RedisMarketLog:
@@ -104,13 +104,18 @@ class RedisMarketLog:
         position = StreamPosition(int(generation), int(sequence))
         if position < at_least:
             return None
-        log: list[bytes] = await self._wire.execute_command("LRANGE", QUOTES, 0, -1)
-        quotes = list(chain.from_iterable(map(_ticks.decode, log)))
-        return OracleState(position, int(time_ns), cursor.decode(), quotes)
+        log: list[bytes] = await self._wire.execute_command("LRANGE", MEMORY, 0, -1)
+        told = [_memory.decode(element) for element in log]
+        memory = Memory(
+            quotes=[quote for each in told for quote in each.quotes],
+            doubts=[doubt for each in told for doubt in each.doubts],
+            estimates=[estimate for each in told for estimate in each.estimates],
+        )
+        return OracleState(position, int(time_ns), cursor.decode(), memory)
 
     async def start_generation(self, *, epoch: int, generation: int) -> OracleState:
         await _fenced(self._start(keys=_KEYS, args=[epoch, generation, ORIGIN.entry_id]))
-        return OracleState(StreamPosition(generation, 0), 0, ORIGIN.entry_id, [])
+        return OracleState(StreamPosition(generation, 0), 0, ORIGIN.entry_id, Memory())
 
     async def append(
         self,
@@ -119,7 +124,7 @@ class RedisMarketLog:
         previous: StreamPosition,
         cursor: str,
         frames: Sequence[Frame],
-        quotes: Sequence[Tick],
+        memory: Memory,
         whole: bool,
     ) -> None:
         newest = {(change.kind, change.instrument): change for frame in frames for change in frame.changes}
@@ -130,7 +135,7 @@ class RedisMarketLog:
         arguments = (
             *(epoch, previous.generation, previous.sequence, cursor),
             *(frames[-1].time_ns if frames else "", _packed(map(_encode, frames))),
-            *(_encode(quotes) if quotes else b"", int(whole), _packed(consensus)),
+            *(_encode(memory) if memory.quotes else b"", int(whole), _packed(consensus)),
             *(len(merged), sum(merged)),
         )
         await _fenced(self._append(keys=_KEYS, args=arguments))

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fastapi import APIRouter
 from pydantic import Field
 
-from app.domain.market import Change, TickKind
+from app.domain.market import Change, Quality, TickKind
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
 from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
@@ -16,6 +16,7 @@ from app.entrypoints.api.strict_json import StrictRoute
 router = APIRouter(prefix="/v1/market", tags=["market"], route_class=StrictRoute)
 
 _KINDS = tuple(kind for kind in TickKind if kind is not TickKind.HEARTBEAT)
+_QUALITY = f"^({'|'.join(quality.name.lower() for quality in Quality)})$"
 
 
 class ShownValue(Shown):
@@ -26,7 +27,7 @@ class ShownValue(Shown):
     value: str = Field(examples=["64250.5"])
     confidence: str = Field(description="Half width of the sources' interval.", examples=["1.2"])
     sources: int = Field(examples=[3])
-    quality: str = Field(examples=["valid"], pattern="^(valid|uncertain|insufficient_sources|stale)$")
+    quality: str = Field(examples=["valid"], pattern=_QUALITY)
     time: Moment
     age_seconds: str = Field(examples=["0.25"])
 

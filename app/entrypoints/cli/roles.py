@@ -44,6 +44,9 @@ async def _run(role: Role, settings: Settings) -> None:
 
 
 async def oracle(connected: Stack, stop: asyncio.Event) -> None:
+    from app.oracle.warm_up import warm_up
+
+    warm_up()
     await oracle_role.run(oracle=await connected.oracle(), stop=stop)
 
 

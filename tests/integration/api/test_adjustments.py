@@ -54,9 +54,10 @@ async def test_an_approved_one_is_queued_on_the_prices_of_now(
         ({"clock_ns": CLOCK_NS + 300 * SECOND_NS}, 409, "conflict"),
         ({"instrument": "OTHER"}, 503, "price-unknown"),
         ({"time_ns": CLOCK_NS - 61 * SECOND_NS}, 503, "unavailable"),
-        ({"quality": Quality.STALE}, 503, "unavailable"),
+        ({"quality": Quality.STALE_FOR_MARGIN}, 503, "unavailable"),
+        ({"quality": Quality.NON_POSITIVE}, 503, "unavailable"),
     ],
-    ids=["expired", "no price", "old price", "bad price"],
+    ids=["expired", "no price", "old price", "stale price", "no price at all"],
 )
 async def test_what_does_not_hold_any_more_is_not_approved(
     *, api, portfolio, engine, tenant, redis, market, status, code
@@ -68,8 +69,18 @@ async def test_what_does_not_hold_any_more_is_not_approved(
     assert await api.revision(portfolio["id"]) == 1
 
 
-async def test_an_uncertain_price_lets_only_the_way_out_pass(api, portfolio, engine, tenant, redis):
-    await start_market(redis, quality=Quality.UNCERTAIN)
+@pytest.mark.parametrize(
+    "quality",
+    [
+        Quality.DIVERGING,
+        Quality.STALE_FOR_TRADING,
+        Quality.INSUFFICIENT_SOURCES,
+        Quality.TOO_UNCERTAIN,
+        Quality.TOO_VOLATILE,
+    ],
+)
+async def test_a_doubtful_price_lets_only_the_way_out_pass(*, api, portfolio, engine, tenant, redis, quality):
+    await start_market(redis, quality=quality)
     more_risk = await add_adjustment(engine, tenant, portfolio, risk_reducing=False)
     assert_problem(await approve(api, more_risk, "1"), 503, "unavailable")
     less_risk = await add_adjustment(engine, tenant, portfolio)

@@ -206,9 +206,10 @@ def test_what_costs_too_much_or_is_too_little_is_not_done(guards, reason):
     assert reasons(life, [frame(k, prices(50_000.0 + k)) for k in range(3)]) == [reason]
 
 
-def test_uncertain_prices_hold_a_hedge_and_let_a_guard_reduce():
+@pytest.mark.parametrize("quality", list(Quality)[1:])
+def test_doubtful_prices_hold_a_hedge_and_let_a_guard_reduce(quality):
     poor = frame(0, prices(50_000.0))
-    poor = replace(poor, changes=tuple(replace(c, quality=Quality.UNCERTAIN) for c in poor.changes))
+    poor = replace(poor, changes=tuple(replace(c, quality=quality) for c in poor.changes))
     assert reasons(long(flat()), [poor]) == [Reason.PRICE_QUALITY]
     assert reasons(long(alive(), balance="1000"), [poor]) == [Reason.TARGET_REACHED]
     assert reasons(long(flat(on_poor_price="reduce_only")), [poor]) == [Reason.TARGET_REACHED]

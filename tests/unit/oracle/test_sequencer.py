@@ -10,21 +10,24 @@ from hypothesis import strategies as st
 from app.domain.errors import InvalidTick
 from app.domain.market import Change, Frame, Rejection, Tick, TickKind
 from app.oracle.admission import MAXIMUM_INDICES
+from app.oracle.declared import Pair
+from app.oracle.memory import Memory
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 
 NOW_NS = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
 INSTRUMENTS = ("BTC-USDT", "ETH-USDT")
+PAIRS = {name: Pair(*name.split("-"), is_spot=True) for name in INSTRUMENTS}
 
 
-def sequencer(*, clock=ClockMode.REPLAY, time_ns=NOW_NS, sequence=0, quotes=(), limits=None):
+def sequencer(*, clock=ClockMode.REPLAY, time_ns=NOW_NS, sequence=0, memory=None, limits=None):
     return Sequencer(
         generation=3,
         sequence=sequence,
         time_ns=time_ns,
         clock=clock,
-        instruments=frozenset(INSTRUMENTS),
-        quotes=quotes,
+        instruments=PAIRS,
+        memory=memory,
         limits=limits,
     )
 
@@ -119,20 +122,30 @@ def test_the_same_entries_once_more_change_no_price(clock, entries):
     assert all(id(quote) not in taken for step in repeated for quote in step.quotes)
 
 
-@given(CLOCKS, ENTRIES, st.integers(min_value=0, max_value=12))
-def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut):
-    """Position, clock and last quotes are the whole state."""
+def joined(memories):
+    """As a log that nobody shortened: all that was ever told."""
+    parts = zip(*(msgspec.structs.astuple(memory) for memory in memories), strict=True)
+    return Memory(*([each for part in parts for each in part] for parts in parts)) if memories else Memory()
+
+
+@given(CLOCKS, ENTRIES, st.integers(min_value=0, max_value=12), st.integers(min_value=0, max_value=12))
+def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut, snapshot):
+    """Position, clock and memory are the whole state, told at once or bit by bit."""
     whole = steps(sequencer(clock=clock), entries)
     first = sequencer(clock=clock)
-    done = steps(first, entries[:cut])
-    stored = {(q.kind, q.instrument, q.source): q for step in done for q in step.quotes}
-    successor = sequencer(clock=clock, time_ns=first.time_ns, sequence=first.sequence, quotes=stored.values())
-    rest = [
-        one_frame(successor, entry=f"{cut + n}-0", ticks=ticks, wall_ns=wall_ns)
-        for n, (ticks, wall_ns) in enumerate(entries[cut:])
-    ]
-    assert [s.frame for s in done + rest] == [s.frame for s in whole]
-    assert [reasons(s) for s in done + rest] == [reasons(s) for s in whole]
+    done, told = [], []
+    for nth, (ticks, wall_ns) in enumerate(entries[:cut]):
+        done.append(one_frame(first, entry=f"{nth}-0", ticks=ticks, wall_ns=wall_ns))
+        news = first.news(done[-1].quotes)
+        told = [first.memory()] if nth == snapshot else [*told, news]
+    for memory in (joined(told), first.memory()):
+        successor = sequencer(clock=clock, time_ns=first.time_ns, sequence=first.sequence, memory=memory)
+        rest = [
+            one_frame(successor, entry=f"{cut + n}-0", ticks=ticks, wall_ns=wall_ns)
+            for n, (ticks, wall_ns) in enumerate(entries[cut:])
+        ]
+        assert [s.frame for s in done + rest] == [s.frame for s in whole]
+        assert [reasons(s) for s in done + rest] == [reasons(s) for s in whole]
 
 
 def test_a_replay_is_dated_by_its_publisher_and_not_by_the_wall():
@@ -263,7 +276,7 @@ def test_a_merged_frame_is_the_market_after_the_last_of_the_unmerged_ones(clock,
     merged = machine.close(wall_ns=wall_ns)
     assert [step.quotes for step in taken] == [step.quotes for step in unmerged]
     assert [reasons(step) for step in taken] == [reasons(step) for step in unmerged]
-    assert machine.quotes() == one_by_one.quotes()
+    assert machine.memory() == one_by_one.memory()
     if merged is None:
         assert frames == []
         return
@@ -306,10 +319,10 @@ def test_nothing_taken_makes_no_frame():
 
 
 def test_sources_are_counted_as_they_come():
-    machine = sequencer(quotes=[price(1.0, sequence=1)])
+    machine = sequencer(memory=Memory([price(1.0, sequence=1)]))
     ticks = [price(2.0, sequence=2), price(2.0, sequence=2, source="other"), price(3.0, sequence=1)]
     one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
-    assert machine.sources == len(machine.quotes()) == 2
+    assert machine.sources == len(machine.memory().quotes) == 2
 
 
 def test_readers_of_either_age_decode_a_merged_frame():

@@ -1,0 +1,259 @@
+"""The board: what every source last said, and what each line has come to.
+
+Names become records here (see `records`), and what the loops found becomes changes again. What a successor
+needs is its memory: last ticks, doubts, and estimates.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from app.domain.market import Change, Quality, Tick, TickKind
+from app.oracle.admission import BOUNDS
+from app.oracle.declared import CONVERTED, Declared, Ladder, Pair, Quorum, Source
+from app.oracle.memory import Doubt, Estimate, Memory
+from app.oracle.records import (
+    ESTIMATE,
+    LINE,
+    NOBODY,
+    PLACE,
+    UNKNOWN_LINE,
+    VOTER,
+    WEIGHT_ONE,
+    Records,
+    weight_units,
+)
+from app.oracle.votes import settle
+
+_QUALITIES = tuple(Quality)
+_NEVER = 1 << 63  # no sequence comes after it
+_ANYTHING, _ANY_QUORUM, _ANY_LADDER = Source(), Quorum(), Ladder()
+_PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
+# How far from the consensus is no reason to doubt anybody, as a share of it; only positive kinds have one.
+_TOLERANCES = {TickKind.PRICE: 0.005, TickKind.MARK: 0.005, TickKind.IMPLIED_VOL: 0.05}
+
+
+class Place:
+    """A source in a line. Only a sequence above `after` is let in without a closer look."""
+
+    __slots__ = ("after", "index", "tick")
+
+    def __init__(self, index: int, tick: Tick) -> None:
+        self.index = index
+        self.tick = tick
+        self.after = tick.sequence
+
+
+class Line:
+    """A kind of value of an instrument, who speaks of it, and what may be said of it at all."""
+
+    __slots__ = ("above", "instrument", "kind", "most", "places", "row")
+
+    def __init__(self, kind: TickKind, instrument: str, row: int) -> None:
+        self.kind = kind
+        self.instrument = instrument
+        self.row = row
+        self.places: dict[str, Place] = {}
+        self.above, self.most = BOUNDS[kind]
+
+
+class Board:
+    def __init__(
+        self, *, instruments: Mapping[str, Pair], declared: Declared, maximum_age_ns: int, memory: Memory
+    ) -> None:
+        self.lines: dict[TickKind, dict[str, Line]] = {kind: {} for kind in TickKind}
+        self.sources = 0
+        self._instruments = instruments
+        self._declared = declared
+        self._maximum_age_ns = maximum_age_ns
+        self._rows: list[Line] = []
+        self._place_records: Records = np.zeros(64, dtype=PLACE)
+        self._line_records: Records = np.zeros(16, dtype=LINE)
+        self._estimates: Records = np.zeros(16, dtype=ESTIMATE)
+        self._names: list[tuple[Line, str]] = []  # of places
+        self._moved: set[int] = set()
+        self._doubted: set[int] = set()
+        self._spots: dict[tuple[str, str], str] = {}
+        self._make_room()
+        self._restore(memory)
+        self.declare(instruments, declared)
+
+    def declare(self, instruments: Mapping[str, Pair], declared: Declared) -> None:
+        """Holds for what comes from now on; nobody's last word is forgotten for it."""
+        self._instruments, self._declared = instruments, declared
+        spots = ((pair[:2], name) for name, pair in sorted(instruments.items()) if pair.is_spot)
+        self._spots = {}
+        for currencies, name in spots:
+            self._spots.setdefault(currencies, name)
+        for line in tuple(self._rows):
+            self._declare_line(line)
+            for source in line.places:
+                self._declare_place(line, source)
+
+    def source(self, name: str) -> Source:
+        return self._declared.sources.get(name, _ANYTHING)
+
+    def line(self, kind: TickKind, instrument: str) -> Line:
+        lines = self.lines[kind]
+        if (line := lines.get(instrument)) is None:
+            line = lines[instrument] = Line(kind, instrument, len(self._rows))
+            self._rows.append(line)
+            if line.row == self._line_records.size:
+                self._line_records = _doubled(self._line_records)
+                self._estimates = _doubled(self._estimates)
+                self._make_room()
+            self._declare_line(line)
+        return line
+
+    def hear(self, tick: Tick) -> Place:
+        """Of whom a line has not heard yet, or who is to be looked at closely."""
+        line = self.line(tick.kind, tick.instrument)
+        if (place := line.places.get(tick.source)) is None:
+            place = self._new_place(line, tick)
+            self._declare_place(line, tick.source)
+        place.tick, place.after = tick, tick.sequence
+        return place
+
+    def settle(self, whole: Sequence[int], told: Sequence[float], now_ns: int) -> list[tuple[int, Change]]:
+        """What the ticks of one entry changed, with the row of its line.
+
+        A place and its time in turn, and its value and confidence.
+        """
+        count, doubted = settle(
+            self._place_records,
+            self._line_records,
+            self._estimates,
+            np.array(whole, dtype=np.int64),
+            np.array(told, dtype=np.float64),
+            now_ns,
+            self._voters,
+            self._votes,
+            self._marks,
+            self._touched,
+            self._shaken,
+            self._changed_whole,
+            self._changed,
+        )
+        if doubted:
+            self._doubted.update(self._shaken[:doubted].tolist())
+        changes = []
+        for (row, sources, quality, time_ns), (value, confidence) in zip(
+            self._changed_whole[:count].tolist(), self._changed[:count].tolist(), strict=True
+        ):
+            line = self._rows[row]
+            change = Change(
+                line.kind, line.instrument, value, confidence, sources, _QUALITIES[quality], time_ns
+            )
+            changes.append((row, change))
+        self._moved.update([row for row, _ in changes])
+        return changes
+
+    def memory(self) -> Memory:
+        """The whole of it."""
+        self._moved = {line.row for line in self._rows if self._estimates[line.row]["samples"]}
+        self._doubted = set(np.flatnonzero(self._place_records["doubt"][: self.sources]).tolist())
+        return self.news([place.tick for line in self._rows for place in line.places.values()])
+
+    def news(self, quotes: list[Tick]) -> Memory:
+        """Beside these quotes, what moved since this or the whole was last asked for."""
+        doubts = []
+        for index in sorted(self._doubted):
+            (line, source), record = self._names[index], self._place_records[index]
+            doubts.append(
+                Doubt(line.kind, line.instrument, source, int(record["doubt"]), int(record["doubted_ns"]))
+            )
+        estimates = [
+            Estimate(line.kind, line.instrument, self._estimates[line.row].tobytes())
+            for line in map(self._rows.__getitem__, sorted(self._moved))
+        ]
+        self._moved.clear()
+        self._doubted.clear()
+        return Memory(quotes, doubts, estimates)
+
+    def _restore(self, memory: Memory) -> None:
+        for tick in memory.quotes:
+            record = self._place_records[self.hear(tick).index]
+            record["value"], record["confidence"] = tick.value, tick.confidence
+            record["time_ns"] = tick.time_ns
+        for doubt in memory.doubts:
+            place = self.line(doubt.kind, doubt.instrument).places.get(doubt.source)
+            if place is not None:
+                record = self._place_records[place.index]
+                record["doubt"], record["doubted_ns"] = doubt.halvings, doubt.since_ns
+        for estimate in memory.estimates:
+            if len(estimate.packed) == ESTIMATE.itemsize:
+                row = self.line(estimate.kind, estimate.instrument).row
+                self._estimates[row] = np.frombuffer(estimate.packed, dtype=ESTIMATE)[0]
+
+    def _new_place(self, line: Line, tick: Tick) -> Place:
+        place = line.places[tick.source] = Place(self.sources, tick)
+        self.sources += 1
+        self._names.append((line, tick.source))
+        if place.index == self._place_records.size:
+            self._place_records = _doubled(self._place_records)
+        record = self._line_records[line.row]
+        if len(line.places) == 1:
+            record["first"] = place.index
+        else:
+            self._place_records[record["last"]]["next"] = place.index
+        record["last"] = place.index
+        self._place_records[place.index]["line"] = line.row
+        self._place_records[place.index]["next"] = NOBODY
+        if len(line.places) > self._voters.size or place.index >= self._shaken.size:
+            self._make_room()
+        return place
+
+    def _make_room(self) -> None:
+        """For the loops' own use, and for what they answer."""
+        voters = max([16, *(2 * len(line.places) for line in self._rows)])
+        self._voters: Records = np.zeros(voters, dtype=VOTER)
+        self._votes = np.zeros(3 * voters)
+        self._marks = np.zeros(3 * voters, dtype=np.int64)
+        self._touched = np.zeros(self._line_records.size, dtype=np.int64)
+        self._shaken = np.zeros(self._place_records.size, dtype=np.int64)
+        self._changed_whole = np.zeros((self._line_records.size, 4), dtype=np.int64)
+        self._changed = np.zeros((self._line_records.size, 2))
+
+    def _declare_line(self, line: Line) -> None:
+        ladder = self._declared.ladders.get(line.instrument, _ANY_LADDER)
+        quorum = self._declared.quorums.get(line.instrument, _ANY_QUORUM)
+        record = self._line_records[line.row]
+        if not line.places:
+            record["first"] = record["last"] = NOBODY
+        record["is_price"] = line.kind in _PRICES
+        record["is_positive"] = line.kind in _TOLERANCES
+        record["tolerance"] = _TOLERANCES.get(line.kind, np.inf)
+        record["least_sources"] = quorum.sources
+        record["least_weight"] = round(quorum.weight * WEIGHT_ONE)
+        record["volatile_ratio"] = ladder.volatile_ratio
+        record["uncertain"] = ladder.uncertain_fraction
+        record["dispersed"] = ladder.dispersed_fraction
+        record["diverging"] = ladder.diverging_fraction
+        record["margin_age_ns"] = ladder.stale_for_margin_ns
+        record["trading_age_ns"] = ladder.stale_for_trading_ns
+
+    def _declare_place(self, line: Line, name: str) -> None:
+        source, place = self.source(name), line.places[name]
+        # Whoever is declared is looked at closely once more, and let in or refused by `check_source` there.
+        place.after = _NEVER
+        converter, divides = self._converter(line, source)
+        record = self._place_records[place.index]
+        record["weight"] = weight_units(source.weight)
+        record["maximum_age_ns"] = source.maximum_age_ns or self._maximum_age_ns
+        record["converter"], record["divides"] = converter, divides
+
+    def _converter(self, line: Line, source: Source) -> tuple[int, bool]:
+        """The line by which a source's currency becomes the line's own, and whether by dividing."""
+        pair = self._instruments.get(line.instrument)
+        if pair is None or line.kind not in CONVERTED or source.quote in (None, pair.quote):
+            return NOBODY, False
+        for currencies, divides in (((source.quote, pair.quote), False), ((pair.quote, source.quote), True)):
+            if (spot := self._spots.get(currencies)) is not None and spot != line.instrument:
+                converter = self.line(TickKind.PRICE, spot).row
+                self._line_records[converter]["converts"] = 1
+                return converter, divides
+        return UNKNOWN_LINE, False
+
+
+def _doubled(records: Records) -> Records:
+    return np.concatenate([records, np.zeros_like(records)])

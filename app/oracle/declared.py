@@ -1,0 +1,90 @@
+"""What is declared: pairs that are listed, sources, quorums, and the ladder of qualities with its thresholds.
+
+A source that nobody declared has the weight 1, speaks of anything, and quotes in the instrument's currency.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from app.domain.errors import InvalidTick
+from app.domain.market import Rejection, Tick, TickKind
+
+SECOND_NS = 1_000_000_000
+CONVERTED = frozenset({TickKind.PRICE, TickKind.MARK})
+
+
+class Pair(NamedTuple):
+    """Of a listed instrument. A currency is converted by spot markets only: all else has a basis."""
+
+    base: str
+    quote: str
+    is_spot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`weight` is relative to others', 0.001 to 1000. None: anything, or what everybody has.
+
+    `quote` is the currency of its prices, whatever the instrument's is: where the two differ, its price is
+    converted by the consensus of the spot market between them.
+    """
+
+    weight: float = 1.0
+    kind: TickKind | None = None
+    base: str | None = None
+    quote: str | None = None
+    maximum_age_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.001 <= self.weight <= 1_000.0:
+            raise ValueError(f"a weight is 0.001 to 1000, not {self.weight}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """How many sources, and of which weight together, make a consensus. Below it the last one stands."""
+
+    sources: int = 1
+    weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Thresholds of `domain.market.Quality`, of prices; the ages are of every kind.
+
+    The defaults are Drift's: five times the time-weighted average, a confidence of 2 %, a minute for margin,
+    5 seconds for trading, half from the average. Too uncertain is also where the quartiles of the sources'
+    prices are 2 % apart: two halves that disagree have a confidence of half of that only.
+    """
+
+    volatile_ratio: float = 5.0
+    uncertain_fraction: float = 0.02
+    dispersed_fraction: float = 0.02
+    diverging_fraction: float = 0.5
+    stale_for_margin_ns: int = 60 * SECOND_NS
+    stale_for_trading_ns: int = 5 * SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """By the id of the source, and by the instrument or index."""
+
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    quorums: Mapping[str, Quorum] = field(default_factory=dict)
+    ladders: Mapping[str, Ladder] = field(default_factory=dict)
+
+
+def check_source(tick: Tick, source: Source, pair: Pair | None) -> None:
+    """Raises InvalidTick for what its source does not speak of. An index of stress is no pair."""
+    if source.kind is not None and tick.kind is not source.kind:
+        raise InvalidTick(Rejection.UNDECLARED, f"{tick.source} declares {source.kind}, not {tick.kind}")
+    if pair is None:
+        return
+    if source.base is not None and source.base != pair.base:
+        raise InvalidTick(
+            Rejection.UNDECLARED,
+            f"{tick.source} declares {source.base}, and {tick.instrument} is {pair.base}",
+        )
+    if tick.kind not in CONVERTED and source.quote not in (None, pair.quote):
+        raise InvalidTick(Rejection.UNDECLARED, f"a {tick.kind} is not converted from {source.quote}")

@@ -1,0 +1,371 @@
+"""The vote: Pyth's aggregation for sources of unequal weight, and what follows from it, as compiled loops.
+
+Each source votes three times (value - confidence, value, value + confidence) with its weight. The consensus
+is the middle of all votes by weight: the mean of the first vote from below and of the first from above at
+which more than half of the weight is passed. The quartiles are the first from below and from above at which
+more than a quarter is. With equal weights these are the votes v[n >> 2] and v[n - 1 - (n >> 2)] and the
+median of pyth-client's integer rule.
+
+Whoever is doubted moves the consensus less, and widens it as before: the middle goes by the weights that are
+left, the quartiles by the declared ones. A doubt would otherwise make the others look more certain than the
+sources together are.
+
+References: Pyth Network, "Pyth price aggregation", 2021; pyth-client, upd_aggregate.h; Drift protocol v2,
+oracle validity (the ladder of qualities).
+"""
+
+from math import exp, log, sqrt
+
+from app.domain.market import Quality
+from app.oracle.records import NOBODY, Record, Records
+from app.quant.arrays import FloatArray, IntArray
+from app.quant.compiled import compiled_in_place, inlined_in_place
+
+MAXIMUM_DOUBT = 4
+"""The weight is a sixteenth then."""
+RECOVERY_NS = 60_000_000_000
+"""Of votes within the tolerance: then a doubt is taken back by one halving."""
+MAD_MULTIPLE = 5.0 * 1.4826
+"""Of the median absolute deviation: five standard deviations where deviations are normal."""
+JUMP_VOLATILITIES = 6.0
+TWAP_SECONDS = 300.0
+EWMA_SECONDS = 60.0
+VARIANCE_SECONDS = 600.0
+SAMPLE_SECONDS = 1.0
+LEAST_SAMPLES = 20
+
+_VALID, _DIVERGING = int(Quality.VALID), int(Quality.DIVERGING)
+_STALE_FOR_TRADING, _STALE_FOR_MARGIN = int(Quality.STALE_FOR_TRADING), int(Quality.STALE_FOR_MARGIN)
+_INSUFFICIENT, _UNCERTAIN = int(Quality.INSUFFICIENT_SOURCES), int(Quality.TOO_UNCERTAIN)
+_VOLATILE, _NON_POSITIVE = int(Quality.TOO_VOLATILE), int(Quality.NON_POSITIVE)
+_EVERY, _MIDDLE = 0, 1  # all votes, or each source's middle one
+
+
+@inlined_in_place
+def _sort(votes: FloatArray, marks: IntArray, count: int) -> None:
+    """Shell's, which needs no room and does not mind a thousand sources. Ties may stand in any order."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            vote, mark, j = votes[i], marks[i], i
+            while j >= gap and votes[j - gap] > vote:
+                votes[j], marks[j] = votes[j - gap], marks[j - gap]
+                j -= gap
+            votes[j], marks[j] = vote, mark
+        gap //= 3
+
+
+@inlined_in_place
+def _passes(
+    votes: FloatArray,
+    marks: IntArray,
+    voters: Records,
+    count: int,
+    parts: int,
+    from_above: bool,
+    declared: bool,
+    which: int,
+) -> float:
+    """The first vote, from one end, at which more than 1/`parts` of the weight is passed."""
+    total, passed = 0, 0
+    for i in range(count):
+        if which == _EVERY or marks[i] % 3 == 1:
+            voter = voters[marks[i] // 3]
+            total += voter.declared if declared else voter.weight
+    for i in range(count):
+        at = count - 1 - i if from_above else i
+        if which == _EVERY or marks[at] % 3 == 1:
+            voter = voters[marks[at] // 3]
+            passed += voter.declared if declared else voter.weight
+            if parts * passed > total:
+                return float(votes[at])
+    return float(votes[0])
+
+
+@inlined_in_place
+def _poll(voters: Records, count: int, votes: FloatArray, marks: IntArray) -> tuple[float, float, float]:
+    """(value, confidence, dispersion) of at least one voter; a single one is taken at its word."""
+    if count == 1:
+        return voters[0].value, voters[0].confidence, 0.0
+    for i in range(count):
+        value, confidence = voters[i].value, voters[i].confidence
+        votes[3 * i], votes[3 * i + 1], votes[3 * i + 2] = value - confidence, value, value + confidence
+        for k in range(3 * i, 3 * i + 3):
+            marks[k] = k
+    n = 3 * count
+    _sort(votes, marks, n)
+    middle = 0.5 * (
+        _passes(votes, marks, voters, n, 2, False, False, _EVERY)
+        + _passes(votes, marks, voters, n, 2, True, False, _EVERY)
+    )
+    low = _passes(votes, marks, voters, n, 4, False, True, _EVERY)
+    high = _passes(votes, marks, voters, n, 4, True, True, _EVERY)
+    lower = _passes(votes, marks, voters, n, 4, False, True, _MIDDLE)
+    upper = _passes(votes, marks, voters, n, 4, True, True, _MIDDLE)
+    return middle, max(middle - low, high - middle), upper - lower
+
+
+@compiled_in_place
+def poll(voters: Records, count: int, votes: FloatArray, marks: IntArray) -> tuple[float, float, float]:
+    """(value, confidence, dispersion) of `count` voters; `votes` and `marks` have room for three of each.
+
+    The dispersion is the distance between the quartiles of the sources' values alone.
+    """
+    return _poll(voters, count, votes, marks)
+
+
+@inlined_in_place
+def _gather(
+    places: Records, estimates: Records, voters: Records, first: int, now_ns: int
+) -> tuple[int, int, int, int]:
+    """How many may vote, how many of them are fresh, their newest time, and their weight.
+
+    Where nobody is fresh, the newest one votes alone. Whoever quotes in another currency votes only where
+    that currency has a consensus of its own that is neither old nor in doubt.
+    """
+    count, fresh, newest_ns, weight = 0, 0, 0, 0
+    at = first
+    while at != NOBODY:
+        place = places[at]
+        factor, spread, known = 1.0, 0.0, True
+        if place.converter != NOBODY:
+            known = False
+            if place.converter >= 0:
+                rate = estimates[place.converter]
+                usable = rate.quality <= _STALE_FOR_TRADING or rate.quality == _UNCERTAIN
+                known = rate.samples > 0 and usable and now_ns - rate.time_ns <= place.maximum_age_ns
+                factor, spread = rate.value, rate.confidence
+                if known and place.divides:
+                    factor, spread = 1.0 / rate.value, rate.confidence / (rate.value * rate.value)
+        is_fresh = now_ns - place.time_ns <= place.maximum_age_ns
+        if known and (is_fresh or (fresh == 0 and place.time_ns > newest_ns)):
+            if fresh == 0:
+                count, weight = 0, 0
+            if is_fresh:
+                fresh += 1
+            voter = voters[count]
+            voter.value = place.value * factor
+            voter.confidence = place.confidence * factor + place.value * spread
+            voter.declared = place.weight
+            voter.weight = max(1, place.weight >> place.doubt)
+            voter.place = at
+            count += 1
+            weight += voter.weight
+            newest_ns = place.time_ns if fresh <= 1 else max(newest_ns, place.time_ns)
+        at = place.next
+    return count, fresh, newest_ns, weight
+
+
+@inlined_in_place
+def _pass_time(estimate: Record, now_ns: int) -> None:
+    """The standing value stood until now: averages take it in for that time."""
+    seconds = (now_ns - estimate.updated_ns) * 1e-9
+    share = min(1.0, seconds / TWAP_SECONDS)
+    estimate.twap += (estimate.value - estimate.twap) * share
+    estimate.twap_confidence += (estimate.confidence - estimate.twap_confidence) * share
+    share = 1.0 - exp(-seconds / EWMA_SECONDS)
+    estimate.ewma += (estimate.value - estimate.ewma) * share
+    estimate.ewma_confidence += (estimate.confidence - estimate.ewma_confidence) * share
+    estimate.updated_ns = now_ns
+
+
+@inlined_in_place
+def _stand(
+    estimate: Record, line: Record, value: float, confidence: float, dispersion: float, now_ns: int
+) -> None:
+    """A new consensus stands; volatility is sampled at least a second apart."""
+    estimate.value, estimate.confidence, estimate.dispersion = value, confidence, dispersion
+    seconds = (now_ns - estimate.sampled_ns) * 1e-9
+    if estimate.samples == 0:
+        estimate.twap, estimate.twap_confidence = value, confidence
+        estimate.ewma, estimate.ewma_confidence = value, confidence
+        estimate.updated_ns = now_ns
+        estimate.variance = 0.0
+    elif seconds < SAMPLE_SECONDS:
+        return
+    elif line.is_positive:
+        change = log(value / estimate.sampled)
+        share = max(1.0 - exp(-seconds / VARIANCE_SECONDS), 1.0 / estimate.samples)
+        estimate.variance += (change * change / seconds - estimate.variance) * share
+    estimate.sampled, estimate.sampled_ns = value, now_ns
+    estimate.samples += 1
+
+
+@inlined_in_place
+def _quality(
+    line: Record,
+    estimate: Record,
+    value: float,
+    confidence: float,
+    dispersion: float,
+    age_ns: int,
+) -> int:
+    """The first rung of the ladder that a consensus with a quorum stands on."""
+    if line.is_positive and value <= 0.0:
+        return _NON_POSITIVE
+    ratio = value / estimate.twap if line.is_price and estimate.samples > 0 else 1.0
+    if ratio > line.volatile_ratio or 1.0 / ratio > line.volatile_ratio:
+        return _VOLATILE
+    if line.is_price and (confidence > line.uncertain * value or dispersion > line.dispersed * value):
+        return _UNCERTAIN
+    if age_ns > line.margin_age_ns:
+        return _STALE_FOR_MARGIN
+    if age_ns > line.trading_age_ns:
+        return _STALE_FOR_TRADING
+    return _DIVERGING if abs(ratio - 1.0) > line.diverging else _VALID
+
+
+@inlined_in_place
+def _deviation_limit(voters: Records, count: int, votes: FloatArray, marks: IntArray) -> float:
+    for i in range(count):
+        votes[i], marks[i] = voters[i].deviation, i
+    _sort(votes, marks, count)
+    return MAD_MULTIPLE * float(votes[count >> 1])
+
+
+@inlined_in_place
+def _jumped(place: Record, variance: float) -> bool:
+    """Against its own last word, more than a source's price moves in that time."""
+    if place.previous <= 0.0 or place.value <= 0.0 or variance <= 0.0:
+        return False
+    seconds = max(SAMPLE_SECONDS, (place.time_ns - place.previous_ns) * 1e-9)
+    return abs(log(place.value / place.previous)) > JUMP_VOLATILITIES * sqrt(variance * seconds)
+
+
+@inlined_in_place
+def _judge(
+    places: Records,
+    line: Record,
+    estimate: Record,
+    voters: Records,
+    count: int,
+    value: float,
+    now_ns: int,
+    votes: FloatArray,
+    marks: IntArray,
+    doubted: IntArray,
+    found: int,
+) -> int:
+    """Who spoke in this entry and is outside of the tolerance and of what the others do loses weight.
+
+    The vote that was judged has been counted. The tolerance is what keeps liars from making honest sources,
+    which agree within it, lose theirs.
+    """
+    limit = NOBODY * 1.0
+    for i in range(count):
+        voters[i].deviation = abs(voters[i].value - value)
+    for i in range(count):
+        place = places[voters[i].place]
+        if not place.heard:
+            continue
+        doubt = place.doubt
+        outlying = voters[i].deviation > max(voters[i].confidence, line.tolerance * abs(value))
+        if outlying:
+            if limit < 0.0:
+                limit = _deviation_limit(voters, count, votes, marks)
+            variance = estimate.variance if estimate.samples >= LEAST_SAMPLES else 0.0
+            outlying = voters[i].deviation > limit or _jumped(place, variance)
+        if outlying:
+            place.doubt = min(doubt + 1, MAXIMUM_DOUBT)
+            place.doubted_ns = now_ns
+        elif doubt > 0 and now_ns - place.doubted_ns >= RECOVERY_NS:
+            place.doubt = doubt - 1
+            place.doubted_ns = now_ns
+        else:
+            continue
+        doubted[found] = voters[i].place
+        found += 1
+    return found
+
+
+@inlined_in_place
+def _settle(
+    places: Records,
+    line: Record,
+    estimates: Records,
+    row: int,
+    voters: Records,
+    votes: FloatArray,
+    marks: IntArray,
+    now_ns: int,
+    doubted: IntArray,
+    found: int,
+) -> int:
+    estimate = estimates[row]
+    count, fresh, newest_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+    estimate.sources = fresh
+    if estimate.samples > 0:
+        _pass_time(estimate, now_ns)
+    if count < max(1, line.least_sources) or weight < line.least_weight:
+        estimate.quality = _INSUFFICIENT
+        return found
+    value, confidence, dispersion = _poll(voters, count, votes, marks)
+    quality = _quality(line, estimate, value, confidence, dispersion, now_ns - newest_ns)
+    estimate.quality = _STALE_FOR_MARGIN if fresh == 0 and quality < _STALE_FOR_MARGIN else quality
+    if quality == _NON_POSITIVE:
+        return found
+    found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
+    estimate.time_ns = newest_ns
+    _stand(estimate, line, value, confidence, dispersion, now_ns)
+    return found
+
+
+@compiled_in_place
+def settle(
+    places: Records,
+    lines: Records,
+    estimates: Records,
+    told_whole: IntArray,
+    told: FloatArray,
+    now_ns: int,
+    voters: Records,
+    votes: FloatArray,
+    marks: IntArray,
+    touched: IntArray,
+    doubted: IntArray,
+    changed_whole: IntArray,
+    changed: FloatArray,
+) -> tuple[int, int]:
+    """Takes an entry's ticks, and settles every line that they name: once, after all of them.
+
+    Tick i is place `told_whole[2i]` at time `told_whole[2i + 1]` with value and confidence `told[2i]` and
+    `told[2i + 1]`. Returns how many lines changed and how many places are doubted more or less than before.
+    Change i is line, sources, quality and time in `changed_whole[i]`, value and confidence in `changed[i]`,
+    in the order in which the lines were named; the places are in `doubted`.
+    """
+    count = 0
+    for i in range(told_whole.size // 2):
+        place = places[told_whole[2 * i]]
+        if not place.heard:
+            place.heard = 1
+            place.previous, place.previous_ns = place.value, place.time_ns
+        place.time_ns = told_whole[2 * i + 1]
+        place.value, place.confidence = told[2 * i], told[2 * i + 1]
+        line = lines[place.line]
+        if not line.heard:
+            line.heard = 1
+            touched[count] = place.line
+            count += 1
+    found = 0
+    for converts in (1, 0):
+        for i in range(count):
+            line = lines[touched[i]]
+            if line.converts == converts:
+                found = _settle(
+                    places, line, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
+                )
+    for i in range(told_whole.size // 2):
+        places[told_whole[2 * i]].heard = 0
+    shown = 0
+    for i in range(count):
+        row = touched[i]
+        lines[row].heard = 0
+        estimate = estimates[row]
+        if estimate.samples > 0:
+            changed_whole[shown, 0], changed_whole[shown, 1] = row, estimate.sources
+            changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
+            changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
+            shown += 1
+    return shown, found
