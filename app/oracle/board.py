@@ -23,6 +23,7 @@ from app.oracle.records import (
     Records,
     weight_units,
 )
+from app.oracle.standing import Standing, Voice
 from app.oracle.votes import settle
 
 _QUALITIES = tuple(Quality)
@@ -147,6 +148,26 @@ class Board:
             changes.append((row, change))
         self._moved.update([row for row, _ in changes])
         return changes
+
+    def standing(self, kind: TickKind, instrument: str) -> Standing | None:
+        """None of whom nobody has spoken."""
+        line = self.lines[kind].get(instrument)
+        if line is None:
+            return None
+        record, change = self._estimates[line.row], None
+        if record["samples"]:
+            change = Change(
+                kind,
+                instrument,
+                float(record["value"]),
+                float(record["confidence"]),
+                int(record["sources"]),
+                _QUALITIES[record["quality"]],
+                int(record["time_ns"]),
+            )
+        places = line.places.values()
+        voices = tuple(Voice.of(place.tick, self._place_records[place.index]) for place in places)
+        return Standing.of(change, record, voices)
 
     def memory(self) -> Memory:
         """The whole of it."""

@@ -17,6 +17,7 @@ from app.oracle.admission import LATEST_NS, check_name, check_time, check_value
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair, check_source
 from app.oracle.memory import Memory
+from app.oracle.standing import Standing
 
 
 class ClockMode(StrEnum):
@@ -143,6 +144,10 @@ class Sequencer:
         """A frame that carries time alone (live clock)."""
         self._covers = 1
         return self._frame(self._now(wall_ns), wall_ns, ())
+
+    def standing(self, kind: TickKind, instrument: str) -> Standing | None:
+        """Who said what, and what came of it; None of whom nobody has spoken."""
+        return self._board.standing(kind, instrument)
 
     def memory(self) -> Memory:
         """The whole of it: with position and clock, the state."""
