@@ -1,11 +1,15 @@
 """The depeg of USD Coin on 2023-03-11, replayed: sources that honestly disagree, and a mistake about them."""
 
+from pathlib import Path
+
 import pytest
 
 from app.domain.market import Quality
+from tests.depeg_picture import picture
 from tests.market_data import market_dir
 from tests.recorded_depeg import COINS, CURRENCIES, DOLLARS, KRAKEN, MISDECLARED, replayed
 
+DRAWN = Path(__file__).resolve().parents[3] / "docs" / "images" / "usdc-depeg.svg"
 DAY = 1_440
 FAR, CLOSE = 0.03, 0.005
 
@@ -55,3 +59,7 @@ def test_killed_twenty_times_it_tells_the_same(told, misled, currencies):
     assert len(kills) == 20
     whole = told if currencies is CURRENCIES else misled
     assert list(replayed(market_dir(), currencies, kills=kills)) == whole
+
+
+def test_the_picture_in_the_docs_is_of_this_day(told, misled):
+    assert DRAWN.read_text(encoding="utf-8") == picture(told, misled)
