@@ -1,7 +1,7 @@
 """The oracle on a real Redis and PostgreSQL, and somebody who publishes to it and reads what comes of it."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import msgspec
@@ -13,9 +13,12 @@ from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.tick_log import RedisTickLog
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
+from app.bootstrap import stack
 from app.domain.market import Frame, Rejection, Tick, TickKind
+from app.entrypoints import evaluator as evaluator_role
 from app.oracle.declared import Pair
 from app.services.ingest_ticks import IngestTicks
+from app.settings import Settings
 from tests import factories
 from tests.waiting import eventually
 
@@ -106,3 +109,21 @@ async def oracle(engine, redis_url, database_url, *, clock):
         finally:
             stop.set()
             await running
+
+
+@asynccontextmanager
+async def oracle_and_evaluator(database_url, redis_url):
+    """The two roles on a replay's clock until the end of the block; gives whom ticks are published by."""
+    settings = Settings(database_url=database_url, redis_url=redis_url, clock="replay", instance="test")
+    stop = asyncio.Event()
+    async with AsyncExitStack() as resources:
+        connected = await resources.enter_async_context(stack(settings))
+        service, ticks = await connected.oracle(), await connected.ticks()
+        leases, open_lane = await connected.shard_leases(), await connected.lanes()
+        tasks = [
+            asyncio.create_task(service.run(stop)),
+            asyncio.create_task(evaluator_role.run(leases=leases, open_lane=open_lane, stop=stop)),
+        ]
+        yield ticks
+        stop.set()
+        await asyncio.gather(*tasks)

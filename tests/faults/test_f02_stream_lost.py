@@ -3,19 +3,15 @@
 The clock is a replay's, so the oracle writes nothing by itself and only the evaluator can notice.
 """
 
-import asyncio
-from contextlib import AsyncExitStack
 from decimal import Decimal
 
 import pytest
 
-from app.bootstrap import stack
 from app.domain.market import Tick, TickKind
 from app.domain.policies import LiquidationGuard
-from app.entrypoints import evaluator as evaluator_role
-from app.settings import Settings
 from tests import factories
 from tests.factories import BTC_PERP, BTC_SPOT
+from tests.running_oracle import oracle_and_evaluator
 from tests.waiting import eventually
 
 BEGIN_NS = 1_709_251_200_000_000_000
@@ -35,16 +31,7 @@ async def portfolio(engine):
 @pytest.fixture
 async def publish(portfolio, database_url, redis_url):
     """The two roles run; publishes a price of everything, second after second."""
-    settings = Settings(database_url=database_url, redis_url=redis_url, clock="replay", instance="test")
-    stop = asyncio.Event()
-    async with AsyncExitStack() as resources:
-        connected = await resources.enter_async_context(stack(settings))
-        oracle, ticks = await connected.oracle(), await connected.ticks()
-        leases, open_lane = await connected.shard_leases(), await connected.lanes()
-        tasks = [
-            asyncio.create_task(oracle.run(stop)),
-            asyncio.create_task(evaluator_role.run(leases=leases, open_lane=open_lane, stop=stop)),
-        ]
+    async with oracle_and_evaluator(database_url, redis_url) as ticks:
         numbers = iter(range(1, 1_000))
 
         async def publish_price(value: float) -> None:
@@ -58,8 +45,6 @@ async def publish(portfolio, database_url, redis_url):
             )
 
         yield publish_price
-        stop.set()
-        await asyncio.gather(*tasks)
 
 
 async def checkpoint(pool):
