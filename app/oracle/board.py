@@ -115,39 +115,48 @@ class Board:
         place.tick, place.after = tick, tick.sequence
         return place
 
-    def settle(self, whole: Sequence[int], told: Sequence[float], now_ns: int) -> list[tuple[int, Change]]:
-        """What the ticks of one entry changed, with the row of its line.
+    def settle(
+        self, whole: Sequence[int], told: Sequence[float], entries: Sequence[tuple[int, int]]
+    ) -> tuple[list[int], list[int], list[Change]]:
+        """What entries of ticks changed, in order: where the changes of each end, rows of lines, and changes.
 
-        A place and its time in turn, and its value and confidence.
+        Of ticks a place and its time in turn, and a value and its confidence; of an entry the end of its
+        ticks, and the market time.
         """
-        count, doubted = settle(
+        ends = np.array([(end, now_ns, 0) for end, now_ns in entries], dtype=np.int64)
+        ticks = entries[-1][0]
+        doubted = np.empty(ticks, dtype=np.int64)
+        changed_whole, changed = np.empty((ticks, 4), dtype=np.int64), np.empty((ticks, 2))
+        found = settle(
             self._place_records,
             self._line_records,
             self._estimates,
             np.array(whole, dtype=np.int64),
             np.array(told, dtype=np.float64),
-            now_ns,
+            ends,
             self._voters,
             self._votes,
             self._marks,
             self._touched,
-            self._shaken,
-            self._changed_whole,
-            self._changed,
+            doubted,
+            changed_whole,
+            changed,
         )
-        if doubted:
-            self._doubted.update(self._shaken[:doubted].tolist())
-        changes = []
+        self._doubted.update(doubted[:found].tolist())
+        ends_of_changes: list[int] = ends[:, 2].tolist()
+        rows, changes, names = list[int](), list[Change](), self._rows
         for (row, sources, quality, time_ns), (value, confidence) in zip(
-            self._changed_whole[:count].tolist(), self._changed[:count].tolist(), strict=True
+            changed_whole[: ends_of_changes[-1]].tolist(),
+            changed[: ends_of_changes[-1]].tolist(),
+            strict=True,
         ):
-            line = self._rows[row]
-            change = Change(
-                line.kind, line.instrument, value, confidence, sources, _QUALITIES[quality], time_ns
+            line = names[row]
+            rows.append(row)
+            changes.append(
+                Change(line.kind, line.instrument, value, confidence, sources, _QUALITIES[quality], time_ns)
             )
-            changes.append((row, change))
-        self._moved.update([row for row, _ in changes])
-        return changes
+        self._moved.update(rows)
+        return ends_of_changes, rows, changes
 
     def standing(self, kind: TickKind, instrument: str) -> Standing | None:
         """None of whom nobody has spoken."""
@@ -220,20 +229,17 @@ class Board:
         record["last"] = place.index
         self._place_records[place.index]["line"] = line.row
         self._place_records[place.index]["next"] = NOBODY
-        if len(line.places) > self._voters.size or place.index >= self._shaken.size:
+        if len(line.places) > self._voters.size:
             self._make_room()
         return place
 
     def _make_room(self) -> None:
-        """For the loops' own use, and for what they answer."""
+        """For the loops' own use."""
         voters = max([16, *(2 * len(line.places) for line in self._rows)])
         self._voters: Records = np.zeros(voters, dtype=VOTER)
         self._votes = np.zeros(3 * voters)
         self._marks = np.zeros(3 * voters, dtype=np.int64)
         self._touched = np.zeros(self._line_records.size, dtype=np.int64)
-        self._shaken = np.zeros(self._place_records.size, dtype=np.int64)
-        self._changed_whole = np.zeros((self._line_records.size, 4), dtype=np.int64)
-        self._changed = np.zeros((self._line_records.size, 2))
 
     def _declare_line(self, line: Line) -> None:
         ladder = self._declared.ladders.get(line.instrument, _ANY_LADDER)

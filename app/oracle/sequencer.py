@@ -69,11 +69,16 @@ class Sequencer:
             maximum_age_ns=self.limits.maximum_age_ns,
             memory=memory or Memory(),
         )
-        # Of the entries taken since the last frame: what changed by the row of its line, the last that
-        # served, how many did.
-        self._changes: dict[int, Change] = {}
+        # Of the entries taken since the last frame was closed: the last that served, how many did.
         self._entry = ""
         self._covers = 0
+        # Frames that are closed, without their changes: sequence, time, entry, wall clock, how many entries
+        # are in it, and how many unsettled ones that had ticks are in it or before.
+        self._closed: list[tuple[int, int, str, int, int, int]] = []
+        # The ticks of the unsettled entries, and where each of them ends (see `Board.settle`).
+        self._whole: list[int] = []
+        self._told: list[float] = []
+        self._ends: list[tuple[int, int]] = []
 
     @property
     def sources(self) -> int:
@@ -88,13 +93,10 @@ class Sequencer:
             self._board.declare(instruments, declared)
 
     def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
-        """Admits or refuses an entry's ticks, and settles what they speak of.
-
-        Entries taken before the same `close` are told together by it.
-        """
+        """Admits or refuses an entry's ticks. Entries taken before the same `close` are told together."""
         step = Step()
         taken, served = step.quotes, False
-        lines, whole, told = self._board.lines, list[int](), list[float]()
+        lines, whole, told = self._board.lines, self._whole, self._told
         now_ns = self._now(wall_ns)
         oldest_ns, newest_ns = self._near(now_ns)
         for tick in ticks:
@@ -124,7 +126,7 @@ class Sequencer:
             told += (tick.value, tick.confidence)
             taken.append(tick)
         if taken:
-            self._changes.update(self._board.settle(whole, told, now_ns))
+            self._ends.append((len(whole) // 2, now_ns))
         if served or taken:
             self._entry = entry
             self._covers += 1
@@ -132,18 +134,39 @@ class Sequencer:
                 self.time_ns = now_ns
         return step
 
-    def close(self, *, wall_ns: int) -> Frame | None:
+    def close(self, *, wall_ns: int) -> None:
         """One frame of all that was taken since the last one, if that was anything."""
-        if not self._covers:
-            return None
-        changes = tuple(self._changes.values())
-        self._changes.clear()
-        return self._frame(self._now(wall_ns), wall_ns, changes)
+        if self._covers:
+            self._close(self._now(wall_ns), wall_ns)
 
-    def heartbeat(self, *, wall_ns: int) -> Frame:
+    def heartbeat(self, *, wall_ns: int) -> None:
         """A frame that carries time alone (live clock)."""
         self._covers = 1
-        return self._frame(self._now(wall_ns), wall_ns, ())
+        self._close(self._now(wall_ns), wall_ns)
+
+    def frames(self) -> list[Frame]:
+        """Those closed since this was last asked for: their entries are settled together, in order."""
+        ends, rows, changes = self._settled()
+        frames, at, entries_before = list[Frame](), 0, 0
+        for sequence, time_ns, entry, wall_ns, covers, entries in self._closed:
+            told: tuple[Change, ...] = ()
+            if entries > entries_before:
+                upto = ends[entries - 1]
+                if entries == entries_before + 1:
+                    told = tuple(changes[at:upto])
+                else:  # merged: the last word on each line, in the order of the first
+                    told = tuple(dict(zip(rows[at:upto], changes[at:upto], strict=True)).values())
+                at, entries_before = upto, entries
+            frames.append(Frame(self.generation, sequence, time_ns, entry, wall_ns, told, covers))
+        self._closed = []
+        return frames
+
+    def _settled(self) -> tuple[list[int], list[int], list[Change]]:
+        if not self._ends:
+            return [], [], []
+        settled = self._board.settle(self._whole, self._told, self._ends)
+        self._whole, self._told, self._ends = [], [], []
+        return settled
 
     def standing(self, kind: TickKind, instrument: str) -> Standing | None:
         """Who said what, and what came of it; None of whom nobody has spoken."""
@@ -184,9 +207,9 @@ class Sequencer:
                 )
         return max(now_ns, tick.time_ns) if replay else now_ns
 
-    def _frame(self, time_ns: int, wall_ns: int, changes: tuple[Change, ...]) -> Frame:
-        entry, covers = self._entry, self._covers
-        self._entry, self._covers = "", 0
+    def _close(self, time_ns: int, wall_ns: int) -> None:
         self.time_ns = time_ns
         self.sequence += 1
-        return Frame(self.generation, self.sequence, time_ns, entry, wall_ns, changes, covers)
+        closed = (self.sequence, time_ns, self._entry, wall_ns, self._covers, len(self._ends))
+        self._closed.append(closed)
+        self._entry, self._covers = "", 0

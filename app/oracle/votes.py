@@ -312,31 +312,19 @@ def _settle(
     return found
 
 
-@compiled_in_place
-def settle(
+@inlined_in_place
+def _hear(
     places: Records,
     lines: Records,
-    estimates: Records,
     told_whole: IntArray,
     told: FloatArray,
-    now_ns: int,
-    voters: Records,
-    votes: FloatArray,
-    marks: IntArray,
+    start: int,
+    end: int,
     touched: IntArray,
-    doubted: IntArray,
-    changed_whole: IntArray,
-    changed: FloatArray,
-) -> tuple[int, int]:
-    """Takes an entry's ticks, and settles every line that they name: once, after all of them.
-
-    Tick i is place `told_whole[2i]` at time `told_whole[2i + 1]` with value and confidence `told[2i]` and
-    `told[2i + 1]`. Returns how many lines changed and how many places are doubted more or less than before.
-    Change i is line, sources, quality and time in `changed_whole[i]`, value and confidence in `changed[i]`,
-    in the order in which the lines were named; the places are in `doubted`.
-    """
+) -> int:
+    """Takes the ticks of one entry; how many lines they name, in that order."""
     count = 0
-    for i in range(told_whole.size // 2):
+    for i in range(start, end):
         place = places[told_whole[2 * i]]
         if not place.heard:
             place.heard = 1
@@ -348,24 +336,55 @@ def settle(
             line.heard = 1
             touched[count] = place.line
             count += 1
-    found = 0
-    for converts in (1, 0):
+    return count
+
+
+@compiled_in_place
+def settle(
+    places: Records,
+    lines: Records,
+    estimates: Records,
+    told_whole: IntArray,
+    told: FloatArray,
+    entries: IntArray,
+    voters: Records,
+    votes: FloatArray,
+    marks: IntArray,
+    touched: IntArray,
+    doubted: IntArray,
+    changed_whole: IntArray,
+    changed: FloatArray,
+) -> int:
+    """Takes entries of ticks one after the other; the lines that each names are settled after all its ticks.
+
+    Tick i is place `told_whole[2i]` at time `told_whole[2i + 1]` with value and confidence `told[2i]` and
+    `told[2i + 1]`. Row e of `entries` has the end of the entry's ticks and the market time in ns; the end of
+    its changes is written into a third column. Change i is line, sources, quality and time in
+    `changed_whole[i]`, value and confidence in `changed[i]`, in the order in which the lines were named.
+    Returns how often a place was doubted more or less than before: the first so many of `doubted`.
+    """
+    start, shown, found = 0, 0, 0
+    for e in range(entries.shape[0]):
+        end, now_ns = entries[e, 0], entries[e, 1]
+        count = _hear(places, lines, told_whole, told, start, end, touched)
+        for converts in (1, 0):
+            for i in range(count):
+                line = lines[touched[i]]
+                if line.converts == converts:
+                    found = _settle(
+                        places, line, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
+                    )
+        for i in range(start, end):
+            places[told_whole[2 * i]].heard = 0
         for i in range(count):
-            line = lines[touched[i]]
-            if line.converts == converts:
-                found = _settle(
-                    places, line, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
-                )
-    for i in range(told_whole.size // 2):
-        places[told_whole[2 * i]].heard = 0
-    shown = 0
-    for i in range(count):
-        row = touched[i]
-        lines[row].heard = 0
-        estimate = estimates[row]
-        if estimate.samples > 0:
-            changed_whole[shown, 0], changed_whole[shown, 1] = row, estimate.sources
-            changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
-            changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
-            shown += 1
-    return shown, found
+            row = touched[i]
+            lines[row].heard = 0
+            estimate = estimates[row]
+            if estimate.samples > 0:
+                changed_whole[shown, 0], changed_whole[shown, 1] = row, estimate.sources
+                changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
+                changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
+                shown += 1
+        entries[e, 2] = shown
+        start = end
+    return found

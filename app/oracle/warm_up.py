@@ -12,4 +12,5 @@ def warm_up() -> None:
     sequencer = Sequencer(generation=1, sequence=0, time_ns=0, clock=ClockMode.REPLAY, instruments=pairs)
     sequencer.take(entry="", ticks=[Tick(TickKind.PRICE, "w", "W-U", 1, 1, 1.0)], wall_ns=1)
     sequencer.close(wall_ns=1)
+    sequencer.frames()
     aggregate([1.0, 2.0], [0.0, 0.0])

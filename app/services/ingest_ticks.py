@@ -195,9 +195,9 @@ class _Writer:
         if not entries:
             if not self.live or self._patience_ms() > 1:
                 return None
-            return _Batch(previous, cursor, [sequencer.heartbeat(wall_ns=service.clock.now_ns())], Memory())
+            sequencer.heartbeat(wall_ns=service.clock.now_ns())
+            return _Batch(previous, cursor, sequencer.frames(), Memory())
         await self._learn_instruments(entries)
-        frames: list[Frame] = []
         quotes: list[Tick] = []
         rejected: list[RejectedTick] = []
         for run in runs(entries, merging=self._merging):
@@ -207,8 +207,8 @@ class _Writer:
                 quotes += step.quotes
                 rejected += entry.rejected
                 rejected += (_refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
-            if (frame := sequencer.close(wall_ns=wall_ns)) is not None:
-                frames.append(frame)
+            sequencer.close(wall_ns=wall_ns)
+        frames = sequencer.frames()
         self._logged += len(quotes)
         if whole := self._logged >= sequencer.sources:  # a snapshot is no longer than the log that it ends
             self._logged = 0

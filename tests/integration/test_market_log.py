@@ -39,12 +39,12 @@ def sequencer(state=None):
 async def append(market, machine, ticks, *, cursor, epoch=1, whole=False):
     previous = StreamPosition(1, machine.sequence)
     step = machine.take(entry=cursor, ticks=ticks, wall_ns=NOW_NS)
-    frame = machine.close(wall_ns=NOW_NS)
+    machine.close(wall_ns=NOW_NS)
     await market.append(
         epoch=epoch,
         previous=previous,
         cursor=cursor,
-        frames=[frame] if frame else [],
+        frames=machine.frames(),
         memory=machine.memory() if whole else machine.news(step.quotes),
         whole=whole,
     )

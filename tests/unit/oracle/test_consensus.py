@@ -35,7 +35,8 @@ def agreed(quotes):
     )
     last = msgspec.structs.replace(quotes[0], sequence=2)
     assert not machine.take(entry="1-0", ticks=[last], wall_ns=NOW_NS).rejected
-    (change,) = machine.close(wall_ns=NOW_NS).changes
+    machine.close(wall_ns=NOW_NS)
+    ((change,),) = (frame.changes for frame in machine.frames())
     return change
 
 

@@ -50,8 +50,8 @@ class Market:
             ticks.append(Tick(kind, source, instrument, self._sequence, time_ns, value, confidence))
         taken = self.machine.take(entry="1-0", ticks=ticks, wall_ns=self.now_ns)
         self.refused = [refusal.reason for _, refusal in taken.rejected]
-        frame = self.machine.close(wall_ns=self.now_ns)
-        return {change.instrument: change for change in frame.changes} if frame else {}
+        self.machine.close(wall_ns=self.now_ns)
+        return {change.instrument: change for frame in self.machine.frames() for change in frame.changes}
 
     def tell(self, *quotes, **terms):
         """The same for the one instrument that the quotes are of."""

@@ -49,7 +49,12 @@ class Stepped(NamedTuple):
 def one_frame(machine, *, entry, ticks, wall_ns):
     """An entry, and the frame that it makes alone."""
     step = machine.take(entry=entry, ticks=ticks, wall_ns=wall_ns)
-    return Stepped(machine.close(wall_ns=wall_ns), step.quotes, step.rejected)
+    return Stepped(closed(machine, wall_ns), step.quotes, step.rejected)
+
+
+def closed(machine, wall_ns):
+    machine.close(wall_ns=wall_ns)
+    return next(iter(machine.frames()), None)
 
 
 def reasons(step):
@@ -166,7 +171,8 @@ def test_a_live_market_is_dated_by_the_wall_and_not_by_its_publishers():
     frame = one_frame(machine, entry="1-0", ticks=[tick], wall_ns=NOW_NS).frame
     assert frame.time_ns == NOW_NS
     assert frame.changes[0].time_ns == NOW_NS - 7
-    later = machine.heartbeat(wall_ns=NOW_NS - SECOND)
+    machine.heartbeat(wall_ns=NOW_NS - SECOND)
+    (later,) = machine.frames()
     assert later.time_ns == NOW_NS
 
 
@@ -261,7 +267,9 @@ def test_a_heartbeat_carries_time_alone():
 
 
 def test_the_oracles_own_heartbeat_follows_the_wall():
-    frame = sequencer(clock=ClockMode.LIVE).heartbeat(wall_ns=NOW_NS + SECOND)
+    machine = sequencer(clock=ClockMode.LIVE)
+    machine.heartbeat(wall_ns=NOW_NS + SECOND)
+    (frame,) = machine.frames()
     assert (frame.time_ns, frame.changes, frame.entry, frame.sequence) == (NOW_NS + SECOND, (), "", 1)
 
 
@@ -273,7 +281,7 @@ def test_a_merged_frame_is_the_market_after_the_last_of_the_unmerged_ones(clock,
     frames = [step.frame for step in unmerged if step.frame]
     machine = sequencer(clock=clock)
     taken = [machine.take(entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns) for n, ticks in enumerate(ticks_of)]
-    merged = machine.close(wall_ns=wall_ns)
+    merged = closed(machine, wall_ns)
     assert [step.quotes for step in taken] == [step.quotes for step in unmerged]
     assert [reasons(step) for step in taken] == [reasons(step) for step in unmerged]
     assert machine.memory() == one_by_one.memory()
@@ -297,7 +305,7 @@ def test_frames_after_a_merged_one_go_on_as_if_nothing_was_merged(entries, cut):
     steps(plain, walls[:cut])
     for n, (ticks, wall_ns) in enumerate(walls[:cut]):
         merging.take(entry=f"{n}-0", ticks=ticks, wall_ns=wall_ns)
-    merging.close(wall_ns=NOW_NS)
+    closed(merging, NOW_NS)
     merged_away = plain.sequence - merging.sequence
     rest = [
         (plain_step.frame, step.frame)
@@ -310,12 +318,23 @@ def test_frames_after_a_merged_one_go_on_as_if_nothing_was_merged(entries, cut):
             assert frame == msgspec.structs.replace(expected, sequence=expected.sequence - merged_away)
 
 
+@given(CLOCKS, ENTRIES, st.lists(st.booleans(), min_size=12, max_size=12))
+def test_frames_are_the_same_however_many_are_asked_for_at_once(clock, entries, asked):
+    whole = [step.frame for step in steps(sequencer(clock=clock), entries) if step.frame]
+    machine, found = sequencer(clock=clock), []
+    for nth, (ticks, wall_ns) in enumerate(entries):
+        machine.take(entry=f"{nth}-0", ticks=ticks, wall_ns=wall_ns)
+        machine.close(wall_ns=wall_ns)
+        found += machine.frames() if asked[nth] else []
+    assert found + machine.frames() == whole
+
+
 def test_nothing_taken_makes_no_frame():
     machine = sequencer(clock=ClockMode.LIVE)
     machine.take(entry="1-0", ticks=[price(-1.0, sequence=1)], wall_ns=NOW_NS)
-    assert machine.close(wall_ns=NOW_NS) is None
+    assert closed(machine, NOW_NS) is None
     assert one_frame(machine, entry="2-0", ticks=[price(1.0, sequence=1)], wall_ns=NOW_NS).frame.covers == 1
-    assert machine.close(wall_ns=NOW_NS) is None
+    assert closed(machine, NOW_NS) is None
 
 
 def test_sources_are_counted_as_they_come():
