@@ -30,7 +30,8 @@ _QUALITIES = tuple(Quality)
 _NEVER = 1 << 63  # no sequence comes after it
 _ANYTHING, _ANY_QUORUM, _ANY_LADDER = Source(), Quorum(), Ladder()
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
-# How far from the consensus is no reason to doubt anybody, as a share of it; only positive kinds have one.
+# How far from the consensus is no reason to doubt anybody, as a share of it: of kinds that are above zero.
+# Nobody is doubted for another.
 _TOLERANCES = {TickKind.PRICE: 0.005, TickKind.MARK: 0.005, TickKind.IMPLIED_VOL: 0.05}
 
 
@@ -249,7 +250,7 @@ class Board:
             record["first"] = record["last"] = NOBODY
         record["is_price"] = line.kind in _PRICES
         record["is_positive"] = line.kind in _TOLERANCES
-        record["tolerance"] = _TOLERANCES.get(line.kind, np.inf)
+        record["tolerance"] = _TOLERANCES.get(line.kind, 0.0)
         record["least_sources"] = quorum.sources
         record["least_weight"] = round(quorum.weight * WEIGHT_ONE)
         record["volatile_ratio"] = ladder.volatile_ratio

@@ -161,7 +161,7 @@ def _gather(
 @inlined_in_place
 def _pass_time(estimate: Record, now_ns: int) -> None:
     """The standing value stood until now: averages take it in for that time."""
-    seconds = (now_ns - estimate.updated_ns) * 1e-9
+    seconds = max(0, now_ns - estimate.updated_ns) * 1e-9
     share = min(1.0, seconds / TWAP_SECONDS)
     estimate.twap += (estimate.value - estimate.twap) * share
     estimate.twap_confidence += (estimate.confidence - estimate.twap_confidence) * share
@@ -306,7 +306,8 @@ def _settle(
     estimate.quality = _STALE_FOR_MARGIN if fresh == 0 and quality < _STALE_FOR_MARGIN else quality
     if quality == _NON_POSITIVE:
         return found
-    found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
+    if line.is_positive:
+        found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
     estimate.time_ns = newest_ns
     _stand(estimate, line, value, confidence, dispersion, now_ns)
     return found

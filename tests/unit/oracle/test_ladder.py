@@ -212,6 +212,13 @@ def test_nobody_is_doubted_within_the_tolerance_or_within_his_own_confidence():
     assert market.doubts == {}
 
 
+@pytest.mark.parametrize("rates", [(0.0, 0.0, 0.01), (-0.001, -0.001, 0.002)])
+def test_nobody_is_doubted_for_a_rate(rates):
+    market = Market()
+    market.tell(*zip("abc", [BTC] * 3, rates, strict=True), kind=TickKind.FUNDING_RATE)
+    assert market.doubts == {}
+
+
 def test_of_two_the_one_that_jumped_is_doubted():
     """Both are equally far from the middle; one has left where both were, further than the market moves."""
     market = Market()
