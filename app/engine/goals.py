@@ -62,7 +62,7 @@ def goals_of(
         case GammaBand():
             return [goal for row in known for goal in _greek(number, policy, row, scene, acts=acts)]
         case CapitalEfficiency():
-            return [g for row in known for g in _health(number, policy, row, scene, acts=acts and row.fired)]
+            return [goal for row in known for goal in _health(number, policy, row, scene, acts=acts)]
         case VolatilityTarget():
             return [g for row in known for g in _exposed(number, policy, row, scene, acts=acts and row.fired)]
         case StressResponse():
@@ -182,8 +182,16 @@ def _inside(limit: float, restore: float) -> float:
     return limit if np.isinf(limit) else limit * restore
 
 
+_STEPS_TO_TARGET = 4
+
+
 def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, acts: bool) -> Iterator[Goal]:
-    """Backing - health x maintenance: no pocket starved, and after that none idle."""
+    """Backing - health x maintenance: no pocket starved, and after that none idle.
+
+    Where there is too little for all targets, nobody is brought farther up the way from his minimum to his
+    target by a step than the others are left: whoever gave down to his minimum would be the next to starve,
+    and take it back.
+    """
     state, name = scene.state, scene.account_name(row.account)
     pocket = next(pocket for pocket in policy.pockets if pocket.account == name)
     equity, backing, maintenance = (
@@ -192,26 +200,31 @@ def _health(number: int, policy: CapitalEfficiency, row: Row, scene: Scene, *, a
     figure = f"{MetricName.HEALTH_FACTOR}@{name}"
     slack = ROUNDING * abs(scene.at(equity))
     floor = ((equity, 1.0),)
-    starves = acts and row.value < row.low
-    health = float(pocket.target_health if starves else pocket.minimum_health)
-    terms = ((backing, 1.0), (maintenance, -health))
-    now = scene.at(backing) - health * scene.at(maintenance)
-    needed = 0.0 if starves else min(now, 0.0)
+    minimum, wanted = float(pocket.minimum_health), float(pocket.target_health)
     per = ((maintenance, 1.0),)
-    yield Goal(number, 0, figure, terms, (needed, inf), (needed - slack, inf), level=health, per=per)
+
+    def at_least(health: float, level: int, *, restored: bool) -> Goal:
+        terms = ((backing, 1.0), (maintenance, -health))
+        now = scene.at(backing) - health * scene.at(maintenance)
+        needed = 0.0 if restored else min(now, 0.0)
+        return Goal(number, level, figure, terms, (needed, inf), (needed - slack, inf), level=health, per=per)
+
+    starves = acts and row.fired and row.value < row.low
+    yield at_least(minimum, 0, restored=starves)
     least = min(float(pocket.floor_value), scene.at(equity))
     yield Goal(number, 0, f"{MetricName.EQUITY}@{name}", floor, (least, inf), (least - slack, inf))
-    if acts and row.value > row.high:
-        target, kept = float(pocket.target_health), float(pocket.floor_value)
-        required = scene.at(maintenance)
+    for step in range(1, _STEPS_TO_TARGET + 1) if acts else ():
+        yield at_least(minimum + (wanted - minimum) * step / _STEPS_TO_TARGET, step, restored=starves)
+    if acts and row.fired and row.value > row.high:
+        kept, required = float(pocket.floor_value), scene.at(maintenance)
         yield Goal(
             number,
-            1,
+            _STEPS_TO_TARGET + 1,
             figure,
-            ((backing, 1.0), (maintenance, -target)),
-            (-inf, max(kept - target * required, 0.0)),
-            (-inf, max(kept, float(pocket.maximum_health) * required) - target * required),
-            level=target,
+            ((backing, 1.0), (maintenance, -wanted)),
+            (-inf, max(kept - wanted * required, 0.0)),
+            (-inf, max(kept, float(pocket.maximum_health) * required) - wanted * required),
+            level=wanted,
             per=per,
         )
 

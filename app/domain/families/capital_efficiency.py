@@ -14,8 +14,9 @@ RESERVE = "reserve"
 class Pocket(Terms):
     """An account, with the health that it should have: equity / maintenance margin.
 
-    Below `minimum_health` it is starved and filled to `target_health`; above `maximum_health` what is over
-    the target is idle.
+    Below `minimum_health` it is starved and filled to `target_health`, or as far on the way there as those
+    who give are left, where there is too little for all; above `maximum_health` what is over the target is
+    idle.
     """
 
     account: AccountName
