@@ -26,7 +26,7 @@ test: $(DEV) ## the test suite, on throw-away servers (or yours: BALLAST_DATABAS
 	$(PY) -m pytest -q -n $(WORKERS)
 
 test-long: $(DEV) ## the tests that take minutes, and a new search for what breaks a property
-	$(PY) -m pytest -q -m "long or hypothesis" --hypothesis-profile searching -o faulthandler_timeout=900
+	$(PY) -m pytest -q -m "long or hypothesis" --hypothesis-profile searching -o faulthandler_timeout=5400
 
 check: lint types layers drift test ## everything that must hold before a change is merged
 

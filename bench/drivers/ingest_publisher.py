@@ -1,6 +1,7 @@
 """Puts many ticks into the stream in one step, so that publishing takes nothing from those who read."""
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -9,6 +10,7 @@ from bench.floors.redis_wire import BlockingRedis, command
 
 INSTRUMENTS = 1_000
 PACK = 100
+_TOGETHER = 500
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -27,21 +29,23 @@ PACKED = Batch(ticks=400_000, packed=True)
 
 
 def publish_at_once(redis_path: str, batch: Batch, *, first_sequence: int = 1) -> float:
+    return write_at_once(
+        redis_path, [_entry(batch, number, first_sequence) for number in range(batch.entries)]
+    )
+
+
+def write_at_once(redis_path: str, commands: Sequence[bytes]) -> float:
     """One MULTI … EXEC: readers see everything together, at the time that is returned."""
     redis = BlockingRedis(redis_path)
     redis.call(b"MULTI")
-    for chunk in _chunks(batch, first_sequence):
+    for at in range(0, len(commands), _TOGETHER):
+        chunk = commands[at : at + _TOGETHER]
         redis.send(b"".join(chunk))
         for _ in chunk:
             redis.reply()
     redis.send(command(b"EXEC"))
     redis.reply()
     return time.perf_counter()
-
-
-def _chunks(batch: Batch, first_sequence: int) -> list[list[bytes]]:
-    commands = [_entry(batch, number, first_sequence) for number in range(batch.entries)]
-    return [commands[at : at + 500] for at in range(0, len(commands), 500)]
 
 
 def _entry(batch: Batch, number: int, first_sequence: int) -> bytes:

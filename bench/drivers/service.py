@@ -4,7 +4,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +49,10 @@ class Ballast:
 
 
 @contextmanager
-def ballast(directory: Path, prepare: Callable[[str], None]) -> Iterator[Ballast]:
-    """`prepare` is given the migrated database's address before any role starts."""
+def ballast(
+    directory: Path, prepare: Callable[[str], None], *, names: Sequence[str] = ROLES
+) -> Iterator[Ballast]:
+    """`prepare` is given the migrated database's address before any role starts, all or those named."""
     with ExitStack() as running:
         servers = running.enter_context(EmbeddedServers(directory / "servers"))
         environment = {"BALLAST_DATABASE_URL": servers.database_url, "BALLAST_REDIS_URL": servers.redis_url}
@@ -63,7 +65,7 @@ def ballast(directory: Path, prepare: Callable[[str], None]) -> Iterator[Ballast
         port = _free_port()
         arguments = {"api": ["--host", "127.0.0.1", "--port", str(port)]}
         roles = tuple(
-            Child(_CLI, [role, *arguments.get(role, [])], environment=environment, log=log) for role in ROLES
+            Child(_CLI, [role, *arguments.get(role, [])], environment=environment, log=log) for role in names
         )
         running.enter_context(children(*roles))
         service = Ballast(servers.redis_url.removeprefix("unix://"), servers.database_url, port, roles)
@@ -72,14 +74,15 @@ def ballast(directory: Path, prepare: Callable[[str], None]) -> Iterator[Ballast
 
 
 def _wait_until_ready(service: Ballast) -> None:
-    """The API accepts, and every shard has been evaluated up to some frame."""
+    """The oracle writes; where there are such roles, the API accepts, and some frame was evaluated."""
     redis = BlockingRedis(service.redis_path)
     deadline = time.monotonic() + _READY_SECONDS
-    shards = 0
+    names = {role.name.split()[-1] for role in service.roles}
     while time.monotonic() < deadline:
         service.check_alive()
-        shards = shards or int(redis.call(b"HLEN", b"{market}:progress"))
-        if shards and _accepts(service.api_port):
+        writes = redis.call(b"XLEN", b"market") > 0
+        evaluates = "evaluator" not in names or redis.call(b"HLEN", b"{market}:progress") > 0
+        if writes and evaluates and ("api" not in names or _accepts(service.api_port)):
             return
         time.sleep(0.05)
     raise RuntimeError(f"not ready in {_READY_SECONDS:.0f} s")
