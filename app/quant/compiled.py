@@ -4,8 +4,8 @@ IEEE 754 arithmetic in the order in which it is written: nothing is reassociated
 computes the same bits wherever it stands, in a vectorised loop or in its remainder. Dividing by zero gives an
 infinity, as in numpy. Machine code is kept beside the source (or in `NUMBA_CACHE_DIR`), so that only the
 first process ever waits for it. What is kept is renewed when its own file changes. Columns that it is given,
-and parts that it calls, may be defined elsewhere: it is kept under a name that says what their files contain.
-Such a part itself calls nothing but parts of its own file.
+and parts that it calls, may be defined elsewhere, and so may what these are made of: it is kept under a name
+that says what all of those files contain.
 """
 
 import hashlib
@@ -87,12 +87,26 @@ def _compiled(
 
 
 def _definitions_of(loop: Callable[..., object]) -> str:
-    """Of the classes and parts that its file takes from others of the package: they are compiled in."""
+    """Of the classes and parts that its file takes from others of the package: they are compiled in. So is
+    what those take from others again.
+    """
     package = loop.__module__.partition(".")[0]
-    known = [each for each in loop.__globals__.values() if isinstance(each, (type, Dispatcher))]
-    modules = {each.__module__ for each in known} - {loop.__module__}
-    ours = sorted(name for name in modules if name.partition(".")[0] == package)
-    return hashlib.sha256(b"".join(map(_digest, ours))).hexdigest()[:8]
+    found, waiting = set[str](), _taken_from(loop.__globals__, package)
+    while waiting:
+        found |= waiting
+        waiting = {other for module in waiting for other in _taken_by(module, package)} - found
+    return hashlib.sha256(b"".join(map(_digest, sorted(found - {loop.__module__})))).hexdigest()[:8]
+
+
+def _taken_from(names: dict[str, Any], package: str) -> set[str]:
+    """The modules of the package whose classes and parts are among them."""
+    modules = {each.__module__ for each in names.values() if isinstance(each, (type, Dispatcher))}
+    return {name for name in modules if name.partition(".")[0] == package}
+
+
+@cache
+def _taken_by(module: str, package: str) -> set[str]:
+    return _taken_from(vars(sys.modules[module]), package)
 
 
 @cache

@@ -34,8 +34,8 @@ _MOST_SECONDS, _POLL_SECONDS = 120.0, 0.002
 _PR_SET_TIMERSLACK = 29
 _frames = msgspec.msgpack.Decoder(Frame)
 
-Passed = Callable[[BlockingRedis], int]
-"""How many entries are through."""
+Passed = Callable[[BlockingRedis, int], bool]
+"""Whether so many entries in all are through."""
 
 
 def ours(directory: Path, batches: dict[str, Batch], latency: str) -> Sample:
@@ -63,13 +63,14 @@ def floor(directory: Path, batches: dict[str, Batch], latency: str) -> Sample:
 
 
 def _rates(redis_path: str, batches: dict[str, Batch], passed: Passed) -> dict[str, float]:
-    redis, found, turn = BlockingRedis(redis_path), {}, 1
+    redis, found, turn, written = BlockingRedis(redis_path), dict[str, float](), 1, 0
     for name, batch in batches.items():
-        entries, before = _entries(batch, turn), int(redis.call(b"XLEN", b"oracle:ticks"))
+        entries = _entries(batch, turn)
+        written += len(entries)
         turn += batch.ticks // (SOURCES * INSTRUMENTS)
         start = write_at_once(redis_path, entries)
         deadline = start + _MOST_SECONDS
-        while passed(redis) < before + len(entries):
+        while not passed(redis, written):
             if time.perf_counter() > deadline:
                 raise RuntimeError(f"{name}: not through after {_MOST_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
@@ -77,15 +78,15 @@ def _rates(redis_path: str, batches: dict[str, Batch], passed: Passed) -> dict[s
     return found
 
 
-def _at_the_cursor(redis: BlockingRedis) -> int:
-    """All, where what the oracle says it has read is the last entry."""
+def _at_the_cursor(redis: BlockingRedis, _written: int) -> bool:
+    """What the oracle says it has read is the last entry; it trims those before."""
     [cursor] = redis.call(b"HMGET", b"{market}:state", b"cursor")
     last = redis.call(b"XREVRANGE", b"oracle:ticks", b"+", b"-", b"COUNT", b"1")
-    return int(redis.call(b"XLEN", b"oracle:ticks")) if last and cursor == last[0][0] else 0
+    return bool(last) and cursor == last[0][0]
 
 
-def _in_frames(redis: BlockingRedis) -> int:
-    return int(redis.call(b"XLEN", MARKET))
+def _in_frames(redis: BlockingRedis, written: int) -> bool:
+    return int(redis.call(b"XLEN", MARKET)) >= written
 
 
 def _entries(batch: Batch, first_turn: int) -> list[bytes]:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 COLUMNS = """
 from typing import NamedTuple
 from numpy.typing import NDArray
@@ -39,25 +41,34 @@ def part(value):
 """
 CALLER = """
 from app.quant.compiled import compiled_disjoint
-from book.part import part
+from book.{0} import {0}
 @compiled_disjoint
 def doubled(value):
-    return 2.0 * part(value)
+    return 2.0 * {0}(value)
 """
 
 
-def test_a_loop_is_compiled_anew_when_a_part_of_another_file_changed(tmp_path):
-    """The part is inside the loop's machine code."""
+BETWEEN = """
+from app.quant.compiled import inlined
+from book.part import part
+@inlined
+def between(value):
+    return part(value)
+"""
+
+
+@pytest.mark.parametrize("called", ["part", "between"])
+def test_a_loop_is_compiled_anew_when_a_part_of_another_file_changed(tmp_path, called):
+    """The part is inside the loop's machine code, also where a part of a third file calls it."""
     package = tmp_path / "book"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "loop.py").write_text(CALLER)
+    (package / "between.py").write_text(BETWEEN)
+    (package / "loop.py").write_text(CALLER.format(called))
     for factor in ("3.0", "5.0"):
         (package / "part.py").write_text(PART.format(factor))
-        assert (
-            _printed(tmp_path, "from book.loop import doubled; print(doubled(1.0))")
-            == f"{2 * float(factor)}\n"
-        )
+        printed = _printed(tmp_path, "from book.loop import doubled; print(doubled(1.0))")
+        assert printed == f"{2 * float(factor)}\n"
 
 
 def _printed(path, program):
