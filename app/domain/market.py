@@ -5,6 +5,7 @@ changed, at which market time, as frame `sequence` of stream `generation`. A fra
 its entry id in the `market` stream (`generation-sequence`), so positions compare as pairs of integers.
 """
 
+import re
 from enum import IntEnum, StrEnum
 from typing import Annotated, NamedTuple
 
@@ -15,22 +16,48 @@ Name = Annotated[str, msgspec.Meta(max_length=MAXIMUM_NAME)]
 
 
 class TickKind(StrEnum):
-    """What a tick measures. `heartbeat` carries time alone."""
+    """What a tick measures. `heartbeat` carries time alone.
+
+    A depth is what can be traded before the price is so far away, on the side that is thinner.
+    """
 
     PRICE = "price"
     MARK = "mark"
     IMPLIED_VOL = "implied_vol"
     FUNDING_RATE = "funding_rate"
     STRESS = "stress"
+    SENTIMENT = "sentiment"
+    GAS_PRICE = "gas_price"
+    BOOK_DEPTH = "book_depth"
+    POOL_DEPTH = "pool_depth"
     HEARTBEAT = "heartbeat"
+
+
+_INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+_CHAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+_DEPTH = re.compile(
+    r"(?=.{1,64}\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,31}/[A-Za-z0-9][A-Za-z0-9._:/-]*/[1-9][0-9]{0,3}bps"
+)
+
+UNLISTED = {
+    TickKind.STRESS: _INDEX,
+    TickKind.SENTIMENT: _INDEX,
+    TickKind.GAS_PRICE: _CHAIN,
+    TickKind.BOOK_DEPTH: _DEPTH,
+    TickKind.POOL_DEPTH: _DEPTH,
+}
+"""Kinds of what need not be listed, and what its names look like: of an index, of a chain, and of a depth the
+venue or the chain, the market or the pool, and the distance (`binance/BTC-USDT/50bps`).
+"""
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One source's statement about one instrument at its own event time.
 
     `value` is a price in the instrument's quote, a volatility per year as a decimal, a funding rate per
-    funding interval as a decimal, or an index of stress, 0 being calm; `confidence` is the half width of the
-    source's own interval. `instrument` of a stress is the name of its index, which need not be listed.
+    funding interval as a decimal, an index of stress, 0 being calm, or of sentiment, from 0, fear, to 100,
+    greed, a price of gas in 1e-9 of the chain's coin, or a depth in the market's quote currency; `confidence`
+    is the half width of the source's own interval. `instrument` of what is `UNLISTED` is its own name.
     """
 
     kind: TickKind

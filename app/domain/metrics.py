@@ -1,7 +1,8 @@
 """The registry of metrics: the one vocabulary that policies, conditions, the API and the docs share.
 
 A reference names a figure in one word: `leverage` of the whole portfolio, `margin_ratio@main` of the account
-`main`, `net_delta.BTC` of an underlying, `price.BTC-USDT-PERP` of an instrument, `stress.MARKET` of an index.
+`main`, `net_delta.BTC` of an underlying, `price.BTC-USDT-PERP` of an instrument, `stress.MARKET` of an index,
+`gas_price.ethereum` of a chain, `book_depth.binance/BTC-USDT/50bps` of a market up to a distance.
 """
 
 import re
@@ -12,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from typing_extensions import override
+
+from app.domain.market import UNLISTED, TickKind
 
 
 class MetricName(StrEnum):
@@ -38,6 +41,10 @@ class MetricName(StrEnum):
     FORECAST_VOLATILITY = "forecast_volatility"
     FUNDING_RATE = "funding_rate"
     STRESS = "stress"
+    SENTIMENT = "sentiment"
+    GAS_PRICE = "gas_price"
+    BOOK_DEPTH = "book_depth"
+    POOL_DEPTH = "pool_depth"
 
 
 class Level(StrEnum):
@@ -48,6 +55,9 @@ class Level(StrEnum):
     UNDERLYING = "underlying"
     INSTRUMENT = "instrument"
     INDEX = "index"
+    CHAIN = "chain"
+    BOOK = "book"
+    POOL = "pool"
 
 
 _WRITTEN = {
@@ -56,6 +66,9 @@ _WRITTEN = {
     Level.UNDERLYING: "{}.BTC",
     Level.INSTRUMENT: "{}.BTC-USDT-PERP",
     Level.INDEX: "{}.MARKET",
+    Level.CHAIN: "{}.ethereum",
+    Level.BOOK: "{}.binance/BTC-USDT/50bps",
+    Level.POOL: "{}.ethereum/WETH-USDC-5/50bps",
 }
 
 
@@ -80,6 +93,7 @@ class Metric:
 
 _MONEY = "valuation currency"
 _ANNUAL = "per year, as a decimal"
+_DEPTH = "quote currency of the market"
 _MARGIN = (Level.ACCOUNT, Level.PORTFOLIO)
 _PORTFOLIO = (Level.PORTFOLIO,)
 _UNDERLYING = (Level.UNDERLYING,)
@@ -201,6 +215,35 @@ METRICS: dict[MetricName, Metric] = {
             "consensus of an index of stress, 0 being calm",
             at_least_zero=True,
         ),
+        Metric(
+            MetricName.SENTIMENT,
+            "points",
+            (Level.INDEX,),
+            "consensus of an index of sentiment, from 0, fear, to 100, greed",
+            at_least_zero=True,
+        ),
+        Metric(
+            MetricName.GAS_PRICE,
+            "1e-9 of the chain's coin",
+            (Level.CHAIN,),
+            "consensus of what a unit of gas costs on the chain",
+            at_least_zero=True,
+        ),
+        Metric(
+            MetricName.BOOK_DEPTH,
+            _DEPTH,
+            (Level.BOOK,),
+            "consensus of what can be traded in a venue's book, on the thinner side, before the price is so "
+            "far away",
+            at_least_zero=True,
+        ),
+        Metric(
+            MetricName.POOL_DEPTH,
+            _DEPTH,
+            (Level.POOL,),
+            "the same of a pool on a chain",
+            at_least_zero=True,
+        ),
     )
 }
 
@@ -210,13 +253,18 @@ _SUBJECT = {
     Level.ACCOUNT: re.compile(r".{1,80}"),
     Level.UNDERLYING: re.compile(r"[A-Za-z0-9.]{1,16}"),
     Level.INSTRUMENT: re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"),
-    Level.INDEX: re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"),
+    Level.INDEX: UNLISTED[TickKind.STRESS],
+    Level.CHAIN: UNLISTED[TickKind.GAS_PRICE],
+    Level.BOOK: UNLISTED[TickKind.BOOK_DEPTH],
+    Level.POOL: UNLISTED[TickKind.POOL_DEPTH],
 }
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRef:
-    """One figure; `subject` is the account, underlying, instrument or index, empty for the portfolio."""
+    """One figure; `subject` is the account, underlying, instrument, index or what else the level is of, empty
+    for the portfolio.
+    """
 
     name: MetricName
     level: Level
@@ -249,7 +297,7 @@ class MetricRef:
 def _level(metric: Metric, mark: str) -> Level | None:
     """The one that a metric has with this mark: none, `@` or a dot."""
     marks = {"": (Level.PORTFOLIO,), "@": (Level.ACCOUNT,)}
-    dotted = (Level.UNDERLYING, Level.INSTRUMENT, Level.INDEX)
+    dotted = [level for level in metric.levels if level not in (Level.PORTFOLIO, Level.ACCOUNT)]
     return next((level for level in metric.levels if level in marks.get(mark, dotted)), None)
 
 
@@ -287,8 +335,8 @@ MetricReference = Annotated[
         {
             "type": "string",
             "maxLength": _LONGEST_TEXT,
-            "description": "A metric of the registry: `name`, `name@account`, `name.UNDERLYING`, "
-            "`name.INSTRUMENT` or `name.INDEX`; see `GET /v1/metrics`.",
+            "description": "A metric of the registry: `name`, `name@account`, or `name.` and an underlying, "
+            "an instrument, an index, a chain or a depth; see `GET /v1/metrics`.",
             "examples": ["margin_ratio@main"],
         }
     ),

@@ -10,7 +10,7 @@ Time is news as well: where the market clock comes to a funding boundary or an e
 have it changed on that frame.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import isnan
 
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
 from app.engine.columns import Columns
 from app.engine.frame_block import ONE, UNKNOWN, FrameBlock, RecordNumbers, Records
-from app.engine.series import SeriesSpec, Stress
+from app.engine.series import SeriesSpec, Told
+from app.engine.told_series import ToldSeries
 from app.engine.universe import NO_COLUMN, Universe
 from app.engine.volatilities import Estimated, MeasuredState, Volatilities
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place
 
 _MOST_RECORDS = 1 << 18
-_STRESS = TickKind.STRESS  # looking a member up in its class costs as much as the rest of a line
 
 
 class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -39,6 +39,9 @@ class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
     known: list[tuple[Change, int]]
     series: list[tuple[SeriesSpec, int, MeasuredState | None]]
 
+
+_Place = tuple[dict[str, tuple[Change, int]], Mapping[str, int], IntArray | None]
+"""Of a kind: what was last told, the row of what it is told of, and that row's column if that is another."""
 
 _decode = msgspec.msgpack.Decoder(_Snapshot).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -58,7 +61,7 @@ class MarketView:
         self.begun = False
         self._listed_width = universe.width - len(universe.series_columns)
         self._followed = 0  # of the series that were asked for, the first so many
-        self._indices: dict[str, int] = {}
+        self._told = ToldSeries()
         self._volatilities = Volatilities(universe.size + 1)
         self._forget(0)
 
@@ -69,12 +72,24 @@ class MarketView:
         self.standing: RecordNumbers = np.zeros(self._listed_width + self._followed, dtype=np.int32)
         self.standing[self.universe.one_row] = ONE
         self._last: dict[TickKind, dict[str, tuple[Change, int]]] = {kind: {} for kind in TickKind}
+        self._places = self._places_by_kind()
         self._volatilities.forget(now_ns)
+
+    def _places_by_kind(self) -> dict[TickKind, _Place]:
+        universe = self.universe
+        columns = {
+            TickKind.IMPLIED_VOL: universe.volatility_columns,
+            TickKind.FUNDING_RATE: universe.funding_columns,
+        }
+        return {
+            kind: (last, self._told.columns.get(kind, universe.index), columns.get(kind))
+            for kind, last in self._last.items()
+        }
 
     def load(self, changes: Iterable[Change], *, position: StreamPosition, time_ns: int) -> None:
         """The state at a position, from the consensus values that stood then."""
         self._follow_series(time_ns)
-        self._stand((change, position.sequence) for change in changes)
+        self._stand(((change, position.sequence) for change in changes), time_ns)
         self.position, self.time_ns = position, time_ns
 
     def snapshot(self, kept: Container[int] = ()) -> bytes:
@@ -90,7 +105,7 @@ class MarketView:
         columns = [self.universe.series(spec) for spec, _, _ in snapshot.series]
         self._follow_series(time_ns)
         self.begun = begun
-        self._stand(snapshot.known)
+        self._stand(snapshot.known, time_ns)
         for column, (_, sequence, state) in zip(columns, snapshot.series, strict=True):
             if state is not None and column in self._volatilities:
                 estimated = self._volatilities.restore(column, state)
@@ -132,13 +147,16 @@ class MarketView:
         clock_ns = np.array([self.time_ns, *(frame.time_ns for frame in frames)], dtype=np.int64)
         sequences = np.array([frame.sequence for frame in frames], dtype=np.int64)[changed_frames]
         states = self._states(news, changed_frames, sequences, frames=len(frames))
+        times_ns, told = clock_ns[1:], news.columns
+        ceased = self._told.withhold(times_ns, told, self.standing, states, self.records.arrays)
         estimated: Sequence[Estimated] = ()
         if self._volatilities:
-            estimated = self._estimate(frames, clock_ns[1:], news, changed_frames, states)
+            estimated = self._estimate(frames, times_ns, news, changed_frames, states)
         self.standing = states[-1].copy()
         self.position, self.time_ns = frames[-1].position, frames[-1].time_ns
         changed_rows = np.array(news.rows, dtype=np.int64)
-        changed = _with_time(self.universe, clock_ns, changed_frames, changed_rows, estimated)
+        of_series = [*ceased, *((each.k, each.column) for each in estimated)]
+        changed = _with_time(self.universe, clock_ns, changed_frames, changed_rows, of_series)
         return FrameBlock(
             universe=self.universe,
             frames=frames,
@@ -173,41 +191,39 @@ class MarketView:
         self._followed = len(columns)
         self.standing = np.concatenate((self.standing, np.zeros(len(new), dtype=np.int32)))
         for spec, column in new:
-            if isinstance(spec, Stress):
-                self._indices[spec.index] = column
-                if known := self._last[_STRESS].get(spec.index):
-                    self._stand([known])
+            if isinstance(spec, Told):
+                self._told.follow(spec, column)
+                if known := self._last[spec.kind].get(spec.name):
+                    self._stand([known], time_ns)
             elif (row := self.universe.index.get(spec.instrument)) is not None:
                 price = int(self.universe.terms.price_row[row])
                 self._volatilities.follow(column, price, spec.measure, begun_ns=time_ns)
                 self.begun = True
 
-    def _stand(self, known: Iterable[tuple[Change, int]]) -> None:
+    def _stand(self, known: Iterable[tuple[Change, int]], time_ns: int) -> None:
         news, sequences = _News(), list[int]()
         for change, sequence in known:
             sequences += [sequence] * self._take((change,), sequence, news)
         at_once = np.zeros(len(sequences), dtype=np.int64)
-        self.standing = self._states(news, at_once, np.array(sequences, dtype=np.int64), frames=1)[0]
+        states = self._states(news, at_once, np.array(sequences, dtype=np.int64), frames=1)
+        records = self.records.arrays
+        self._told.withhold(np.array([time_ns]), news.columns, self.standing, states, records)
+        self.standing = states[0]
 
     def _take(self, changes: Sequence[Change], sequence: int, news: "_News") -> int:
         """How many of them are of listed instruments or of series."""
-        last, index, marks = self._last, self.universe.index, self._last[TickKind.MARK]
-        indices = self._indices
+        places, index, marks = self._places, self.universe.index, self._last[TickKind.MARK]
         before = len(news.rows)
         for change in changes:
             kind, name = change.kind, change.instrument
-            last[kind][name] = (change, sequence)
-            row = (indices if kind is _STRESS else index).get(name)
+            last, rows, columns = places[kind]
+            last[name] = (change, sequence)
+            row = rows.get(name)
             if row is None:
-                self.unlisted |= kind is not _STRESS
+                self.unlisted |= rows is index
                 continue
-            if (kind is TickKind.PRICE and name not in marks) or kind is TickKind.MARK or kind is _STRESS:
-                column = row
-            elif kind is TickKind.IMPLIED_VOL:
-                column = self.universe.volatility_columns[row]
-            elif kind is TickKind.FUNDING_RATE:
-                column = self.universe.funding_columns[row]
-            else:
+            column = row if columns is None else columns[row]
+            if kind is TickKind.PRICE and name in marks:
                 column = NO_COLUMN
             news.rows.append(row)
             news.columns.append(column)
@@ -287,13 +303,13 @@ def _with_time(
     clock_ns: IntArray,
     changed_frames: IntArray,
     changed_rows: IntArray,
-    estimated: Sequence[Estimated],
+    of_series: Sequence[tuple[int, int]],
 ) -> tuple[IntArray, IntArray]:
     """What changed in which frame, in the order of the frames, with what the clock came to."""
     frames, rows = [changed_frames], [changed_rows]
-    if estimated:
-        frames.append(np.array([each.k for each in estimated]))
-        rows.append(np.array([each.column for each in estimated]))
+    if of_series:
+        frames.append(np.array([k for k, _ in of_series]))
+        rows.append(np.array([column for _, column in of_series]))
     for k, (before_ns, now_ns) in enumerate(pairwise(clock_ns.tolist())):
         due = universe.due_by_the_clock(before_ns, now_ns)
         if due.size:

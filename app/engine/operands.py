@@ -3,10 +3,11 @@
 from typing import assert_never
 
 from app.domain.identifiers import Asset, InstrumentId
+from app.domain.market import TickKind
 from app.domain.metrics import Level, MetricName, MetricRef
 from app.domain.portfolios import Portfolio
 from app.engine.conditions import Opcode, Operand
-from app.engine.series import STANDARD, Forecast, Realized, SeriesSpec, Stress
+from app.engine.series import STANDARD, Forecast, Realized, SeriesSpec, Told
 from app.engine.universe import NO_COLUMN, Universe
 
 _UNKNOWN = (Operand(Opcode.UNKNOWN),)
@@ -41,6 +42,13 @@ _UNDERLYING = {
     MetricName.THETA: (Opcode.THETA, 1.0),
     MetricName.THETA_PER_DAY: (Opcode.THETA, 1.0 / 365.0),
 }
+_TOLD = {
+    MetricName.STRESS: TickKind.STRESS,
+    MetricName.SENTIMENT: TickKind.SENTIMENT,
+    MetricName.GAS_PRICE: TickKind.GAS_PRICE,
+    MetricName.BOOK_DEPTH: TickKind.BOOK_DEPTH,
+    MetricName.POOL_DEPTH: TickKind.POOL_DEPTH,
+}
 
 
 class Operands:
@@ -62,8 +70,8 @@ class Operands:
                 return self._of_underlying(metric)
             case Level.INSTRUMENT:
                 return self._of_instrument(metric)
-            case Level.INDEX:
-                return (self.of_series(Stress(metric.subject)),)
+            case Level.INDEX | Level.CHAIN | Level.BOOK | Level.POOL:
+                return (self.of_series(Told(_TOLD[metric.name], metric.subject)),)
             case _:
                 assert_never(metric.level)
 

@@ -1,7 +1,8 @@
-"""What of the market is kept only where some policy reads it: indices of stress, and volatilities.
+"""What of the market is kept only where some policy reads it: indices and depths, and volatilities.
 
-A series is a column of the market from the moment on at which somebody asks for it (`Universe.series`). An
-index of stress is what the oracle says; a volatility is measured from the frames (`volatilities`).
+A series is a column of the market from the moment on at which somebody asks for it (`Universe.series`). A
+figure of an index, a chain or a depth is what the oracle says; a volatility is measured from the frames
+(`volatilities`).
 """
 
 from datetime import timedelta
@@ -11,6 +12,7 @@ import msgspec
 
 from app.domain.families.volatility_target import Estimator, RealizedVolatility
 from app.domain.identifiers import InstrumentId
+from app.domain.market import TickKind
 
 MINIMUM_BARS = 12
 """A volatility is known once its bars say as much as so many equal ones: it is right to about a fifth."""
@@ -42,10 +44,11 @@ STANDARD = Measure(Estimator.EWMA, bar_seconds=300, window_bars=288, half_life_b
 """Where nothing else is said; what stands for a forecast until there are any."""
 
 
-class Stress(msgspec.Struct, frozen=True, tag=True):
-    """The consensus of an index of stress."""
+class Told(msgspec.Struct, frozen=True, tag=True):
+    """The consensus of a kind of value of what need not be listed."""
 
-    index: str
+    kind: TickKind
+    name: str
 
 
 class Realized(msgspec.Struct, frozen=True, tag=True):
@@ -71,4 +74,4 @@ class Forecast(msgspec.Struct, frozen=True, tag=True):
         return STANDARD
 
 
-SeriesSpec = Stress | Realized | Forecast
+SeriesSpec = Told | Realized | Forecast

@@ -1,28 +1,30 @@
 """Which ticks are let in. Every refusal has a reason from `domain.market.Rejection`."""
 
-import re
 from collections.abc import Collection, Container
 from math import inf, isfinite, nextafter
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Rejection, Tick, TickKind
+from app.domain.market import UNLISTED, Rejection, Tick, TickKind
 
 LATEST_NS = 7_258_118_400_000_000_000  # 2200-01-01
-_POSITIVE = frozenset({TickKind.PRICE, TickKind.MARK, TickKind.IMPLIED_VOL})
-_NOT_NEGATIVE = frozenset({TickKind.STRESS})
-MAXIMUM_INDICES = 1_000  # of stress: their names are the publishers' own, and each is kept for good
-_INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+POSITIVE = frozenset({TickKind.PRICE, TickKind.MARK, TickKind.IMPLIED_VOL})
+_NOT_NEGATIVE = frozenset(UNLISTED)
+MAXIMUM_UNLISTED = 1_000  # of a kind: their names are the publishers' own, and each is kept for good
 _LARGEST = {
     TickKind.PRICE: 1e15,
     TickKind.MARK: 1e15,
     TickKind.IMPLIED_VOL: 50.0,
     TickKind.FUNDING_RATE: 1.0,
     TickKind.STRESS: 1e6,
+    TickKind.SENTIMENT: 100.0,
+    TickKind.GAS_PRICE: 1e6,
+    TickKind.BOOK_DEPTH: 1e15,
+    TickKind.POOL_DEPTH: 1e15,
 }
 # The same in one comparison, for ticks as they should be: a value is above the first and at most the second.
 BOUNDS = {
     kind: (
-        0.0 if kind in _POSITIVE else nextafter(0.0 if kind in _NOT_NEGATIVE else -largest, -inf),
+        0.0 if kind in POSITIVE else nextafter(0.0 if kind in _NOT_NEGATIVE else -largest, -inf),
         largest,
     )
     for kind, largest in _LARGEST.items()
@@ -33,7 +35,7 @@ def check_value(tick: Tick) -> None:
     """Raises InvalidTick for a value that no market can have."""
     if not (isfinite(tick.value) and isfinite(tick.confidence)):
         raise InvalidTick(Rejection.NOT_FINITE, "value and confidence must be finite numbers")
-    if tick.kind in _POSITIVE and tick.value <= 0.0:
+    if tick.kind in POSITIVE and tick.value <= 0.0:
         raise InvalidTick(Rejection.NOT_POSITIVE, f"a {tick.kind} must be above zero, not {tick.value}")
     if tick.kind in _NOT_NEGATIVE and tick.value < 0.0:
         raise InvalidTick(Rejection.NOT_POSITIVE, f"a {tick.kind} cannot be negative, as {tick.value} is")
@@ -43,15 +45,16 @@ def check_value(tick: Tick) -> None:
         raise InvalidTick(Rejection.OUT_OF_RANGE, f"{tick.value} is no believable {tick.kind}")
 
 
-def check_name(tick: Tick, *, instruments: Container[str], indices: Collection[str]) -> None:
-    """Raises InvalidTick for what nobody listed. An index of stress need not be: `indices` were heard of."""
-    if tick.kind is not TickKind.STRESS:
-        if tick.instrument not in instruments:
-            raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"no instrument {tick.instrument!r}")
-    elif not _INDEX.fullmatch(tick.instrument):
-        raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"{tick.instrument!r} cannot be the name of an index")
-    elif len(indices) >= MAXIMUM_INDICES and tick.instrument not in indices:
-        raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"there are {len(indices)} indices of stress already")
+def check_name(tick: Tick, *, instruments: Container[str], heard: Collection[str]) -> None:
+    """Raises InvalidTick for what nobody listed. Of kinds that need not be, these were `heard` of."""
+    name, form = tick.instrument, UNLISTED.get(tick.kind)
+    if form is None:
+        if name not in instruments:
+            raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"no instrument {name!r}")
+    elif not form.fullmatch(name):
+        raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"there is no {tick.kind} of what is named {name!r}")
+    elif len(heard) >= MAXIMUM_UNLISTED and name not in heard:
+        raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"{len(heard)} have a {tick.kind} already")
 
 
 def check_time(tick: Tick, *, now_ns: int, maximum_age_ns: int, maximum_lead_ns: int) -> None:

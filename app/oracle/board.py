@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.domain.market import Change, Quality, Tick, TickKind
-from app.oracle.admission import BOUNDS
-from app.oracle.declared import CONVERTED, Declared, Ladder, Pair, Quorum, Source
+from app.oracle.admission import BOUNDS, POSITIVE
+from app.oracle.declared import CONVERTED, Declared, Pair, Source
+from app.oracle.kinds import ladder_of, maximum_age_ns, quorum_of, standard_of
 from app.oracle.memory import Doubt, Estimate, Memory
 from app.oracle.records import (
     ESTIMATE,
@@ -28,11 +29,8 @@ from app.oracle.votes import settle
 
 _QUALITIES = tuple(Quality)
 _NEVER = 1 << 63  # no sequence comes after it
-_ANYTHING, _ANY_QUORUM, _ANY_LADDER = Source(), Quorum(), Ladder()
+_ANYTHING = Source()
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
-# How far from the consensus is no reason to doubt anybody, as a share of it: of kinds that are above zero.
-# Nobody is doubted for another.
-_TOLERANCES = {TickKind.PRICE: 0.005, TickKind.MARK: 0.005, TickKind.IMPLIED_VOL: 0.05}
 
 
 class Place:
@@ -243,14 +241,14 @@ class Board:
         self._touched = np.zeros(self._line_records.size, dtype=np.int64)
 
     def _declare_line(self, line: Line) -> None:
-        ladder = self._declared.ladders.get(line.instrument, _ANY_LADDER)
-        quorum = self._declared.quorums.get(line.instrument, _ANY_QUORUM)
+        ladder = ladder_of(line.kind, line.instrument, self._declared)
+        quorum = quorum_of(line.kind, line.instrument, self._declared)
         record = self._line_records[line.row]
         if not line.places:
             record["first"] = record["last"] = NOBODY
         record["is_price"] = line.kind in _PRICES
-        record["is_positive"] = line.kind in _TOLERANCES
-        record["tolerance"] = _TOLERANCES.get(line.kind, 0.0)
+        record["is_positive"] = line.kind in POSITIVE
+        record["tolerance"] = standard_of(line.kind, self._declared).tolerance
         record["least_sources"] = quorum.sources
         record["least_weight"] = round(quorum.weight * WEIGHT_ONE)
         record["volatile_ratio"] = ladder.volatile_ratio
@@ -267,7 +265,8 @@ class Board:
         converter, divides = self._converter(line, source)
         record = self._place_records[place.index]
         record["weight"] = weight_units(source.weight)
-        record["maximum_age_ns"] = source.maximum_age_ns or self._maximum_age_ns
+        age_ns = maximum_age_ns(line.kind, self._declared, self._maximum_age_ns)
+        record["maximum_age_ns"] = source.maximum_age_ns or age_ns
         record["converter"], record["divides"] = converter, divides
 
     def _converter(self, line: Line, source: Source) -> tuple[int, bool]:

@@ -51,11 +51,11 @@ class Quorum:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Thresholds of `domain.market.Quality`, of prices; the ages are of every kind.
+    """Thresholds of `domain.market.Quality`. Those of an average are of prices alone.
 
-    The defaults are Drift's: five times the time-weighted average, a confidence of 2 %, a minute for margin,
-    5 seconds for trading, half from the average. Too uncertain is also where the quartiles of the sources'
-    prices are 2 % apart: two halves that disagree have a confidence of half of that only.
+    The defaults are of prices, and Drift's: five times the time-weighted average, a confidence of 2 %, a
+    minute for margin, 5 seconds for trading, half from the average. Too uncertain is also where the quartiles
+    of the sources' prices are 2 % apart: two halves that disagree have a confidence of half of that only.
     """
 
     volatile_ratio: float = 5.0
@@ -67,16 +67,28 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
+class Standard:
+    """Of a kind. `tolerance`: how far from the consensus is no reason to doubt anybody, as a share of it; 0:
+    nobody is doubted.
+    """
+
+    ladder: Ladder = Ladder()
+    quorum: Quorum = Quorum()
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Declared:
-    """By the id of the source, and by the instrument or index."""
+    """By the id of the source, by the instrument or by what else is spoken of, and by the kind of value."""
 
     sources: Mapping[str, Source] = field(default_factory=dict)
     quorums: Mapping[str, Quorum] = field(default_factory=dict)
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
+    kinds: Mapping[TickKind, Standard] = field(default_factory=dict)
 
 
 def check_source(tick: Tick, source: Source, pair: Pair | None) -> None:
-    """Raises InvalidTick for what its source does not speak of. An index of stress is no pair."""
+    """Raises InvalidTick for what its source does not speak of. What need not be listed is no pair."""
     if source.kind is not None and tick.kind is not source.kind:
         raise InvalidTick(Rejection.UNDECLARED, f"{tick.source} declares {source.kind}, not {tick.kind}")
     if pair is None:

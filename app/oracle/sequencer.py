@@ -12,10 +12,11 @@ from math import inf
 import msgspec
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Change, Frame, Rejection, Tick, TickKind
+from app.domain.market import UNLISTED, Change, Frame, Rejection, Tick, TickKind
 from app.oracle.admission import LATEST_NS, check_name, check_time, check_value
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair, check_source
+from app.oracle.kinds import maximum_age_ns
 from app.oracle.memory import Memory
 from app.oracle.standing import Standing
 
@@ -29,7 +30,10 @@ class ClockMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far from the market clock a tick may be. Replays cross real gaps, so they may leap ahead."""
+    """How far from the market clock a tick may be. Replays cross real gaps, so they may leap ahead.
+
+    What changes slowly may be older (see `kinds`).
+    """
 
     maximum_age_ns: int = 60 * SECOND_NS
     maximum_lead_ns: int = 5 * SECOND_NS
@@ -193,11 +197,13 @@ class Sequencer:
         replay = self.clock is ClockMode.REPLAY
         limits = self.limits
         lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
-        check_time(tick, now_ns=now_ns, maximum_age_ns=limits.maximum_age_ns, maximum_lead_ns=lead)
+        age_ns = maximum_age_ns(tick.kind, self.declared, limits.maximum_age_ns)
+        check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
             lines = self._board.lines
-            check_name(tick, instruments=self.instruments, indices=lines[TickKind.STRESS])
-            check_source(tick, self._board.source(tick.source), self.instruments.get(tick.instrument))
+            check_name(tick, instruments=self.instruments, heard=lines[tick.kind])
+            pair = None if tick.kind in UNLISTED else self.instruments.get(tick.instrument)
+            check_source(tick, self._board.source(tick.source), pair)
             check_value(tick)
             line = lines[tick.kind].get(tick.instrument)
             place = line.places.get(tick.source) if line is not None else None

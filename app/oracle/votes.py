@@ -208,7 +208,7 @@ def _quality(
     ratio = value / estimate.twap if line.is_price and estimate.samples > 0 else 1.0
     if ratio > line.volatile_ratio or 1.0 / ratio > line.volatile_ratio:
         return _VOLATILE
-    if line.is_price and (confidence > line.uncertain * value or dispersion > line.dispersed * value):
+    if confidence > line.uncertain * abs(value) or dispersion > line.dispersed * abs(value):
         return _UNCERTAIN
     if age_ns > line.margin_age_ns:
         return _STALE_FOR_MARGIN
@@ -306,7 +306,7 @@ def _settle(
     estimate.quality = _STALE_FOR_MARGIN if fresh == 0 and quality < _STALE_FOR_MARGIN else quality
     if quality == _NON_POSITIVE:
         return found
-    if line.is_positive:
+    if line.tolerance > 0.0 and value > 0.0:
         found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
     estimate.time_ns = newest_ns
     _stand(estimate, line, value, confidence, dispersion, now_ns)

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from app.domain.errors import Fenced, InvalidTick, StreamReset
-from app.domain.market import Frame, StreamPosition, Tick, TickKind
+from app.domain.market import UNLISTED, Frame, StreamPosition, Tick, TickKind
 from app.oracle.declared import Pair
 from app.oracle.memory import Memory
 from app.oracle.overload import Overload
@@ -31,7 +31,7 @@ LISTENING_SECONDS = 0.1
 MERGING_SECONDS = 0.05
 MAXIMUM_PAYLOAD = 512
 _PATIENCE_MS = 1_000
-_OF_NO_INSTRUMENT = frozenset({TickKind.HEARTBEAT, TickKind.STRESS})
+_OF_NO_INSTRUMENT = frozenset({TickKind.HEARTBEAT, *UNLISTED})
 
 _encoder = msgspec.json.Encoder()
 

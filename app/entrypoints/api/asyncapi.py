@@ -231,7 +231,9 @@ def _stream_messages() -> dict[str, Schema]:
         kind=kinds, source=_TEXT, instrument=_TEXT, sequence=integer, time_ns=integer, value=decimal
     )
     tick["properties"]["instrument"] = _TEXT | {
-        "description": "A listed instrument; of a `stress`, the name of its index."
+        "description": "A listed instrument; of a `stress` or a `sentiment` the name of its index, of a "
+        "`gas_price` the chain, of a `book_depth` or a `pool_depth` venue or chain, market or pool, and "
+        "distance: `binance/BTC-USDT/50bps`."
     }
     tick["properties"]["confidence"] = decimal | {"description": "Half width of the source's own interval."}
     array = "[kind, source, instrument, sequence, time_ns, value, confidence]"

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fastapi import APIRouter
 from pydantic import Field
 
-from app.domain.market import Change, Quality, TickKind
+from app.domain.market import UNLISTED, Change, Quality, TickKind
 from app.domain.times import rfc3339
 from app.domain.values import decimal_text
 from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
@@ -23,7 +23,10 @@ class ShownValue(Shown):
     """A consensus value. `quality` says what it is good for; the age is by the market clock."""
 
     kind: TickKind
-    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    instrument: str = Field(
+        description="A listed instrument; of other kinds, the name of their index, chain or depth.",
+        examples=["BTC-USDT-PERP"],
+    )
     value: str = Field(examples=["64250.5"])
     confidence: str = Field(description="Half width of the sources' interval.", examples=["1.2"])
     sources: int = Field(examples=[3])
@@ -67,9 +70,9 @@ async def read_all(_: Reader, deps: Deps) -> ShownMarket:
 
 @router.get("/{instrument_id:path}")
 async def read_one(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> ShownMarket:
-    """Of an instrument, or of an index of stress, which need not be listed."""
+    """Of an instrument, or of an index, a chain or a depth, which need not be listed."""
     known = await deps.market.values([(kind, instrument_id) for kind in _KINDS])
-    if (TickKind.STRESS, instrument_id) not in known:
+    if not any(kind in UNLISTED for kind, _ in known):
         async with deps.units() as unit:
             await unit.instruments.get(instrument_id)
     position, clock_ns = await deps.market.clock()

@@ -47,6 +47,9 @@ async def test_market_values_carry_quality_and_age_by_the_market_clock(api, redi
     await start_market(redis, kind=TickKind.STRESS, instrument="MARKET", value=0.62)
     (stress,) = (await api.ok("GET", "/v1/market/MARKET"))["values"]
     assert (stress["kind"], stress["instrument"], stress["value"]) == ("stress", "MARKET", "0.62")
+    await start_market(redis, kind=TickKind.POOL_DEPTH, instrument="ethereum/WETH-USDC-5/50bps", value=2.5e6)
+    (depth,) = (await api.ok("GET", "/v1/market/ethereum/WETH-USDC-5/50bps"))["values"]
+    assert (depth["kind"], depth["value"]) == ("pool_depth", "2500000")
     assert (await api.ok("GET", "/v1/market/BTC-USD-PERP"))["values"] == []
     assert_problem(await api("GET", "/v1/market/NONE"), 404, "not-found")
 

@@ -19,7 +19,7 @@ from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, Portf
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
-from app.engine.series import MINIMUM_BARS, STANDARD, Forecast, Measure, Realized, Stress
+from app.engine.series import MINIMUM_BARS, STANDARD, Forecast, Measure, Realized, Told
 from app.engine.universe import Universe
 from app.quant.estimators import bar_volatilities, bars
 from app.quant.estimators.bars import Bars
@@ -41,7 +41,7 @@ SPECS = [
     *(Realized(PERP.id, measure(estimator)) for estimator in Estimator),
     Realized(ETH.id, measure()),
     Realized(PERP.id, measure(Estimator.PARKINSON, window_bars=13)),
-    Stress("MARKET"),
+    Told(TickKind.STRESS, "MARKET"),
 ]
 
 
@@ -386,7 +386,7 @@ def test_a_portfolio_looks_at_the_frames_where_its_series_changed_and_at_no_othe
         if any(c.instrument == PERP.id or c.kind is TickKind.STRESS for c in frame.changes)
     ]
     assert todo.frames.tolist() == expected
-    assert book.series_read == {universe.series(Stress("MARKET")): 1}
+    assert book.series_read == {universe.series(Told(TickKind.STRESS, "MARKET")): 1}
     book.remove(spectator.id)
     assert not book.series_read
     assert not affected(book, block)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Rejection, Tick, TickKind
+from app.domain.market import UNLISTED, Rejection, Tick, TickKind
 from app.oracle.admission import BOUNDS, LATEST_NS, check_time, check_value
 
 NOW_NS = 1_767_225_600_000_000_000
@@ -43,7 +43,7 @@ def test_whatever_is_let_in_is_finite_and_possible(kind, value, confidence):
         assert math.isfinite(confidence)
         assert confidence >= 0.0
         assert abs(value) <= 1e15
-        assert value > 0.0 or kind is TickKind.FUNDING_RATE or (kind is TickKind.STRESS and value == 0.0)
+        assert value > 0.0 or kind is TickKind.FUNDING_RATE or (kind in UNLISTED and value == 0.0)
 
 
 @given(st.sampled_from([TickKind.PRICE, TickKind.MARK]), st.floats(min_value=5e-324, max_value=1e15))
@@ -69,13 +69,15 @@ def test_funding_may_be_negative_or_nothing(value):
     assert refusal_of_value(kind=TickKind.FUNDING_RATE, value=value) is None
 
 
+@pytest.mark.parametrize("kind", UNLISTED)
 @pytest.mark.parametrize("value", [0.0, -0.0, 0.4, 3.0])
-def test_stress_may_be_nothing(value):
-    assert refusal_of_value(kind=TickKind.STRESS, value=value) is None
+def test_indices_gas_and_depths_may_be_nothing(kind, value):
+    assert refusal_of_value(kind=kind, value=value) is None
 
 
-def test_stress_is_never_negative():
-    assert refusal_of_value(kind=TickKind.STRESS, value=-1e-300) is Rejection.NOT_POSITIVE
+@pytest.mark.parametrize("kind", UNLISTED)
+def test_indices_gas_and_depths_are_never_negative(kind):
+    assert refusal_of_value(kind=kind, value=-1e-300) is Rejection.NOT_POSITIVE
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,10 @@ def test_stress_is_never_negative():
         (TickKind.IMPLIED_VOL, 50.0),
         (TickKind.FUNDING_RATE, 1.0),
         (TickKind.STRESS, 1e6),
+        (TickKind.SENTIMENT, 100.0),
+        (TickKind.GAS_PRICE, 1e6),
+        (TickKind.BOOK_DEPTH, 1e15),
+        (TickKind.POOL_DEPTH, 1e15),
     ],
 )
 def test_what_nobody_believes(kind, largest):

@@ -1,6 +1,7 @@
 """From votes to a state: quorums, the ladder, doubts that show and pass, conversion, and averages."""
 
 import math
+import statistics
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain.market import Change, Quality, Rejection, Tick, TickKind
 from app.oracle.consensus import aggregate
-from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source
+from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source, Standard
 from app.oracle.memory import Memory
 from app.oracle.sequencer import ClockMode, Sequencer
 
@@ -161,6 +162,61 @@ def test_rates_do_not_jump_or_diverge(first, second):
     for value in (first, second):
         change = market.tell(("a", BTC, value, 1.0), kind=TickKind.FUNDING_RATE, after=1.0)
         assert (change.value, change.quality) == (value, Quality.VALID)
+
+
+# --- other kinds
+
+GAS, DEPTH = "ethereum", "binance/BTC-USD/50bps"
+
+
+def test_a_kind_has_a_quorum_of_its_own_and_an_instrument_one_of_its_prices():
+    market = Market(
+        quorums={BTC: Quorum(sources=2)},
+        kinds={TickKind.FUNDING_RATE: Standard(quorum=Quorum(sources=3))},
+    )
+    rates = [(source, BTC, 0.0001) for source in "abc"]
+    assert market.step(*rates[:2], kind=TickKind.FUNDING_RATE) == {}
+    assert market.tell(*rates[2:], kind=TickKind.FUNDING_RATE).sources == 3
+    assert market.tell(("a", BTC, 0.5), kind=TickKind.IMPLIED_VOL).sources == 1
+    assert market.step(("a", BTC, 100.0)) == {}
+
+
+def test_thresholds_of_a_kind_hold_for_all_that_is_told_of_it():
+    market = Market(kinds={TickKind.GAS_PRICE: Standard(Ladder(stale_for_trading_ns=SECOND))})
+    assert (
+        market.tell(("a", GAS, 9.0, 0.0, 2.0), kind=TickKind.GAS_PRICE).quality is Quality.STALE_FOR_TRADING
+    )
+    assert market.tell(("a", DEPTH, 9.0, 0.0, 2.0), kind=TickKind.BOOK_DEPTH).quality is Quality.VALID
+
+
+@pytest.mark.parametrize("kind", [TickKind.GAS_PRICE, TickKind.BOOK_DEPTH, TickKind.POOL_DEPTH])
+def test_gas_and_depths_may_move_a_hundredfold_and_are_uncertain_where_sources_are_far_apart(kind):
+    name = GAS if kind is TickKind.GAS_PRICE else DEPTH
+    market = Market()
+    for value in (1e6, 0.0, 1e4, 1e2):
+        change = market.tell(("a", name, value), kind=kind, after=1.0)
+        assert (change.value, change.quality) == (value, Quality.VALID)
+    apart = market.tell(*((source, name, 1.0 if source < "d" else 3.0) for source in "bcde"), kind=kind)
+    assert apart.quality is Quality.TOO_UNCERTAIN
+
+
+def test_who_is_far_from_the_others_depth_is_doubted_and_nobody_where_there_is_none():
+    market = Market()
+    depths = [(source, DEPTH, 100.0) for source in "abcd"]
+    market.tell(*depths, ("liar", DEPTH, 500.0), kind=TickKind.BOOK_DEPTH)
+    assert market.doubts == {"liar": 1}
+    market = Market()
+    market.tell(*((source, DEPTH, 0.0) for source in "abcd"), ("e", DEPTH, 1.0), kind=TickKind.BOOK_DEPTH)
+    assert market.doubts == {}
+
+
+@given(st.lists(st.floats(min_value=0.0, max_value=100.0), min_size=1, max_size=9))
+def test_sentiment_is_the_middle_of_its_sources_and_doubts_nobody(points):
+    market = Market()
+    told = [(f"s{n}", "FEAR-GREED", value) for n, value in enumerate(points)]
+    change = market.tell(*told, kind=TickKind.SENTIMENT)
+    assert change.value == pytest.approx(statistics.median(points))
+    assert (change.sources, change.quality, market.doubts) == (len(points), Quality.VALID, {})
 
 
 # --- doubt

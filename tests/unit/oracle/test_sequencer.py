@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Change, Frame, Rejection, Tick, TickKind
-from app.oracle.admission import MAXIMUM_INDICES
-from app.oracle.declared import Pair
+from app.domain.market import Change, Frame, Quality, Rejection, Tick, TickKind
+from app.oracle.admission import MAXIMUM_UNLISTED
+from app.oracle.declared import Declared, Pair, Source
+from app.oracle.kinds import STANDARDS
 from app.oracle.memory import Memory
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 
@@ -248,10 +249,60 @@ def test_an_index_of_stress_need_not_be_listed():
     assert (change.kind, change.instrument, change.value, change.sources) == ("stress", "MARKET", 0.4, 3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (TickKind.SENTIMENT, ["FEAR-GREED", "alternative.me"], ["", " ", "-", "a" * 65]),
+        (TickKind.GAS_PRICE, ["ethereum", "arbitrum-one"], ["", "Ethereum", "eth/mainnet", "e" * 33]),
+        (
+            TickKind.BOOK_DEPTH,
+            ["binance/BTC-USDT/50bps", "dydx/ETH/USD:PERP/1bps"],
+            ["binance", "BTC-USDT", "binance/BTC-USDT", "binance/BTC-USDT/0bps", "binance//50bps",
+             "binance/BTC-USDT/50", "/BTC-USDT/50bps", "v/" + "m" * 58 + "/1bps", "b/m/50bps\n"],
+        ),
+        (TickKind.POOL_DEPTH, ["ethereum/0x" + "a" * 40 + "/100bps"], ["ethereum/pool/10000bps"]),
+    ],
+)  # fmt: skip
+def test_what_need_not_be_listed_has_names_of_a_form(kind, good, bad):
+    machine = sequencer()
+    ticks = [price(1.0, sequence=1, instrument=name, kind=kind) for name in [*good, *bad]]
+    step = one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
+    assert [tick.instrument for tick in step.quotes] == good
+    assert reasons(step) == [Rejection.UNKNOWN_INSTRUMENT] * len(bad)
+
+
+def test_an_index_that_is_named_like_an_instrument_is_none():
+    """What a source declares of that instrument's currencies says nothing of it."""
+    declared = Declared(sources={"venue": Source(base="SOL")})
+    machine = sequencer()
+    machine.declare(instruments=PAIRS, declared=declared)
+    step = one_frame(machine, entry="1-0", ticks=[stress(0.5, index="BTC-USDT")], wall_ns=0)
+    assert not step.rejected
+
+
+@pytest.mark.parametrize("kind", STANDARDS)
+@pytest.mark.parametrize("clock", list(ClockMode))
+def test_a_kind_has_an_age_of_its_own(kind, clock):
+    """Up to it a tick is let in and votes; prices by the limits of the sequencer."""
+    age_ns = STANDARDS[kind].ladder.stale_for_margin_ns
+    name = {TickKind.GAS_PRICE: "ethereum", TickKind.SENTIMENT: "FEAR-GREED"}.get(kind, "BTC-USDT")
+    name = f"venue/{name}/50bps" if "depth" in kind else name
+    machine = sequencer(clock=clock)
+    older = [
+        price(0.5, sequence=n, instrument=name, kind=kind, time_ns=NOW_NS - age)
+        for n, age in enumerate((age_ns + 1, age_ns))
+    ]
+    step = one_frame(machine, entry="1-0", ticks=older, wall_ns=NOW_NS)
+    assert reasons(step) == [Rejection.STALE]
+    assert [(change.sources, change.quality) for change in step.frame.changes] == [
+        (1, Quality.STALE_FOR_TRADING)
+    ]
+
+
 def test_there_is_a_limit_to_the_indices_of_stress():
     """Whoever publishes names them, and every one is kept."""
     machine = sequencer()
-    ticks = [stress(0.5, index=f"I{n}") for n in range(MAXIMUM_INDICES + 1)]
+    ticks = [stress(0.5, index=f"I{n}") for n in range(MAXIMUM_UNLISTED + 1)]
     step = one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
     assert reasons(step) == [Rejection.UNKNOWN_INSTRUMENT]
     again = one_frame(machine, entry="2-0", ticks=[stress(0.6, sequence=2, index="I0")], wall_ns=0)
