@@ -22,7 +22,7 @@ from app.adapters.postgres.execution_store import PostgresExecutionStore
 from app.adapters.postgres.exports import PostgresExports
 from app.adapters.postgres.leases import PostgresOracleLease, PostgresShardLeases
 from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
-from app.adapters.postgres.markets import Quiescence, ensure_market
+from app.adapters.postgres.markets import Quiescence, ensure_market, listed_pairs
 from app.adapters.postgres.migrate import upgrade
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect, refuse_evicting
@@ -41,8 +41,6 @@ from app.adapters.wall_clock import SystemClock
 from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.errors import ConfigurationError
-from app.domain.instruments import InstrumentKind
-from app.oracle.declared import Pair
 from app.ports.leases import ShardGrant
 from app.ports.management import Caller, MarketNow
 from app.services.authenticate import authenticate
@@ -127,18 +125,11 @@ class Stack:
         pool = await self.pool(connections=3)
         await refuse_evicting(await self.redis())
 
-        async def known_instruments() -> Mapping[str, Pair]:
-            rows = await pool.fetch("SELECT id, underlying, terms->>'quote' AS quote, kind FROM instruments")
-            return {
-                row["id"]: Pair(row["underlying"], row["quote"], row["kind"] == InstrumentKind.SPOT)
-                for row in rows
-            }
-
         return IngestTicks(
             ticks=RedisTickLog(await self.wire()),
             market=RedisMarketLog(await self.wire()),
             lease=PostgresOracleLease(pool, owner=f"oracle@{self.settings.instance}"),
-            known_instruments=known_instruments,
+            known_instruments=partial(listed_pairs, pool),
             clock=SystemClock(),
         )
 

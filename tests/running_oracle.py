@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import asyncpg
 import msgspec
 
 from app.adapters.postgres.leases import PostgresOracleLease
+from app.adapters.postgres.markets import listed_pairs
 from app.adapters.redis_streams.client import connect, fields, read_range
 from app.adapters.redis_streams.keys import DEADLETTER, MARKET, PROGRESS, STATE, TICKS
 from app.adapters.redis_streams.market_log import RedisMarketLog
@@ -16,7 +18,6 @@ from app.adapters.wall_clock import SystemClock
 from app.bootstrap import stack
 from app.domain.market import Frame, Rejection, Tick, TickKind
 from app.entrypoints import evaluator as evaluator_role
-from app.oracle.declared import Pair
 from app.services.ingest_ticks import IngestTicks
 from app.settings import Settings
 from tests import factories
@@ -91,16 +92,11 @@ async def oracle(engine, redis_url, database_url, *, clock):
         Wire(redis_url) as reading,
         Wire(redis_url) as writing,
     ):
-
-        async def known_instruments():
-            rows = await pool.fetch("SELECT id, underlying, terms->>'quote' AS quote, kind FROM instruments")
-            return {r["id"]: Pair(r["underlying"], r["quote"], r["kind"] == "spot") for r in rows}
-
         service = IngestTicks(
             ticks=RedisTickLog(reading),
             market=RedisMarketLog(writing),
             lease=PostgresOracleLease(pool, owner="oracle@test"),
-            known_instruments=known_instruments,
+            known_instruments=partial(listed_pairs, pool),
             clock=SystemClock(),
         )
         running = asyncio.create_task(service.run(stop))

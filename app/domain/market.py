@@ -121,7 +121,10 @@ ORIGIN = StreamPosition(0, 0)
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A consensus value that changed. `time_ns` is the newest event time that voted."""
+    """A consensus value that changed. `time_ns` is the newest event time that voted.
+
+    A volatility of no sources that is not stale is read off the surface of its underlying.
+    """
 
     kind: TickKind
     instrument: str
@@ -130,6 +133,11 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sources: int
     quality: Quality
     time_ns: int
+
+    @property
+    def is_read_off(self) -> bool:
+        """Whether it follows from other options' quotes."""
+        return self.sources == 0 and self.quality < Quality.STALE_FOR_MARGIN
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):

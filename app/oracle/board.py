@@ -177,6 +177,14 @@ class Board:
         voices = tuple(Voice.of(place.tick, self._place_records[place.index]) for place in places)
         return Standing.of(change, record, voices)
 
+    def estimates(self, kind: TickKind, names: Sequence[str]) -> Records:
+        """What each has come to: records of `ESTIMATE`, without samples of whom nobody has spoken."""
+        lines = self.lines[kind]
+        rows = [line.row if (line := lines.get(name)) is not None else NOBODY for name in names]
+        found: Records = self._estimates[rows]
+        found["samples"][np.array(rows) == NOBODY] = 0
+        return found
+
     def memory(self) -> Memory:
         """The whole of it."""
         self._moved = {line.row for line in self._rows if self._estimates[line.row]["samples"]}

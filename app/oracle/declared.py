@@ -14,12 +14,21 @@ SECOND_NS = 1_000_000_000
 CONVERTED = frozenset({TickKind.PRICE, TickKind.MARK})
 
 
+class OptionTerms(NamedTuple):
+    """`forward` names the instrument whose price is the option's forward."""
+
+    strike: float
+    expiry_ns: int
+    forward: str
+
+
 class Pair(NamedTuple):
     """Of a listed instrument. A currency is converted by spot markets only: all else has a basis."""
 
     base: str
     quote: str
     is_spot: bool
+    option: OptionTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,23 @@ Its whole state is the memory of its board, the market clock and the frame seque
 together with the frames, so a killed oracle continues exactly here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import NamedTuple
 
 import msgspec
 
 from app.domain.errors import InvalidTick
-from app.domain.market import UNLISTED, Change, Frame, Rejection, Tick, TickKind
+from app.domain.market import UNLISTED, Change, Frame, Quality, Rejection, Tick, TickKind
 from app.oracle.admission import LATEST_NS, check_name, check_time, check_value
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair, check_source
-from app.oracle.kinds import maximum_age_ns
+from app.oracle.kinds import ladder_of, maximum_age_ns, standard_of
 from app.oracle.memory import Memory
 from app.oracle.standing import Standing
+from app.oracle.surfaces import SURFACE_NS, chains_of, read_off
 
 
 class ClockMode(StrEnum):
@@ -47,6 +49,14 @@ class Step(msgspec.Struct):
     rejected: list[tuple[Tick, InvalidTick]] = []
 
 
+class _Changed(NamedTuple):
+    """Where the changes of each settled entry end, rows of lines, and changes."""
+
+    ends: list[int]
+    rows: list[int]
+    changes: list[Change]
+
+
 class Sequencer:
     def __init__(
         self,
@@ -62,7 +72,7 @@ class Sequencer:
     ) -> None:
         self.generation = generation
         self.sequence = sequence
-        self.time_ns = time_ns
+        self.time_ns = self._closed_ns = time_ns  # the market clock, and that of the last frame
         self.clock = clock
         self.instruments = instruments
         self.declared = declared or Declared()
@@ -83,6 +93,10 @@ class Sequencer:
         self._whole: list[int] = []
         self._told: list[float] = []
         self._ends: list[tuple[int, int]] = []
+        # What settled entries changed (see `Board.settle`), and what was read off surfaces, by frame.
+        self._changed = _Changed([], [], [])
+        self._read_off: dict[int, tuple[Change, ...]] = {}
+        self._chains = chains_of(instruments)
 
     @property
     def sources(self) -> int:
@@ -95,6 +109,7 @@ class Sequencer:
         if instruments != self.instruments or declared != self.declared:
             self.instruments, self.declared = instruments, declared
             self._board.declare(instruments, declared)
+            self._chains = chains_of(instruments)
 
     def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
         """Admits or refuses an entry's ticks. Entries taken before the same `close` are told together."""
@@ -150,7 +165,8 @@ class Sequencer:
 
     def frames(self) -> list[Frame]:
         """Those closed since this was last asked for: their entries are settled together, in order."""
-        ends, rows, changes = self._settled()
+        self._settle()
+        ends, rows, changes = self._changed
         frames, at, entries_before = list[Frame](), 0, 0
         for sequence, time_ns, entry, wall_ns, covers, entries in self._closed:
             told: tuple[Change, ...] = ()
@@ -161,16 +177,21 @@ class Sequencer:
                 else:  # merged: the last word on each line, in the order of the first
                     told = tuple(dict(zip(rows[at:upto], changes[at:upto], strict=True)).values())
                 at, entries_before = upto, entries
+            told += self._read_off.get(sequence, ())
             frames.append(Frame(self.generation, sequence, time_ns, entry, wall_ns, told, covers))
-        self._closed = []
+        self._closed, self._changed, self._read_off = [], _Changed([], [], []), {}
         return frames
 
-    def _settled(self) -> tuple[list[int], list[int], list[Change]]:
+    def _settle(self) -> None:
+        """The entries that are not settled yet."""
         if not self._ends:
-            return [], [], []
-        settled = self._board.settle(self._whole, self._told, self._ends)
+            return
+        before = len(self._changed.changes)
+        ends, rows, changes = self._board.settle(self._whole, self._told, self._ends)
+        self._changed.ends.extend(before + end for end in ends)
+        self._changed.rows.extend(rows)
+        self._changed.changes.extend(changes)
         self._whole, self._told, self._ends = [], [], []
-        return settled
 
     def standing(self, kind: TickKind, instrument: str) -> Standing | None:
         """Who said what, and what came of it; None of whom nobody has spoken."""
@@ -216,6 +237,32 @@ class Sequencer:
     def _close(self, time_ns: int, wall_ns: int) -> None:
         self.time_ns = time_ns
         self.sequence += 1
-        closed = (self.sequence, time_ns, self._entry, wall_ns, self._covers, len(self._ends))
-        self._closed.append(closed)
+        since_ns = self._closed_ns - self._closed_ns % SURFACE_NS
+        if self._chains and time_ns - since_ns >= SURFACE_NS:
+            self._settle()
+            self._read_off[self.sequence] = tuple(self._surface_changes(time_ns, since_ns))
+        self._closed_ns = time_ns
+        entries = len(self._changed.ends) + len(self._ends)
+        self._closed.append((self.sequence, time_ns, self._entry, wall_ns, self._covers, entries))
         self._entry, self._covers = "", 0
+
+    def _surface_changes(self, now_ns: int, since_ns: int) -> Iterator[Change]:
+        board = self._board
+        ladder = standard_of(TickKind.IMPLIED_VOL, self.declared).ladder
+        for chain in self._chains:
+            forward = self._forward(chain.forward, now_ns)
+            if forward is not None:
+                quotes = board.estimates(TickKind.IMPLIED_VOL, chain.names)
+                yield from read_off(
+                    chain, quotes, forward=forward, now_ns=now_ns, since_ns=since_ns, ladder=ladder
+                )
+
+    def _forward(self, name: str, now_ns: int) -> float | None:
+        """The mark or else the last price, unless it is too old or in doubt."""
+        for kind in (TickKind.MARK, TickKind.PRICE):
+            (price,) = self._board.estimates(kind, [name])
+            age_ns = ladder_of(kind, name, self.declared).stale_for_margin_ns
+            good = price["samples"] > 0 and price["quality"] <= Quality.STALE_FOR_TRADING
+            if good and now_ns - price["time_ns"] <= age_ns:
+                return float(price["value"])
+        return None

@@ -1,10 +1,17 @@
-"""The oracle on real Redis and PostgreSQL, when clocks misbehave."""
+"""The oracle on real Redis and PostgreSQL: when clocks misbehave, and what it knows of options."""
 
 import time
+from decimal import Decimal
+
+import msgspec
+import pytest
 
 from app.adapters.redis_streams import wire as wires
+from app.adapters.redis_streams.market_reader import read_consensus
 from app.adapters.wall_clock import SystemClock
-from tests.running_oracle import oracle
+from app.domain.market import Tick, TickKind
+from tests import factories
+from tests.running_oracle import PERP, START_NS, good, oracle
 from tests.waiting import eventually
 
 HOUR_NS = 3_600_000_000_000
@@ -23,3 +30,24 @@ async def test_a_wall_clock_that_was_set_back_is_no_silence_of_redis(
         monkeypatch.setattr(SystemClock, "now_ns", lambda _: time.time_ns() - HOUR_NS)
         until = await asyncpg_pool.fetchval("SELECT oracle_lease_until FROM markets")
         await eventually(lambda: asyncpg_pool.fetchval(RENEWED, until), what="a lease that is renewed")
+
+
+async def test_a_listed_option_that_nobody_quotes_has_the_volatility_of_the_surface(
+    engine, redis, redis_url, database_url
+):
+    strikes = [30_000, 45_000, 60_000, 75_000, 90_000, 105_000]
+    calls = [
+        factories.BTC_CALL.model_copy(update={"id": f"BTC-{strike}", "strike": Decimal(strike)})
+        for strike in strikes
+    ]
+    await factories.create_instruments(engine, calls)
+    silent = factories.BTC_CALL.id  # of the strike 60000 too
+    ticks = [good(1, instrument=PERP, value=60_000.0)]
+    ticks += [Tick(TickKind.IMPLIED_VOL, "venue", call.id, 1, START_NS, 0.6) for call in calls]
+    async with oracle(engine, redis_url, database_url, clock="replay") as publisher:
+        frame = await publisher.frame_of(["packed", msgspec.msgpack.encode(ticks)])
+    (change,) = [change for change in frame.changes if change.is_read_off]
+    assert change.instrument == silent
+    assert change.value == pytest.approx(0.6, abs=1e-3)
+    key = (TickKind.IMPLIED_VOL, silent)
+    assert (await read_consensus(redis, [key]))[key] == change

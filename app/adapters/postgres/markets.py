@@ -1,9 +1,14 @@
-"""The market's row and its shards, and whether everything that was published has been worked off."""
+"""The market's row and shards, what is listed, and whether all that was published has been worked off."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from app.adapters.postgres.leases import MARKET_NAME
 from app.domain.errors import ConfigurationError
+from app.domain.instruments import InstrumentKind
+from app.domain.times import to_ns
+from app.oracle.declared import OptionTerms, Pair
 
 
 async def ensure_market(pool: Any, *, clock: str, shards: int) -> None:
@@ -24,6 +29,27 @@ async def ensure_market(pool: Any, *, clock: str, shards: int) -> None:
             "INSERT INTO shards (shard) SELECT generate_series(0, $1::int - 1) ON CONFLICT DO NOTHING",
             row["shards"],
         )
+
+
+async def listed_pairs(pool: Any) -> dict[str, Pair]:
+    """What the oracle must know of every instrument."""
+    rows = await pool.fetch(
+        "SELECT id, kind, underlying, terms->>'quote' AS quote, terms->>'strike' AS strike, "
+        "terms->>'expiry' AS expiry, terms->>'marked_by' AS marked_by FROM instruments"
+    )
+    return {
+        row["id"]: Pair(
+            row["underlying"],
+            row["quote"],
+            row["kind"] == InstrumentKind.SPOT,
+            _option_terms(row) if row["kind"] == InstrumentKind.OPTION else None,
+        )
+        for row in rows
+    }
+
+
+def _option_terms(row: Mapping[str, str]) -> OptionTerms:
+    return OptionTerms(float(row["strike"]), to_ns(datetime.fromisoformat(row["expiry"])), row["marked_by"])
 
 
 class Quiescence:

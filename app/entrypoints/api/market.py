@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -30,6 +31,9 @@ class ShownValue(Shown):
     value: str = Field(examples=["64250.5"])
     confidence: str = Field(description="Half width of the sources' interval.", examples=["1.2"])
     sources: int = Field(examples=[3])
+    origin: Literal["sources", "surface"] = Field(
+        description="`surface`: a volatility that nobody quotes, read off what other options are quoted at."
+    )
     quality: str = Field(examples=["valid"], pattern=_QUALITY)
     time: Moment
     age_seconds: str = Field(examples=["0.25"])
@@ -42,6 +46,7 @@ class ShownValue(Shown):
             value=decimal_text(Decimal(repr(change.value))),
             confidence=decimal_text(Decimal(repr(change.confidence))),
             sources=change.sources,
+            origin="surface" if change.is_read_off else "sources",
             quality=change.quality.name.lower(),
             time=rfc3339(change.time_ns),
             age_seconds=decimal_text(Decimal(clock_ns - change.time_ns).scaleb(-9)),

@@ -44,6 +44,12 @@ async def test_market_values_carry_quality_and_age_by_the_market_clock(api, redi
     one = await api.ok("GET", "/v1/market/BTC-USDT-PERP")
     price = next(v for v in one["values"] if v["kind"] == "price")
     assert (price["age_seconds"], price["quality"], price["sources"]) == ("0.25", "valid", 1)
+    assert price["origin"] == "sources"
+    await start_market(
+        redis, kind=TickKind.IMPLIED_VOL, instrument=factories.BTC_CALL.id, value=0.6, sources=0
+    )
+    (read_off,) = (await api.ok("GET", f"/v1/market/{factories.BTC_CALL.id}"))["values"]
+    assert (read_off["origin"], read_off["sources"]) == ("surface", 0)
     await start_market(redis, kind=TickKind.STRESS, instrument="MARKET", value=0.62)
     (stress,) = (await api.ok("GET", "/v1/market/MARKET"))["values"]
     assert (stress["kind"], stress["instrument"], stress["value"]) == ("stress", "MARKET", "0.62")
