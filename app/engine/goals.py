@@ -39,6 +39,7 @@ from app.engine.scene import (
     sized_positions,
 )
 from app.engine.state import In, Of
+from app.engine.tiers import tier_after, tier_of
 from app.engine.trigger_rows import NONE, TriggerKind, in_scope
 from app.quant.leverage import recentred
 
@@ -261,21 +262,6 @@ def _traded_for(policy: VolatilityTarget, scene: Scene) -> Iterator[str]:
         for position in scene.holdings.accounts[ordinal].positions:
             if scene.market.instrument(position.instrument).underlying == policy.underlying:
                 yield position.instrument
-
-
-def tier_of(memory: PolicyMemory) -> int:
-    """0 is calm."""
-    return int(memory.registers[0]) if memory.registers else 0
-
-
-def tier_after(policy: StressResponse, rows: Sequence[Row], tier: int) -> int:
-    """Up to the highest tier that the metric has passed; down by one at a time."""
-    for row in rows:
-        if row.fired and row.value > row.high:
-            return max(at for at, each in enumerate(policy.tiers, start=1) if row.value >= float(each.above))
-        if row.fired and row.value < row.low:
-            return tier - 1
-    return tier
 
 
 def _shrunk(

@@ -23,6 +23,7 @@ from app.engine.limits import Limits, Turnover
 from app.engine.memory import DAY_NS, HOUR_NS, PolicyMemory, Traded, reversals
 from app.engine.permitted import Permission
 from app.engine.scene import Row
+from app.engine.tiers import escalates, recovers
 
 _WIDENED = 2.0
 _BASIS_POINT = 1e-4
@@ -65,8 +66,8 @@ def before_planning(
         return Reason.OPEN_ADJUSTMENT
     if time_ns < memory.fired_since_ns + dwell_seconds(policy, rows) * NS_PER_SECOND:
         return Reason.NOT_YET
-    escalates = isinstance(policy, StressResponse) and any(row.value > row.high for row in rows)
-    if not escalates and time_ns < cooldown_until_ns(policy, memory, emergency=emergency):
+    worsens = isinstance(policy, StressResponse) and any(escalates(policy, row) for row in rows)
+    if not worsens and time_ns < cooldown_until_ns(policy, memory, emergency=emergency):
         return Reason.COOLDOWN
     busy = None if emergency else _too_busy(policy, memory, traded_by_others, time_ns)
     if busy is not None:
@@ -89,8 +90,8 @@ def _lifts_its_own_state(policy: AnyPolicy, rows: Sequence[Row], memory: PolicyM
     """Whether it is on the way back from the tier that put the portfolio into `reduce_only`."""
     if not isinstance(policy, StressResponse) or not memory.registers or not memory.registers[0]:
         return False
-    recovers = any(row.fired and row.value < row.low for row in rows)
-    return recovers and policy.tiers[int(memory.registers[0]) - 1].reduce_only
+    goes_back = any(row.fired and recovers(policy, row) for row in rows)
+    return goes_back and policy.tiers[int(memory.registers[0]) - 1].reduce_only
 
 
 def _may_be_replaced(
@@ -111,7 +112,7 @@ def _acts_when_halted(stored: StoredPolicy) -> bool:
 
 def dwell_seconds(policy: AnyPolicy, rows: Sequence[Row]) -> int:
     """How long the trigger must have held; the way back from stress has a time of its own."""
-    if isinstance(policy, StressResponse) and any(row.fired and row.value < row.low for row in rows):
+    if isinstance(policy, StressResponse) and any(row.fired and recovers(policy, row) for row in rows):
         return policy.recovery_dwell_seconds
     return policy.guards.dwell_seconds
 

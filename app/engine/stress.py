@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from app.domain.families.rule import SetState
 from app.domain.policies import AnyPolicy, Rule, StoredPolicy, StressResponse
 from app.domain.portfolios import Portfolio, PortfolioState
-from app.engine.goals import tier_after, tier_of
 from app.engine.memory import PolicyMemory
 from app.engine.scene import Row
+from app.engine.tiers import tier_after, tier_of
 from app.engine.trigger_rows import in_scope
 
 

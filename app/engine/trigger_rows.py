@@ -124,11 +124,11 @@ def in_scope(accounts: Sequence[Account], name: str | None) -> list[int]:
 
 def _stress_row(policy: StressResponse, tier: int) -> TriggerRow:
     """Between where the present tier (0: none) is left again, and where the next one begins."""
-    low = float(policy.tiers[tier - 1].recover_below) if tier > 0 else -inf
-    high = float(policy.tiers[tier].above) if tier < len(policy.tiers) else inf
-    return TriggerRow(
-        TriggerKind.METRIC, low=low, high=nextafter(high, -inf), condition=MetricRef.parse(policy.metric)
-    )
+    calm, worst = (inf, -inf) if policy.falls else (-inf, inf)
+    leaves = float(policy.tiers[tier - 1].leaves_at) if tier > 0 else calm
+    enters = float(policy.tiers[tier].enters_at) if tier < len(policy.tiers) else worst
+    low, high = sorted((leaves, nextafter(enters, calm)))
+    return TriggerRow(TriggerKind.METRIC, low=low, high=high, condition=MetricRef.parse(policy.metric))
 
 
 def _volatility_rows(policy: VolatilityTarget, accounts: Sequence[Account]) -> Iterator[TriggerRow]:

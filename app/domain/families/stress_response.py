@@ -1,7 +1,7 @@
 """Exposure inside what the market can absorb: tiers on a stress metric, and a way back in steps."""
 
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -11,26 +11,49 @@ from app.domain.families.terms import DAY_SECONDS, AccountName, PolicyCommon, Po
 class StressTier(Terms):
     """From `above` on, exposure is cut to `exposure_multiplier` of what it was before the stress.
 
-    It is left again once the metric has been below `recover_below` for the dwell.
+    It is left again once the metric has been below `recover_below` for the dwell. A metric of which less is
+    worse, a depth say, has `below` and `recover_above` instead.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=32, examples=["orange"])]
-    above: Positive
-    recover_below: Positive
+    above: Positive | None = None
+    recover_below: Positive | None = None
+    below: Positive | None = None
+    recover_above: Positive | None = None
     exposure_multiplier: Annotated[Decimal, Field(ge=0, lt=1)]
     reduce_only: Annotated[bool, Field(description="Whether the portfolio may only reduce meanwhile.")] = (
         False
     )
 
     @model_validator(mode="after")
-    def _recovers_lower(self) -> Self:
-        if self.recover_below >= self.above:
+    def _has_one_direction(self) -> Self:
+        given = [
+            term is not None for term in (self.above, self.recover_below, self.below, self.recover_above)
+        ]
+        if given not in ([True, True, False, False], [False, False, True, True]):
+            raise ValueError("a tier needs above and recover_below, or below and recover_above")
+        if self.falls and self.leaves_at <= self.enters_at:
+            raise ValueError("recover_above > below is needed, or the tier would flicker")
+        if not self.falls and self.leaves_at >= self.enters_at:
             raise ValueError("recover_below < above is needed, or the tier would flicker")
         return self
 
+    @property
+    def falls(self) -> bool:
+        """Whether stress is where the metric is low."""
+        return self.below is not None
+
+    @property
+    def enters_at(self) -> Decimal:
+        return cast(Decimal, self.below if self.falls else self.above)
+
+    @property
+    def leaves_at(self) -> Decimal:
+        return cast(Decimal, self.recover_above if self.falls else self.recover_below)
+
 
 class StressResponse(PolicyCommon):
-    """Scales exposure down as stress passes its tiers, and up again, a tier at a time, as it falls.
+    """Scales exposure down as stress passes its tiers, and up again, a tier at a time, as it eases.
 
     What the exposure was before the first tier is remembered, position by position.
     """
@@ -79,11 +102,23 @@ class StressResponse(PolicyCommon):
     re_risk: Annotated[bool, Field(description="Whether exposure is built up again afterwards.")] = True
     account: AccountName | None = None
 
+    @property
+    def falls(self) -> bool:
+        return self.tiers[0].falls
+
     @model_validator(mode="after")
-    def _tiers_rise(self) -> Self:
+    def _tiers_worsen(self) -> Self:
+        sign = -1 if self.falls else 1
         for lower, higher in zip(self.tiers, self.tiers[1:], strict=False):
-            if not (lower.above < higher.above and lower.recover_below <= higher.recover_below):
-                raise ValueError("tiers: from one to the next, above must rise and recover_below not fall")
+            if higher.falls is not self.falls:
+                raise ValueError("tiers: all of them go by above, or all by below")
+            worsens = sign * lower.enters_at < sign * higher.enters_at
+            if not (worsens and sign * lower.leaves_at <= sign * higher.leaves_at):
+                raise ValueError(
+                    "tiers: from one to the next, below must fall and recover_above not rise"
+                    if self.falls
+                    else "tiers: from one to the next, above must rise and recover_below not fall"
+                )
             if lower.exposure_multiplier <= higher.exposure_multiplier:
                 raise ValueError("tiers: from one to the next, exposure_multiplier must fall")
         return self

@@ -279,19 +279,24 @@ def test_trades_of_before_count_toward_turnover_and_turn_nothing_round():
     assert reversals([before, *after], []) == 2
 
 
-def test_the_way_back_from_a_tier_that_only_reduces_builds_up_again():
-    """Three tiers down at once, and up one at a time; the state that the policy set does not hold it back."""
+RISING = (("above", "recover_below"), ("0.5", "0.4"), ("0.8", "0.7"), (0.2, 0.9, 0.6, 0.1))
+FALLING = (("below", "recover_above"), ("500", "600"), ("200", "300"), (800.0, 100.0, 400.0, 900.0))
+
+
+@pytest.mark.parametrize(("names", "orange", "red", "values"), [RISING, FALLING])
+def test_the_way_back_from_a_tier_that_only_reduces_builds_up_again(names, orange, red, values):
+    """Two tiers down at once, and up one at a time; the state that the policy set does not hold it back."""
     tiers = [
-        {"name": "orange", "above": "0.5", "recover_below": "0.4", "exposure_multiplier": "0.5"},
-        {"name": "red", "above": "0.8", "recover_below": "0.7", "exposure_multiplier": "0.1",
-         "reduce_only": True},
+        {"name": "orange", "exposure_multiplier": "0.5", **dict(zip(names, orange, strict=True))},
+        {"name": "red", "exposure_multiplier": "0.1", "reduce_only": True,
+         **dict(zip(names, red, strict=True))},
     ]  # fmt: skip
     policy = StressResponse(
         name="step back", mode=Mode.AUTO, tiers=tiers, recovery_dwell_seconds=0, guards=Guards(**FREE)
     )
     life = long(policy)
     sizes, states = [], []
-    for k, stress in enumerate((0.2, 0.9, 0.6, 0.1)):
+    for k, stress in enumerate(values):
         seen = frame(k, prices(50_000.0 + k))
         index = Change(TickKind.STRESS, "MARKET", stress, 0.0, 1, Quality.VALID, seen.time_ns)
         life.see(replace(seen, changes=(*seen.changes, index)))

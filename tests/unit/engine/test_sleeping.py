@@ -211,14 +211,15 @@ class World:
                 name="flat", underlying=asset, hedge_instruments=(f"{asset}-USDT-PERP",),
                 band={"kind": "zakamouline", "risk_aversion": "0.00001", "floor": 1, "cap": 60}, **mode,
             )  # fmt: skip
-        if chance.random.random() < 0.3:
+        if (drawn := chance.random.random()) < 0.3:
             now = self.prices[TickKind.PRICE, f"{asset}-USDT-PERP"]
+            dear = {"above": round(now * 1.05, 2), "recover_below": round(now * 1.01, 2)}
+            cheap = {"below": round(now * 0.95, 2), "recover_above": round(now * 0.99, 2)}
             yield StressResponse.model_validate({
-                "name": "dear", "metric": f"price.{asset}-USDT-PERP", **mode,
-                "tiers": [{
-                    "name": "dear", "above": round(now * 1.05, 2), "recover_below": round(now * 1.01, 2),
-                    "exposure_multiplier": "0.5",
-                }],
+                "name": "away", "metric": f"price.{asset}-USDT-PERP", **mode,
+                "tiers": [
+                    {"name": "away", "exposure_multiplier": "0.5", **(dear if drawn < 0.15 else cheap)}
+                ],
             })  # fmt: skip
 
     def tree(self, holdings, asset, level):

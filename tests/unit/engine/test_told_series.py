@@ -192,6 +192,51 @@ def test_exposure_is_cut_by_any_of_them_and_not_built_up_again_because_it_fell_s
     assert size_after(back + age_seconds(spec) + 10, 10.0) == pytest.approx(1.0)
 
 
+def test_exposure_is_cut_where_a_depth_is_thin_and_on_the_very_level():
+    tiers = [{"name": "thin", "below": "100", "recover_above": "200", "exposure_multiplier": "0.5"}]
+    policy = StressResponse(
+        name="thin", mode=Mode.AUTO, guards=Guards(**FREE), tiers=tiers, recovery_dwell_seconds=0,
+        metric=f"book_depth.{BOOK_DEPTH.name}",
+    )  # fmt: skip
+    life, sizes = long(policy), []
+    for k, depth in enumerate((100.5, 100.0, 200.0, 200.5)):
+        seen = frame(k, prices(50_000.0))
+        changes = (*seen.changes, told(BOOK_DEPTH, depth, seen.time_ns))
+        life.see(Frame(1, k + 1, seen.time_ns, "", 0, changes))
+        sizes.append(float(life.holdings.accounts[0].position(PERP.instrument_id).quantity))
+    assert sizes == pytest.approx([1.0, 0.5, 0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("tiers", "words"),
+    [
+        ([{"above": "1"}], "a tier needs above and recover_below, or below and recover_above"),
+        ([{"below": "1", "recover_below": "2"}], "a tier needs above and recover_below, or below"),
+        ([{"above": "1", "recover_below": "1"}], "recover_below < above is needed"),
+        ([{"below": "1", "recover_above": "1"}], "recover_above > below is needed"),
+        (
+            [{"above": "1", "recover_below": "0.5"}, {"below": "2", "recover_above": "3"}],
+            "all of them go by above, or all by below",
+        ),
+        (
+            [{"below": "1", "recover_above": "5"}, {"below": "2", "recover_above": "3"}],
+            "below must fall and recover_above not rise",
+        ),
+        (
+            [{"above": "2", "recover_below": "1"}, {"above": "1", "recover_below": "0.5"}],
+            "above must rise and recover_below not fall",
+        ),
+    ],
+)
+def test_tiers_have_one_direction_and_worsen(tiers, words):
+    document = [
+        {"name": f"tier {at}", "exposure_multiplier": str(0.5 - 0.1 * at), **tier}
+        for at, tier in enumerate(tiers)
+    ]
+    with pytest.raises(ValueError, match=words):
+        StressResponse(name="x", tiers=document)
+
+
 def test_what_is_known_decides_where_the_rest_of_a_tree_is_not():
     """Greed or dear gas: gas has fallen silent, and sentiment alone says so."""
     policy = Rule(
