@@ -250,7 +250,8 @@ def _stream_messages() -> dict[str, Schema]:
             _object(
                 f=_packed(
                     "A msgpack array [generation, sequence, time_ns, entry, stamp_ns, changes, covers]; "
-                    f"each change is an array {change}. `covers` is how many entries of ticks it was made of."
+                    f"each change is an array {change}. `covers` is how many entries it was made of. A "
+                    "volatility of no sources that is not stale is read off the surface of other options."
                 )
             ),
             content_type="application/msgpack",
