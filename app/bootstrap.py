@@ -50,9 +50,11 @@ from app.services.replay_history import Lockstep
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.adapters.feeds import FeedChoice
     from app.ports.figures import Evaluators
     from app.services.evaluate_market import Lane
     from app.services.ingest_ticks import IngestTicks
+    from app.services.publish_feed import PublishFeed
     from app.services.tell_rests import Rests
 
 EXECUTION_LEASE = timedelta(seconds=30)
@@ -132,6 +134,15 @@ class Stack:
             known_instruments=partial(listed_pairs, pool),
             clock=SystemClock(),
         )
+
+    async def feed(self, choice: "FeedChoice") -> "PublishFeed":
+        from app.adapters.feeds import open_feed
+        from app.services.publish_feed import PublishFeed, listed_lines
+
+        units = await self.units()
+        async with units() as unit:
+            lines = await listed_lines(unit, choice.instruments)
+        return PublishFeed(feed=open_feed(choice, lines), publisher=await self.ticks(), clock=SystemClock())
 
     async def shard_leases(self) -> PostgresShardLeases:
         pool = await self.pool(connections=2)

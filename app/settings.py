@@ -4,7 +4,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.errors import ConfigurationError
@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     clock: Literal["live", "replay"] = "live"
     shards: Annotated[int, Field(ge=1, le=1024)] = 4
     webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
+    feed_url: str | None = None
+    feed_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("webhook_allowed_networks", mode="before")

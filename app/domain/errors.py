@@ -14,6 +14,7 @@ BallastError
 │   └── OperatorsOwn        a rule of whoever runs the service, which traders do not change
 ├── Unavailable             a part that is needed is not there now; trying again is right
 │   ├── PriceUnknown        no consensus price for what must be valued
+│   ├── FeedLost            the other end of a feed is away, or says what cannot be understood
 │   ├── Fenced              another process holds the lease; this one must stop writing
 │   └── StreamReset         the stream was flushed or went back
 └── ConfigurationError      the operator has to change something before it can start
@@ -90,6 +91,14 @@ class PriceUnknown(Unavailable):
     def __init__(self, instrument: str) -> None:
         super().__init__(f"no consensus price for {instrument} yet")
         self.instrument = instrument
+
+
+class FeedLost(Unavailable):
+    """`retry_after_seconds`: what the other end asks for."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Fenced(Unavailable):

@@ -128,6 +128,45 @@ def courier_command() -> None:
     run_role(ROLES["courier"], load_settings())
 
 
+@application.command("feed")
+def feed_command(
+    name: Annotated[str, typer.Argument(help="Whose: pyth.")],
+    instruments: Annotated[
+        str,
+        typer.Option(
+            help="Listed instruments, with the source's own names where they differ: OURS=THEIRS,…",
+        ),
+    ],
+    source: Annotated[str | None, typer.Option(help="Id of the source [default: the feed's name].")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Where the source is, if not at its usual place [env: BALLAST_FEED_URL]."),
+    ] = None,
+    quote: Annotated[
+        str | None,
+        typer.Option(help="Currency that the source is declared to quote in, if not the instruments' own."),
+    ] = None,
+    data_dir: RunningDataDir = None,
+) -> None:
+    """Publish a source's prices into the tick stream, and come back when its connection is lost.
+
+    A key that the source wants is taken from BALLAST_FEED_TOKEN.
+    """
+    from app.adapters.feeds import FeedChoice
+    from app.entrypoints.cli.feed import feed, parse_instruments
+
+    settings = running_servers(load_settings(), data_dir)
+    choice = FeedChoice(
+        name=name,
+        instruments=parse_instruments(instruments),
+        source=source or name,
+        url=url or settings.feed_url,
+        token=settings.feed_token.get_secret_value() if settings.feed_token else None,
+        quote=quote,
+    )
+    run_role(feed(choice), settings)
+
+
 @application.command("up")
 def up_command(
     evaluators: Evaluators = 1, host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None

@@ -1,0 +1,20 @@
+"""Which feed, of what, and how: as it was asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedChoice:
+    """`instruments` are names of the source by our ids. What a feed does not know of, it leaves alone.
+
+    `quote` is the currency in which the source is declared to quote, where it is not the instruments' own.
+    `token` is a secret.
+    """
+
+    name: str
+    instruments: Mapping[str, str]
+    source: str
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
+    quote: str | None = None
