@@ -33,7 +33,11 @@ class HttpWebhookSender:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=guarded_socket(self._allowed_networks)),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                socket_factory=guarded_socket(self._allowed_networks),
+                resolver=aiohttp.ThreadedResolver(),  # the system's, whatever else is installed
+            ),
             timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # 1 kB of it could be a gigabyte
