@@ -55,7 +55,8 @@ migration: $(DEV) ## a draft of the next revision of the schema: NAME="what chan
 
 lock: $(LOCKING)/bin/pip-compile ## resolve the dependencies of pyproject.toml anew; UPGRADE=1 takes newer ones
 	$(call compile,requirements/runtime.txt)
-	$(call compile,requirements/dev.txt,--extra dev)
+	$(call compile,requirements/feeds.txt,--extra feeds)
+	$(call compile,requirements/dev.txt,--extra feeds --extra dev)
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml | $(PY)
 	@echo "Installing what Ballast runs on into $(VENV) (once; a minute or two)"

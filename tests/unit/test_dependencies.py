@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCKS = ("runtime.txt", "feeds.txt", "dev.txt")
 PINNED = re.compile(r"^([a-z0-9._-]+)==\S+", re.MULTILINE)
 
 
@@ -32,6 +33,7 @@ def pinned(lock):
     ("section", "requirements"),
     [
         ("At run time", PROJECT["dependencies"]),
+        ("For feeds of exchanges and chains", PROJECT["optional-dependencies"]["feeds"]),
         ("For tests and checks", PROJECT["optional-dependencies"]["dev"]),
     ],
 )
@@ -41,21 +43,23 @@ def test_every_dependency_has_its_line(section, requirements):
 
 def test_locks_pin_what_is_named():
     runtime = set(named(PROJECT["dependencies"]))
+    feeds, dev = (set(named(PROJECT["optional-dependencies"][extra])) for extra in ("feeds", "dev"))
     assert runtime <= pinned("runtime.txt")
-    assert runtime | set(named(PROJECT["optional-dependencies"]["dev"])) <= pinned("dev.txt")
+    assert runtime | feeds <= pinned("feeds.txt")
+    assert runtime | feeds | dev <= pinned("dev.txt")
 
 
-def test_the_development_lock_contains_the_runtime_lock():
+def test_the_development_lock_contains_the_others():
     """Else `make test` would try other versions than `make demo` runs."""
     pins = {
         lock: set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / lock).read_text("utf-8"), re.MULTILINE))
-        for lock in ("runtime.txt", "dev.txt")
+        for lock in LOCKS
     }
-    assert pins["runtime.txt"] <= pins["dev.txt"]
+    assert pins["runtime.txt"] <= pins["feeds.txt"] <= pins["dev.txt"]
 
 
 @pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0", "3.14.0"])
-@pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_locks_are_whole_whatever_the_python(lock, python):
     """What a package asks for only on some versions has a pin too: Debian 12 brings 3.11.2."""
     version = {"python_full_version": python, "python_version": python[:4], "extra": ""}
@@ -75,7 +79,7 @@ def _requirements(package):
         return []  # pinned for another Python than this one
 
 
-@pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_pin_is_hashed_and_no_address_is_inside(lock):
     text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
     blocks = re.split(r"^(?=[a-z0-9._-]+==)", text, flags=re.MULTILINE)[1:]

@@ -1,24 +1,62 @@
 """Sources of ticks, by name. Each is imported when it is asked for: their packages are large."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from app.adapters.feeds.choice import FeedChoice
-from app.domain.errors import InvalidInput
+from app.domain.errors import ConfigurationError, InvalidInput
 from app.ports.feeds import Feed, Line
 
 __all__ = ["FeedChoice", "open_feed"]
 
+_OPTIONAL = ("ccxt", "web3")
+
 
 def open_feed(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
-    """InvalidInput for a name that no feed has, ConfigurationError where its package is missing."""
-    if choice.name == "pyth":
-        from app.adapters.feeds.pyth import PUBLIC_HERMES, PythFeed
+    """InvalidInput for a name that no feed has, ConfigurationError where its package is not installed."""
+    with _packages():
+        match choice.name:
+            case "pyth":
+                return _pyth(choice, lines)
+            case _:
+                return _exchange(choice, lines)
 
-        return PythFeed(
-            source=choice.source,
-            lines=lines,
-            url=choice.url or PUBLIC_HERMES,
-            token=choice.token,
-            quote=choice.quote,
-        )
-    raise InvalidInput(f"no feed {choice.name}: there is pyth")
+
+def _pyth(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
+    from app.adapters.feeds.pyth import PUBLIC_HERMES, PythFeed
+
+    return PythFeed(
+        source=choice.source,
+        lines=lines,
+        url=choice.url or PUBLIC_HERMES,
+        token=choice.token,
+        quote=choice.quote,
+    )
+
+
+def _exchange(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
+    from app.adapters.feeds.exchanges import POLL_EVERY, ExchangeFeed
+
+    if choice.url:
+        raise InvalidInput(f"ccxt knows where {choice.name} is: leave out --url and BALLAST_FEED_URL")
+    return ExchangeFeed(
+        source=choice.source,
+        exchange=choice.name,
+        lines=lines,
+        quote=choice.quote,
+        poll=choice.poll,
+        every=choice.every or POLL_EVERY,
+    )
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if missing.name not in _OPTIONAL:
+            raise
+        raise ConfigurationError(
+            f"this feed needs the package {missing.name}: "
+            "pip install --require-hashes -r requirements/feeds.txt"
+        ) from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,7 +10,7 @@ class FeedChoice:
     """`instruments` are names of the source by our ids. What a feed does not know of, it leaves alone.
 
     `quote` is the currency in which the source is declared to quote, where it is not the instruments' own.
-    `token` is a secret.
+    `token` is a secret. `poll` asks where a source would tell by itself, `every` so often.
     """
 
     name: str
@@ -18,3 +19,5 @@ class FeedChoice:
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     quote: str | None = None
+    poll: bool = False
+    every: timedelta | None = None

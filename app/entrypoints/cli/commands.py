@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -130,7 +130,9 @@ def courier_command() -> None:
 
 @application.command("feed")
 def feed_command(
-    name: Annotated[str, typer.Argument(help="Whose: pyth.")],
+    name: Annotated[
+        str, typer.Argument(help="Whose: pyth, or an exchange as ccxt calls it (deribit, binance, …).")
+    ],
     instruments: Annotated[
         str,
         typer.Option(
@@ -145,6 +147,10 @@ def feed_command(
     quote: Annotated[
         str | None,
         typer.Option(help="Currency that the source is declared to quote in, if not the instruments' own."),
+    ] = None,
+    poll: Annotated[bool, typer.Option("--poll", help="Ask over REST instead of a WebSocket.")] = False,
+    every: Annotated[
+        float | None, typer.Option(min=0.05, help="Seconds between two questions, where there are any.")
     ] = None,
     data_dir: RunningDataDir = None,
 ) -> None:
@@ -163,6 +169,8 @@ def feed_command(
         url=url or settings.feed_url,
         token=settings.feed_token.get_secret_value() if settings.feed_token else None,
         quote=quote,
+        poll=poll,
+        every=timedelta(seconds=every) if every else None,
     )
     run_role(feed(choice), settings)
 

@@ -1,5 +1,8 @@
 """What `ballast feed` is asked for, how long it waits, and what its events are made of."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from app.adapters.feeds import FeedChoice, open_feed
 from app.adapters.feeds.sequences import sequence_at
 from app.adapters.feeds.server_sent_events import LONGEST_EVENT_BYTES, event_data
-from app.domain.errors import FeedLost, InvalidInput
+from app.domain.errors import ConfigurationError, FeedLost, InvalidInput
 from app.entrypoints.cli.feed import parse_instruments
 from app.services.publish_feed import FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS, backoff_seconds
 
@@ -32,8 +35,29 @@ def test_what_cannot_be_meant_is_refused(asked, words):
 
 
 def test_a_feed_that_there_is_not_is_refused():
-    with pytest.raises(InvalidInput, match="no feed nobody: there is pyth"):
+    with pytest.raises(InvalidInput, match="no feed nobody: there are pyth, and"):
         open_feed(FeedChoice(name="nobody", instruments={}, source="nobody"), [])
+
+
+def test_an_address_that_would_be_left_alone_is_refused():
+    with pytest.raises(InvalidInput, match="leave out --url"):
+        open_feed(FeedChoice(name="kraken", instruments={}, source="kraken", url="http://else"), [])
+
+
+def test_a_package_that_is_missing_is_named_with_what_brings_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "app.adapters.feeds.exchanges", raising=False)
+    monkeypatch.setitem(sys.modules, "ccxt", None)
+    monkeypatch.delitem(sys.modules, "ccxt.pro", raising=False)
+    with pytest.raises(ConfigurationError, match=r"needs the package ccxt: pip .* requirements/feeds\.txt"):
+        open_feed(FeedChoice(name="kraken", instruments={}, source="kraken"), [])
+
+
+def test_other_roles_do_not_pay_for_the_packages_of_feeds():
+    imported = (
+        "import app.bootstrap, app.entrypoints.cli.commands, app.adapters.feeds, sys; print(*sys.modules)"
+    )
+    modules = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True)
+    assert {"ccxt", "web3"}.isdisjoint(modules.stdout.split())
 
 
 @given(losses=st.integers(1, 10_000), draw=st.floats(0, 1, exclude_max=True))
