@@ -18,6 +18,8 @@ def open_feed(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
         match choice.name:
             case "pyth":
                 return _pyth(choice, lines)
+            case "chainlink" | "uniswap":
+                return _chain(choice, lines)
             case _:
                 return _exchange(choice, lines)
 
@@ -45,6 +47,26 @@ def _exchange(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
         lines=lines,
         quote=choice.quote,
         poll=choice.poll,
+        every=choice.every or POLL_EVERY,
+    )
+
+
+def _chain(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
+    from app.adapters.feeds.chain import POLL_EVERY, ChainFeed
+    from app.adapters.feeds.chainlink import chainlink
+    from app.adapters.feeds.uniswap import WINDOW, uniswap
+
+    if choice.url is None:
+        raise InvalidInput("say which chain, by the address of a node: --url or BALLAST_FEED_URL")
+    if choice.name == "chainlink":
+        open_line = chainlink(choice.source, quote=choice.quote)
+    else:
+        open_line = uniswap(choice.source, window=choice.window or WINDOW, quote=choice.quote)
+    return ChainFeed(
+        source=choice.source,
+        lines=lines,
+        url=choice.url,
+        open_line=open_line,
         every=choice.every or POLL_EVERY,
     )
 

@@ -1,6 +1,7 @@
 """That what a source speaks of is the instrument it is published as."""
 
 from app.domain.errors import InvalidInput
+from app.domain.instruments import InstrumentKind
 from app.ports.feeds import Line
 
 
@@ -18,4 +19,13 @@ def check_pair(line: Line, *, base: str, quote: str, declared_quote: str | None)
         raise InvalidInput(
             f"{line.name} is in {quote or 'no currency'}, and {whose} in {wanted}: publish it as another "
             f"instrument, or declare that its source quotes in {quote} and say so with --quote {quote}"
+        )
+
+
+def check_index(line: Line) -> None:
+    """InvalidInput where a price of the underlying is none of the instrument."""
+    if line.instrument.kind not in (InstrumentKind.SPOT, InstrumentKind.PERPETUAL):
+        raise InvalidInput(
+            f"{line.name} is a price of {line.instrument.underlying}, which is none of {line.instrument.id} "
+            f"({line.instrument.kind}): publish it as a spot instrument or a perpetual"
         )

@@ -11,6 +11,7 @@ class FeedChoice:
 
     `quote` is the currency in which the source is declared to quote, where it is not the instruments' own.
     `token` is a secret. `poll` asks where a source would tell by itself, `every` so often.
+    `window` is that of an average.
     """
 
     name: str
@@ -21,3 +22,4 @@ class FeedChoice:
     quote: str | None = None
     poll: bool = False
     every: timedelta | None = None
+    window: timedelta | None = None

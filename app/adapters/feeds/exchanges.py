@@ -76,7 +76,9 @@ class ExchangeFeed:
         clock: WallClock | None = None,
     ) -> None:
         if exchange not in async_support.exchanges:
-            raise InvalidInput(f"no feed {exchange}: there are pyth, and every exchange that ccxt knows")
+            raise InvalidInput(
+                f"no feed {exchange}: there are pyth, chainlink, uniswap, and every exchange that ccxt knows"
+            )
         self.source = source
         self._id = exchange
         self._lines = lines

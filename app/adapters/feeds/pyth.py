@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from app.adapters.feeds.checks import check_pair
+from app.adapters.feeds.checks import check_index, check_pair
 from app.adapters.feeds.sequences import sequence_at
 from app.adapters.feeds.server_sent_events import event_data
 from app.domain.errors import ConfigurationError, FeedLost, InvalidInput
@@ -117,6 +117,7 @@ class PythFeed:
         for line in self._lines:
             described = await self._described(session, line)
             base, quote = described.attributes.get("base", ""), described.attributes.get("quote_currency", "")
+            check_index(line)
             check_pair(line, base=base, quote=quote, declared_quote=self._quote)
             found[described.id] = line.instrument.id
         return found

@@ -131,7 +131,7 @@ def courier_command() -> None:
 @application.command("feed")
 def feed_command(
     name: Annotated[
-        str, typer.Argument(help="Whose: pyth, or an exchange as ccxt calls it (deribit, binance, …).")
+        str, typer.Argument(help="pyth, chainlink, uniswap, or an exchange as ccxt calls it (deribit, …).")
     ],
     instruments: Annotated[
         str,
@@ -152,6 +152,9 @@ def feed_command(
     every: Annotated[
         float | None, typer.Option(min=0.05, help="Seconds between two questions, where there are any.")
     ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Seconds of a time-weighted average (uniswap) [default: 300].")
+    ] = None,
     data_dir: RunningDataDir = None,
 ) -> None:
     """Publish a source's prices into the tick stream, and come back when its connection is lost.
@@ -171,6 +174,7 @@ def feed_command(
         quote=quote,
         poll=poll,
         every=timedelta(seconds=every) if every else None,
+        window=timedelta(seconds=window) if window else None,
     )
     run_role(feed(choice), settings)
 

@@ -24,12 +24,14 @@ class Written:
 
 
 @asynccontextmanager
-async def published(feed, publisher, monkeypatch, *, silence=publish_feed.LONGEST_SILENCE_SECONDS):
+async def published(
+    feed, publisher, monkeypatch, *, silence=publish_feed.LONGEST_SILENCE_SECONDS, clock=None
+):
     monkeypatch.setattr(publish_feed, "FIRST_BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(publish_feed, "LONGEST_BACKOFF_SECONDS", 0.05)
     stop = asyncio.Event()
     service = PublishFeed(
-        feed=feed, publisher=publisher, clock=SystemClock(), longest_silence_seconds=silence
+        feed=feed, publisher=publisher, clock=clock or SystemClock(), longest_silence_seconds=silence
     )
     running = asyncio.create_task(service.run(stop))
     try:

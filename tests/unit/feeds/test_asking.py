@@ -35,13 +35,18 @@ def test_what_cannot_be_meant_is_refused(asked, words):
 
 
 def test_a_feed_that_there_is_not_is_refused():
-    with pytest.raises(InvalidInput, match="no feed nobody: there are pyth, and"):
+    with pytest.raises(InvalidInput, match="no feed nobody: there are pyth, chainlink, uniswap, and"):
         open_feed(FeedChoice(name="nobody", instruments={}, source="nobody"), [])
 
 
 def test_an_address_that_would_be_left_alone_is_refused():
     with pytest.raises(InvalidInput, match="leave out --url"):
         open_feed(FeedChoice(name="kraken", instruments={}, source="kraken", url="http://else"), [])
+
+
+def test_a_chain_has_to_be_said():
+    with pytest.raises(InvalidInput, match="by the address of a node: --url or BALLAST_FEED_URL"):
+        open_feed(FeedChoice(name="uniswap", instruments={}, source="uniswap"), [])
 
 
 def test_a_package_that_is_missing_is_named_with_what_brings_it(monkeypatch):
