@@ -1,4 +1,4 @@
-"""What publishing a feed needs of it, and of the stream that its ticks go to."""
+"""What publishing a feed needs of it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
@@ -25,8 +25,3 @@ class Feed(Protocol):
         Raises `FeedLost` when the connection is lost, for whoever listens to come back. `InvalidInput` and
         `ConfigurationError` are not mended by that: what was asked for is not what the source has.
         """
-
-
-class TickPublisher(Protocol):
-    async def publish(self, ticks: Sequence[Tick]) -> str:
-        """One entry, and its id."""

@@ -48,6 +48,11 @@ class TickLog(Protocol):
     async def trim(self, before: str) -> None: ...
 
 
+class TickPublisher(Protocol):
+    async def publish(self, ticks: Sequence[Tick]) -> str:
+        """One entry, and its id."""
+
+
 class MarketLog(Protocol):
     """The writer's end. Raises `Fenced` for an old epoch, `StreamReset` when the stream is not as left."""
 

@@ -7,6 +7,7 @@ of this machine's clock is left out: remembered as the last, it would keep out a
 
 import asyncio
 import random
+from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 
@@ -18,8 +19,9 @@ from app.domain.market import Tick, TickKind
 from app.domain.times import NS_PER_SECOND
 from app.oracle.sequencer import Limits
 from app.ports.clock import WallClock
-from app.ports.feeds import Feed, Line, TickPublisher
+from app.ports.feeds import Feed, Line
 from app.ports.management import UnitOfWork
+from app.ports.market import TickPublisher
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
@@ -87,7 +89,7 @@ class PublishFeed:
                 self._losses += 1
                 pause = max(lost.retry_after_seconds, backoff_seconds(self._losses, draw=self._draw()))
                 self._log.warning("feed_lost", reason=str(lost), retry_in_seconds=round(pause, 3))
-                await asyncio.sleep(pause)
+                await sleep(pause)
 
     async def _said(self) -> AsyncGenerator[Sequence[Tick], None]:
         """What the feed says; a silence that is too long is a lost connection, whatever TCP makes of it."""

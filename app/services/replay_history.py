@@ -11,12 +11,9 @@ from typing import Protocol
 
 from app.domain.errors import Unavailable
 from app.domain.market import StreamPosition, Tick
+from app.ports.market import TickPublisher
 
 PATIENCE_SECONDS = 60.0
-
-
-class Publisher(Protocol):
-    async def publish(self, ticks: Sequence[Tick]) -> str: ...
 
 
 class Progress(Protocol):
@@ -34,7 +31,7 @@ class Books(Protocol):
 
 
 class Lockstep:
-    def __init__(self, *, ticks: Publisher, progress: Progress, books: Books) -> None:
+    def __init__(self, *, ticks: TickPublisher, progress: Progress, books: Books) -> None:
         self._ticks = ticks
         self._progress = progress
         self._books = books
@@ -83,7 +80,7 @@ class Lockstep:
 
 
 async def paced(
-    ticks: Publisher,
+    ticks: TickPublisher,
     entries: Iterable[Sequence[Tick]],
     *,
     speed: float,

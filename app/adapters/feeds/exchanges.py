@@ -38,6 +38,7 @@ from app.ports.feeds import Line
 
 POLL_EVERY = timedelta(seconds=2)
 FUNDING_EVERY = timedelta(seconds=60)
+_SIGN_OF_LIFE_SECONDS = 10.0
 _TOO_MANY_SECONDS = 60.0
 _LONGEST_WORDS = 200
 _NS_PER_MS = 1_000_000
@@ -95,7 +96,10 @@ class ExchangeFeed:
             waiting = {asyncio.create_task(_asked(each, 0.0)): each for each in questions}
             try:
                 while waiting:
-                    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    # That a connection is dead, ccxt finds by its own pings and time-outs: quiet is no loss.
+                    done, _ = await asyncio.wait(
+                        waiting, timeout=_SIGN_OF_LIFE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    )
                     ticks: list[Tick] = []
                     for task in done:
                         question = waiting.pop(task)
@@ -197,7 +201,7 @@ class ExchangeFeed:
 
     def _tick(self, kind: TickKind, line: Line, told: Json, value: float, confidence: float = 0.0) -> Tick:
         milliseconds = told.get("timestamp")
-        time_ns = milliseconds * _NS_PER_MS if milliseconds else self._clock.now_ns()
+        time_ns = int(milliseconds) * _NS_PER_MS if milliseconds else self._clock.now_ns()
         return Tick(
             kind,
             self.source,

@@ -150,7 +150,10 @@ def feed_command(
     ] = None,
     poll: Annotated[bool, typer.Option("--poll", help="Ask over REST instead of a WebSocket.")] = False,
     every: Annotated[
-        float | None, typer.Option(min=0.05, help="Seconds between two questions, where there are any.")
+        float | None,
+        typer.Option(
+            min=0.05, max=20, help="Seconds between two questions, where any are asked [default: 2]."
+        ),
     ] = None,
     window: Annotated[
         int | None, typer.Option(min=1, help="Seconds of a time-weighted average (uniswap) [default: 300].")

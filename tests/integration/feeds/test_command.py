@@ -1,16 +1,16 @@
 """`ballast feed` as a process, on a real Redis and PostgreSQL."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
 import time
 
-from app.adapters.redis_streams.tick_log import RedisTickLog
-from app.adapters.redis_streams.wire import Wire
 from app.domain.instruments import Instrument
 from tests import factories
 from tests.integration.feeds.hermes import hermes, update
+from tests.running_oracle import oracle
 from tests.waiting import eventually
 
 BTC = Instrument(id="BTC-USD", kind="spot", underlying="BTC", quote="USD")
@@ -25,21 +25,30 @@ async def ballast_feed(database_url, redis_url, *arguments):
     )  # fmt: skip
 
 
-async def test_it_publishes_until_it_is_told_to_stop(engine, database_url, redis_url):
-    await factories.create_market(engine, instruments=[BTC])
-    async with hermes() as server, Wire(redis_url) as wire:
-        await server.say(update("64250", expo=0, publish_time=int(time.time()), slot=1))
+async def test_its_prices_are_the_market_until_it_is_told_to_stop(engine, database_url, redis_url):
+    """From Hermes' stream to frames, through the oracle role."""
+    async with (
+        oracle(engine, redis_url, database_url, clock="live") as market,
+        hermes() as server,
+    ):
+        await factories.create_instruments(engine, [BTC])
         process = await ballast_feed(
             *(database_url, redis_url, "pyth", "--source", "pyth-1"),
             *("--instruments", "BTC-USD=Crypto.BTC/USD", "--url", server.server.url),
         )
-        ticks = RedisTickLog(wire)
-        (entry,) = await eventually(lambda: ticks.read("0-0", count=10, block_ms=100), timeout=30.0)
-        assert [(tick.source, tick.instrument, tick.value) for tick in entry.ticks] == [
-            ("pyth-1", "BTC-USD", 64_250.0)
-        ]
+        slots = itertools.count(1)
+
+        async def change():
+            now = int(time.time())
+            await server.say(update("64250", expo=0, conf="3", publish_time=now, slot=next(slots)))
+            return [each for frame in await market.frames() for each in frame.changes]
+
+        first, *_ = await eventually(change, timeout=30.0)
         process.send_signal(signal.SIGTERM)
         _, said = await process.communicate()
+        rows = await market.refusals()
+    assert (first.instrument, first.value, first.confidence, first.sources) == ("BTC-USD", 64_250.0, 3.0, 1)
+    assert rows == []
     assert process.returncode == 0, said
     assert b"feed_stopped" in said
 
