@@ -17,7 +17,6 @@ from app.domain.errors import FeedLost, InvalidInput
 from app.domain.identifiers import InstrumentId
 from app.domain.market import Tick, TickKind
 from app.domain.times import NS_PER_SECOND
-from app.oracle.sequencer import Limits
 from app.ports.clock import WallClock
 from app.ports.feeds import Feed, Line
 from app.ports.management import UnitOfWork
@@ -26,7 +25,7 @@ from app.ports.market import TickPublisher
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 LONGEST_SILENCE_SECONDS = 30.0
-_MAXIMUM_LEAD_NS = Limits().maximum_lead_ns
+MAXIMUM_LEAD_NS = 5 * NS_PER_SECOND  # as the oracle has it
 
 
 def backoff_seconds(losses: int, *, draw: float) -> float:
@@ -105,7 +104,7 @@ class PublishFeed:
                 yield ticks
 
     async def _publish(self, ticks: Collection[Tick]) -> None:
-        newest_ns = self._clock.now_ns() + _MAXIMUM_LEAD_NS
+        newest_ns = self._clock.now_ns() + MAXIMUM_LEAD_NS
         fresh = {
             (tick.kind, tick.instrument, tick.sequence): tick
             for tick in ticks

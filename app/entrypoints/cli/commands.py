@@ -33,14 +33,15 @@ application.add_typer(keys, name="keys")
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Where embedded servers keep their data [default: .ballast/data].")
+    Path | None,
+    typer.Option(help="Where embedded servers keep their data.", show_default=".ballast/data"),
 ]
 RunningDataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Data of the running `ballast up` or demo, where the environment names no servers "
-        "[default: .ballast/data].",
+        help="Data of the running `ballast up` or demo, where the environment names no servers.",
+        show_default=".ballast/data",
     ),
 ]
 Evaluators = Annotated[int, typer.Option(min=1, max=64, help="How many evaluator processes.")]
@@ -73,7 +74,8 @@ def keys_create(
     tenant: Annotated[str, typer.Option(help="The tenant's name; created when it is new.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may do; repeat for several [default: read, trade].")
+        list[Scope] | None,
+        typer.Option(help="What it may do; repeat for several.", show_default="read, trade"),
     ] = None,
     data_dir: RunningDataDir = None,
 ) -> None:
@@ -139,10 +141,12 @@ def feed_command(
             help="Listed instruments, with the source's own names where they differ: OURS=THEIRS,…",
         ),
     ],
-    source: Annotated[str | None, typer.Option(help="Id of the source [default: the feed's name].")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Id of the source.", show_default="the feed's name")
+    ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Where the source is, if not at its usual place [env: BALLAST_FEED_URL]."),
+        typer.Option(help="Where the source is, if not at its usual place; or BALLAST_FEED_URL."),
     ] = None,
     quote: Annotated[
         str | None,
@@ -152,11 +156,12 @@ def feed_command(
     every: Annotated[
         float | None,
         typer.Option(
-            min=0.05, max=20, help="Seconds between two questions, where any are asked [default: 2]."
+            min=0.05, max=20, help="Seconds between two questions, where any are asked.", show_default="2"
         ),
     ] = None,
     window: Annotated[
-        int | None, typer.Option(min=1, help="Seconds of a time-weighted average (uniswap) [default: 300].")
+        int | None,
+        typer.Option(min=1, help="Seconds of a time-weighted average (uniswap).", show_default="300"),
     ] = None,
     data_dir: RunningDataDir = None,
 ) -> None:

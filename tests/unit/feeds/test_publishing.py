@@ -9,8 +9,9 @@ from app.adapters.wall_clock import SystemClock
 from app.domain.errors import ConfigurationError, FeedLost
 from app.domain.market import Tick, TickKind
 from app.entrypoints import feed as feed_process
+from app.oracle.sequencer import Limits
 from app.services import publish_feed
-from app.services.publish_feed import PublishFeed
+from app.services.publish_feed import MAXIMUM_LEAD_NS, PublishFeed
 from tests.waiting import eventually
 
 NOW = time.time_ns()
@@ -63,6 +64,10 @@ async def run_until(told, stream, done, monkeypatch):
     finally:
         stop.set()
         await running
+
+
+def test_what_is_left_out_is_what_the_oracle_would_refuse():
+    assert Limits().maximum_lead_ns == MAXIMUM_LEAD_NS
 
 
 async def test_groups_are_entries_and_what_was_told_is_not_told_again(monkeypatch):
