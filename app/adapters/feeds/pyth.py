@@ -8,7 +8,7 @@ https://docs.pyth.network/api-reference/pyth-core/hermes
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
@@ -26,12 +26,13 @@ _CONNECT_SECONDS = 10.0
 _LOOK_UP = aiohttp.ClientTimeout(total=30.0)
 _LISTEN = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
 _TOO_MANY_SECONDS = 60.0
+_MOST_DIGITS = 30  # of a price, before or behind the point: beyond them there is nothing to compute
 
 
 class _Price(msgspec.Struct):
     price: str
     conf: str
-    expo: int
+    expo: Annotated[int, msgspec.Meta(ge=-_MOST_DIGITS, le=_MOST_DIGITS)]
     publish_time: int
 
 

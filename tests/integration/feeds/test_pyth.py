@@ -1,5 +1,6 @@
 """Pyth's feed, listening to a local server that speaks Hermes' protocol."""
 
+import json
 import time
 
 import pytest
@@ -20,6 +21,10 @@ NOW = int(time.time())
 
 def feed(server, *, name="Crypto.BTC/USD", instrument=BTC, **terms):
     return PythFeed(source="pyth", lines=[Line(instrument, name)], url=server.server.url, **terms)
+
+
+def told_once(message):
+    return web.Response(body=b"data:" + json.dumps(message).encode() + b"\n\n")
 
 
 @pytest.mark.parametrize("name", ["Crypto.BTC/USD", BTC_USD, f"0x{BTC_USD}"])
@@ -92,6 +97,8 @@ async def test_a_connection_that_says_nothing_is_lost(monkeypatch):
         lambda: web.Response(status=503),
         lambda: web.Response(body=b"data: {not json}\n\n"),
         lambda: web.Response(body=b'data: {"parsed": [{"id": 1}]}\n\n'),
+        lambda: told_once(update("1", expo=-1_000_000_000, publish_time=NOW, slot=1)),
+        lambda: told_once(update("one", expo=0, publish_time=NOW, slot=1)),
     ],
 )
 async def test_what_is_no_answer_is_asked_again(answer, monkeypatch):
