@@ -45,11 +45,15 @@ async def first_of(listening):
         return await anext(said)
 
 
+def told_lines(written):
+    return len({(tick.kind, tick.instrument) for tick in written.ticks})
+
+
 @pytest.mark.parametrize("poll", [False, True])
 async def test_prices_marks_funding_and_volatilities_of_deribit(poll, monkeypatch):
     written = Written()
     async with deribit() as server, published(feed(server, poll=poll), written, monkeypatch):
-        await eventually(lambda: len({(tick.kind, tick.instrument) for tick in written.ticks}) == 6)
+        await eventually(lambda: told_lines(written) == 6)
     told = {(tick.kind, tick.instrument): (tick.value, tick.confidence) for tick in written.ticks}
     assert told == {
         (TickKind.PRICE, "BTC-PERPETUAL"): (64_250.5, 0.5),
@@ -79,7 +83,7 @@ async def test_a_funding_rate_is_told_per_interval_of_the_instrument(monkeypatch
 async def test_a_lost_connection_is_made_again_without_asking_for_the_markets_twice(poll, monkeypatch):
     written = Written()
     async with deribit() as server, published(feed(server, poll=poll), written, monkeypatch):
-        await eventually(lambda: written.ticks)
+        await eventually(lambda: told_lines(written) == 6)
         await server.break_connections()
         await server.server.end()
         told = len(written.ticks)
