@@ -82,6 +82,8 @@ class Rejection(StrEnum):
     FUTURE = "future"
     OLD_SEQUENCE = "old_sequence"
     UNDECLARED = "undeclared"
+    UNSIGNED = "unsigned"
+    BAD_SIGNATURE = "bad_signature"
 
 
 class Quality(IntEnum):

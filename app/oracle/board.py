@@ -29,19 +29,19 @@ from app.oracle.votes import settle
 
 _QUALITIES = tuple(Quality)
 _NEVER = 1 << 63  # no sequence comes after it
-_ANYTHING = Source()
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
 
 
 class Place:
-    """A source in a line. Only a sequence above `after` is let in without a closer look."""
+    """A source in a line. A sequence above `after` is let in without a closer look; of a signer, none."""
 
-    __slots__ = ("after", "index", "tick")
+    __slots__ = ("after", "index", "signs", "tick")
 
     def __init__(self, index: int, tick: Tick) -> None:
         self.index = index
         self.tick = tick
         self.after = tick.sequence
+        self.signs = False
 
 
 class Line:
@@ -91,7 +91,7 @@ class Board:
                 self._declare_place(line, source)
 
     def source(self, name: str) -> Source:
-        return self._declared.sources.get(name, _ANYTHING)
+        return self._declared.source(name)
 
     def line(self, kind: TickKind, instrument: str) -> Line:
         lines = self.lines[kind]
@@ -111,7 +111,7 @@ class Board:
         if (place := line.places.get(tick.source)) is None:
             place = self._new_place(line, tick)
             self._declare_place(line, tick.source)
-        place.tick, place.after = tick, tick.sequence
+        place.tick, place.after = tick, _NEVER if place.signs else tick.sequence
         return place
 
     def settle(
@@ -269,8 +269,8 @@ class Board:
     def _declare_place(self, line: Line, name: str) -> None:
         source, place = self.source(name), line.places[name]
         # Whoever is declared is looked at closely once more, and let in or refused by `check_source` there.
-        place.after = _NEVER
-        converter, divides = self._converter(line, source)
+        place.after, place.signs = _NEVER, source.public_key is not None
+        converter, divides = self._converter(line, source) if source.enabled else (UNKNOWN_LINE, False)
         record = self._place_records[place.index]
         record["weight"] = weight_units(source.weight)
         age_ns = maximum_age_ns(line.kind, self._declared, self._maximum_age_ns)

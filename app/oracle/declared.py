@@ -1,6 +1,7 @@
 """What is declared: pairs that are listed, sources, quorums, and the ladder of qualities with its thresholds.
 
-A source that nobody declared has the weight 1, speaks of anything, and quotes in the instrument's currency.
+A source that nobody declared is what `EVERYBODY_ELSE` is declared to be. Where that is nothing, it has the
+weight 1, speaks of anything, and quotes in the instrument's currency.
 """
 
 from collections.abc import Mapping
@@ -9,9 +10,12 @@ from typing import NamedTuple
 
 from app.domain.errors import InvalidTick
 from app.domain.market import Rejection, Tick, TickKind
+from app.oracle.signatures import PUBLIC_KEY_BYTES, Seal
 
 SECOND_NS = 1_000_000_000
 CONVERTED = frozenset({TickKind.PRICE, TickKind.MARK})
+EVERYBODY_ELSE = "*"
+"""In place of an id: sources that have no declaration of their own."""
 
 
 class OptionTerms(NamedTuple):
@@ -36,7 +40,8 @@ class Source:
     """`weight` is relative to others', 0.001 to 1000. None: anything, or what everybody has.
 
     `quote` is the currency of its prices, whatever the instrument's is: where the two differ, its price is
-    converted by the consensus of the spot market between them.
+    converted by the consensus of the spot market between them. With a `public_key` (Ed25519, 32 bytes) it is
+    heard only in entries that are signed by it, and it is not heard at all unless `enabled`.
     """
 
     weight: float = 1.0
@@ -44,10 +49,19 @@ class Source:
     base: str | None = None
     quote: str | None = None
     maximum_age_ns: int | None = None
+    public_key: bytes | None = None
+    enabled: bool = True
 
     def __post_init__(self) -> None:
         if not 0.001 <= self.weight <= 1_000.0:
             raise ValueError(f"a weight is 0.001 to 1000, not {self.weight}")
+        if self.public_key is not None and len(self.public_key) != PUBLIC_KEY_BYTES:
+            raise ValueError(
+                f"an Ed25519 public key has {PUBLIC_KEY_BYTES} bytes, not {len(self.public_key)}"
+            )
+
+
+_ANYTHING = Source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,21 @@ class Declared:
     quorums: Mapping[str, Quorum] = field(default_factory=dict)
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
     kinds: Mapping[TickKind, Standard] = field(default_factory=dict)
+
+    def source(self, name: str) -> Source:
+        return self.sources.get(name) or self.sources.get(EVERYBODY_ELSE, _ANYTHING)
+
+
+def check_speaker(tick: Tick, source: Source, seal: Seal) -> None:
+    """Raises InvalidTick for who may not speak, or may have been spoken for by somebody else."""
+    if not source.enabled:
+        raise InvalidTick(Rejection.UNDECLARED, f"{tick.source} is not enabled")
+    if source.public_key is None:
+        return
+    if not seal.signature:
+        raise InvalidTick(Rejection.UNSIGNED, f"{tick.source} has a public key, and signs its entries")
+    if not seal.is_by(source.public_key):
+        raise InvalidTick(Rejection.BAD_SIGNATURE, f"the entry is not signed by the key of {tick.source}")
 
 
 def check_source(tick: Tick, source: Source, pair: Pair | None) -> None:

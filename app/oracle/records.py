@@ -21,7 +21,7 @@ WEIGHT_ONE = 1 << 20
 NOBODY = -1
 """The end of a chain; no line converts this place."""
 UNKNOWN_LINE = -2
-"""A place that must be converted, but nothing does that."""
+"""A place that must be converted, but nothing does that; or whose source is not enabled. It does not vote."""
 
 Records = NDArray[Any]
 Record = Any

@@ -4,7 +4,7 @@ Its whole state is the memory of its board, the market clock and the frame seque
 together with the frames, so a killed oracle continues exactly here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -16,9 +16,10 @@ from app.domain.errors import InvalidTick
 from app.domain.market import UNLISTED, Change, Frame, Quality, Rejection, Tick, TickKind
 from app.oracle.admission import LATEST_NS, check_name, check_time, check_value
 from app.oracle.board import Board
-from app.oracle.declared import SECOND_NS, Declared, Pair, check_source
+from app.oracle.declared import SECOND_NS, Declared, Pair, check_source, check_speaker
 from app.oracle.kinds import ladder_of, maximum_age_ns, standard_of
 from app.oracle.memory import Memory
+from app.oracle.signatures import Seal
 from app.oracle.standing import Standing
 from app.oracle.surfaces import SURFACE_NS, chains_of, read_off
 
@@ -111,9 +112,9 @@ class Sequencer:
             self._board.declare(instruments, declared)
             self._chains = chains_of(instruments)
 
-    def take(self, *, entry: str, ticks: Iterable[Tick], wall_ns: int) -> Step:
+    def take(self, *, entry: str, ticks: Sequence[Tick], wall_ns: int, signature: bytes = b"") -> Step:
         """Admits or refuses an entry's ticks. Entries taken before the same `close` are told together."""
-        step = Step()
+        step, seal = Step(), None
         taken, served = step.quotes, False
         lines, whole, told = self._board.lines, self._whole, self._told
         now_ns = self._now(wall_ns)
@@ -132,7 +133,8 @@ class Sequencer:
                 place.tick, place.after = tick, tick.sequence
             else:
                 try:
-                    now_ns = self._admit(tick, now_ns)
+                    seal = seal or Seal(ticks, signature)
+                    now_ns = self._admit(tick, now_ns, seal)
                 except InvalidTick as refusal:
                     step.rejected.append((tick, refusal))
                     continue
@@ -213,18 +215,20 @@ class Sequencer:
     def _now(self, wall_ns: int) -> int:
         return max(self.time_ns, wall_ns) if self.clock is ClockMode.LIVE else self.time_ns
 
-    def _admit(self, tick: Tick, now_ns: int) -> int:
+    def _admit(self, tick: Tick, now_ns: int, seal: Seal) -> int:
         """The market clock after this tick; raises InvalidTick when it is refused."""
         replay = self.clock is ClockMode.REPLAY
         limits = self.limits
         lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
+        source = self._board.source(tick.source)
+        check_speaker(tick, source, seal)
         age_ns = maximum_age_ns(tick.kind, self.declared, limits.maximum_age_ns)
         check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
             lines = self._board.lines
             check_name(tick, instruments=self.instruments, heard=lines[tick.kind])
             pair = None if tick.kind in UNLISTED else self.instruments.get(tick.instrument)
-            check_source(tick, self._board.source(tick.source), pair)
+            check_source(tick, source, pair)
             check_value(tick)
             line = lines[tick.kind].get(tick.instrument)
             place = line.places.get(tick.source) if line is not None else None

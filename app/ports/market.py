@@ -23,11 +23,15 @@ class RejectedTick:
 
 
 class TickEntry(msgspec.Struct):
-    """One entry of the tick stream, decoded; what could not be decoded is already refused."""
+    """One entry of the tick stream, decoded; what could not be decoded is already refused.
+
+    The signature is over all of its ticks (`oracle.signatures`): once one was refused, it is none.
+    """
 
     id: str
     ticks: list[Tick]
     rejected: list[RejectedTick] = []
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,9 @@ class _Writer:
         for run in runs(entries, merging=self._merging):
             wall_ns = service.clock.now_ns()
             for entry in run:
-                step = sequencer.take(entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns)
+                step = sequencer.take(
+                    entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns, signature=entry.signature
+                )
                 quotes += step.quotes
                 rejected += entry.rejected
                 rejected += (_refused(entry.id, tick, refusal) for tick, refusal in step.rejected)

@@ -82,6 +82,10 @@ BAD_FLAT = [
     (flat(colour="red"), Rejection.MALFORMED),
     ([*flat(), "value", "1"], Rejection.MALFORMED),
     ([*flat(), "packed", pack([good(1_000)])], Rejection.MALFORMED),
+    ([*flat(), "signature", b"short"], Rejection.MALFORMED),
+    ([*flat(), "signature", ""], Rejection.MALFORMED),
+    ([*flat(), "signature", bytes(64), "signature", bytes(64)], Rejection.MALFORMED),
+    ([*flat(value="nan"), "signature", bytes(64)], Rejection.NOT_FINITE),
 ]
 
 BAD_PACKED = [
@@ -109,6 +113,8 @@ BAD_PACKED = [
     (["packed", pack([good(1_000)]) + b"\x00"], Rejection.MALFORMED),
     (["packed", pack({"kind": "price"})], Rejection.MALFORMED),
     (["packed", pack([["price", "venue"]])], Rejection.MALFORMED),
+    (["packed", b"\xc1", "signature", bytes(64)], Rejection.MALFORMED),
+    ([*packed(), "signature", bytes(63)], Rejection.MALFORMED),
     (["packed", b"\x91" * 100_000], Rejection.MALFORMED),
     (["packed", b"\x91" * 100_000 + b"\xc0"], Rejection.MALFORMED),
 ]

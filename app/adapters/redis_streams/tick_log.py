@@ -1,8 +1,9 @@
 """`oracle:ticks`: single ticks as flat fields (anybody can XADD by hand), or many packed in one entry.
 
 Flat: kind, source, instrument, sequence, time_ns, value, confidence (optional). Packed: one field
-`packed`, a msgpack array of ticks, each an array in that order. Nothing that is sent stops the stream: what
-cannot be a tick is refused with a reason.
+`packed`, a msgpack array of ticks, each an array in that order. Either may have one field more, `signature`:
+64 bytes over all of its ticks (`oracle.signatures`). Nothing that is sent stops the stream: what cannot be a
+tick is refused with a reason.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from app.adapters.redis_streams.keys import DEADLETTER, TICKS
 from app.adapters.redis_streams.wire import Wire
 from app.domain.errors import InvalidTick
 from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
+from app.oracle.signatures import SIGNATURE_BYTES
 from app.ports.market import RejectedTick, TickEntry
 
 KEEP_REJECTED = 10_000
@@ -30,6 +32,7 @@ _encode = msgspec.msgpack.Encoder()
 _KINDS = {kind.value.encode(): kind for kind in TickKind}
 _NAMES = [b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value", b"confidence"]
 _REQUIRED = frozenset(_NAMES[:-1])
+_SIGNATURE = b"signature"
 _INT64 = 1 << 63
 
 
@@ -55,9 +58,11 @@ class RedisTickLog:
     async def trim(self, before: str) -> None:
         await self._wire.execute_command("XTRIM", TICKS, "MINID", "~", before)
 
-    async def publish(self, ticks: Sequence[Tick]) -> str:
-        """One entry; several ticks are packed. For replays, the demo and tests: any client may do it."""
+    async def publish(self, ticks: Sequence[Tick], *, signature: bytes = b"") -> str:
+        """One entry; several ticks are packed. Any client may do the same."""
         body = flat_fields(ticks[0]) if len(ticks) == 1 else ["packed", _encode.encode(ticks)]
+        if signature:
+            body = [*body, "signature", signature]
         entry: bytes = await self._wire.execute_command("XADD", TICKS, "MAXLEN", "~", KEEP_TICKS, "*", *body)
         return entry.decode()
 
@@ -71,10 +76,12 @@ def flat_fields(tick: Tick) -> list[Any]:
 
 
 def decode_entry(entry_id: str, flat: list[bytes]) -> TickEntry:
-    if len(flat) == 2 and flat[0] == b"packed":
-        return _decode_packed(entry_id, flat[1])
     try:
-        return TickEntry(entry_id, [_decode_flat(flat)])
+        if flat[0] == b"packed" and len(flat) == 2:
+            return _decode_packed(entry_id, flat[1])
+        if flat[::2] == _NAMES:
+            return TickEntry(entry_id, [_decode_flat(flat[1::2])])
+        return _decode_with_care(entry_id, flat)
     except InvalidTick as refusal:
         payload = b" ".join(flat)
         return TickEntry(entry_id, [], [rejected_tick(entry_id, refusal, payload)])
@@ -84,8 +91,25 @@ def rejected_tick(entry_id: str, refusal: InvalidTick, payload: bytes) -> Reject
     return RejectedTick(entry_id, refusal.reason, str(refusal), payload[:MAXIMUM_PAYLOAD])
 
 
-def _decode_flat(flat: list[bytes]) -> Tick:
-    values = flat[1::2] if flat[::2] == _NAMES else _in_order(flat)
+def _decode_with_care(entry_id: str, flat: list[bytes]) -> TickEntry:
+    """Of whoever signs, writes the fields in another order, or leaves the confidence out."""
+    given = dict(zip(flat[::2], flat[1::2], strict=True))
+    if 2 * len(given) != len(flat):
+        raise InvalidTick(Rejection.MALFORMED, "a field is given twice")
+    signature = given.pop(_SIGNATURE, b"")
+    if _SIGNATURE in flat[::2] and len(signature) != SIGNATURE_BYTES:
+        raise InvalidTick(
+            Rejection.MALFORMED, f"a signature has {SIGNATURE_BYTES} bytes, not {len(signature)}"
+        )
+    if given.keys() == {b"packed"}:
+        entry = _decode_packed(entry_id, given[b"packed"])
+    else:
+        entry = TickEntry(entry_id, [_decode_flat(_in_order(given))])
+    entry.signature = signature
+    return entry
+
+
+def _decode_flat(values: list[bytes]) -> Tick:
     raw_kind, source, instrument, sequence, time_ns, value, confidence = values
     kind = _KINDS.get(raw_kind)
     if kind is None:
@@ -102,11 +126,7 @@ def _decode_flat(flat: list[bytes]) -> Tick:
     )
 
 
-def _in_order(flat: list[bytes]) -> list[bytes]:
-    """Values by name, for whoever writes the fields in another order or leaves the confidence out."""
-    given = dict(zip(flat[::2], flat[1::2], strict=True))
-    if 2 * len(given) != len(flat):
-        raise InvalidTick(Rejection.MALFORMED, "a field is given twice")
+def _in_order(given: dict[bytes, bytes]) -> list[bytes]:
     if not (_REQUIRED <= given.keys() <= set(_NAMES)):
         missing = b", ".join(sorted(_REQUIRED - given.keys())).decode()
         unknown = b", ".join(sorted(given.keys() - set(_NAMES))).decode(errors="replace")

@@ -223,6 +223,15 @@ def _stream_operations() -> dict[str, Schema]:
     }
 
 
+_TICK: Final = "[kind, source, instrument, sequence, time_ns, value, confidence]"
+_SIGNATURE: Final[Schema] = {
+    "type": "string",
+    "contentEncoding": "binary",
+    "description": "Ed25519, 64 bytes, over all ticks of the entry as docs/consensus.md says; of sources "
+    "that have a public key.",
+}
+
+
 def _stream_messages() -> dict[str, Schema]:
     kinds = {"type": "string", "enum": [kind.value for kind in TickKind]}
     decimal = {"type": "string", "description": "A finite decimal number.", "examples": ["64250.5"]}
@@ -236,13 +245,15 @@ def _stream_messages() -> dict[str, Schema]:
         "distance: `binance/BTC-USDT/50bps`."
     }
     tick["properties"]["confidence"] = decimal | {"description": "Half width of the source's own interval."}
-    array = "[kind, source, instrument, sequence, time_ns, value, confidence]"
+    tick["properties"]["signature"] = _SIGNATURE
+    packed_ticks = _object(packed=_packed(f"A msgpack array of ticks, each an array {_TICK}."))
+    packed_ticks["properties"]["signature"] = _SIGNATURE
     change = "[kind, instrument, value, confidence, sources, quality, time_ns]"
     return {
         "tick": _message("One tick, as flat fields.", tick, content_type="application/x-redis-fields"),
         "packedTicks": _message(
             "Many ticks in one entry: at most one frame comes of it.",
-            _object(packed=_packed(f"A msgpack array of ticks, each an array {array}.")),
+            packed_ticks,
             content_type="application/msgpack",
         ),
         "frame": _message(
