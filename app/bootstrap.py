@@ -22,8 +22,9 @@ from app.adapters.postgres.execution_store import PostgresExecutionStore
 from app.adapters.postgres.exports import PostgresExports
 from app.adapters.postgres.leases import PostgresOracleLease, PostgresShardLeases
 from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
-from app.adapters.postgres.markets import Quiescence, ensure_market, listed_pairs
+from app.adapters.postgres.markets import Quiescence, ensure_market
 from app.adapters.postgres.migrate import upgrade
+from app.adapters.postgres.source_rows import PostgresListings
 from app.adapters.redis_streams.announcer import RedisAnnouncer
 from app.adapters.redis_streams.client import connect, refuse_evicting
 from app.adapters.redis_streams.events import EventStream
@@ -126,12 +127,11 @@ class Stack:
 
         pool = await self.pool(connections=3)
         await refuse_evicting(await self.redis())
-
         return IngestTicks(
             ticks=RedisTickLog(await self.wire()),
             market=RedisMarketLog(await self.wire()),
             lease=PostgresOracleLease(pool, owner=f"oracle@{self.settings.instance}"),
-            known_instruments=partial(listed_pairs, pool),
+            listings=PostgresListings(pool),
             clock=SystemClock(),
         )
 

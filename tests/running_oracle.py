@@ -2,13 +2,12 @@
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 
 import asyncpg
 import msgspec
 
 from app.adapters.postgres.leases import PostgresOracleLease
-from app.adapters.postgres.markets import listed_pairs
+from app.adapters.postgres.source_rows import PostgresListings
 from app.adapters.redis_streams.client import connect, fields, read_range
 from app.adapters.redis_streams.keys import DEADLETTER, MARKET, PROGRESS, STATE, TICKS
 from app.adapters.redis_streams.market_log import RedisMarketLog
@@ -39,6 +38,10 @@ class Publisher:
 
     def __init__(self, redis):
         self._redis = redis
+
+    @staticmethod
+    def packed(ticks):
+        return ["packed", msgspec.msgpack.encode(ticks)]
 
     async def send(self, body):
         return (await self._redis.execute_command("XADD", TICKS, "*", *body)).decode()
@@ -96,7 +99,7 @@ async def oracle(engine, redis_url, database_url, *, clock):
             ticks=RedisTickLog(reading),
             market=RedisMarketLog(writing),
             lease=PostgresOracleLease(pool, owner="oracle@test"),
-            known_instruments=partial(listed_pairs, pool),
+            listings=PostgresListings(pool),
             clock=SystemClock(),
         )
         running = asyncio.create_task(service.run(stop))

@@ -33,6 +33,7 @@ from app.domain.market import Change, StreamPosition, TickKind
 from app.domain.policies import AnyPolicy
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.ports.operator_policies import OperatorPolicyStore
+from app.ports.sources import SourceStore
 
 Item = TypeVar("Item")
 
@@ -301,6 +302,8 @@ class UnitOfWork(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def instruments(self) -> InstrumentStore: ...
+    @property
+    def sources(self) -> SourceStore: ...
     @property
     def portfolios(self) -> PortfolioStore: ...
     @property

@@ -5,7 +5,7 @@ epoch are written in one step, so being killed anywhere only means that the next
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,13 +14,13 @@ import structlog
 
 from app.domain.errors import Fenced, InvalidTick, StreamReset
 from app.domain.market import UNLISTED, Frame, StreamPosition, Tick, TickKind
-from app.oracle.declared import Pair
 from app.oracle.memory import Memory
 from app.oracle.overload import Overload
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
 from app.ports.clock import WallClock
 from app.ports.leases import OracleGrant, OracleLease
 from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog
+from app.ports.sources import Listings
 from app.services.pacing import pause
 
 HEARTBEAT_NS = 1_000_000_000
@@ -43,14 +43,14 @@ class IngestTicks:
         ticks: TickLog,
         market: MarketLog,
         lease: OracleLease,
-        known_instruments: Callable[[], Awaitable[Mapping[str, Pair]]],
+        listings: Listings,
         clock: WallClock,
         limits: Limits | None = None,
     ) -> None:
         self.ticks = ticks
         self.market = market
         self.lease = lease
-        self.known_instruments = known_instruments
+        self.listings = listings
         self.clock = clock
         self.limits = limits
         self._log = structlog.get_logger("oracle")
@@ -73,12 +73,14 @@ class IngestTicks:
 
     async def _write(self, grant: OracleGrant, stop: asyncio.Event) -> None:
         grant, state = await self._open(grant)
+        listed = await self.listings.read()
         sequencer = Sequencer(
             generation=state.position.generation,
             sequence=state.position.sequence,
             time_ns=state.time_ns,
             clock=ClockMode(grant.clock),
-            instruments=await self.known_instruments(),
+            instruments=listed.instruments,
+            declared=listed.declared,
             memory=state.memory,
             limits=self.limits,
         )
@@ -103,15 +105,20 @@ class IngestTicks:
         return grant, state
 
     async def _keep_house(self, writer: "_Writer") -> None:
-        """Renews the lease, learns new instruments, trims what everybody has handled."""
+        """Renews the lease, learns what is listed and declared, trims what everybody has handled."""
         while not writer.over:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             renewed = await self.lease.renew(writer.grant)
             if renewed.generation > writer.grant.generation:
                 raise StreamReset("a reader found the stream behind its checkpoint")
-            writer.sequencer.declare(instruments=await self.known_instruments())
+            await self.declare(writer.sequencer)
             await self.ticks.trim(writer.cursor)
             await self.market.trim(await self.lease.oldest_snapshot())
+
+    async def declare(self, sequencer: Sequencer) -> None:
+        """What is listed and declared holds from the next entry on."""
+        listed = await self.listings.read()
+        sequencer.declare(instruments=listed.instruments, declared=listed.declared)
 
     async def _listen(self, writer: "_Writer") -> None:
         """Hears how far the shards have come, and has entries merged while one of them is late."""
@@ -258,7 +265,7 @@ class _Writer:
         now_ns = self._service.clock.now_ns()
         if now_ns - self._instruments_seen_ns > HEARTBEAT_NS:
             self._instruments_seen_ns = now_ns
-            self.sequencer.declare(instruments=await self._service.known_instruments())
+            await self._service.declare(self.sequencer)
 
 
 def runs(entries: Sequence[TickEntry], *, merging: bool) -> Iterator[Sequence[TickEntry]]:

@@ -5,10 +5,9 @@ Identifiers derive from names, so that loading it again, here or elsewhere, mean
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.identifiers import OperatorPolicyId, PolicyId, PortfolioId, TenantId, derived_id
@@ -22,6 +21,7 @@ from app.services.manage_keys import ensure_tenant
 from app.services.manage_operator_policies import create_operator_policy
 from app.services.manage_policies import create_policy
 from app.services.manage_portfolios import create_portfolio
+from app.services.parse_document import parse_document
 from app.services.place_scenario import ScenarioPortfolio, StartingMarket, place
 
 
@@ -47,30 +47,8 @@ class LoadedScenario:
     portfolios: dict[str, PortfolioId]
 
 
-class _ExactLoader(yaml.SafeLoader):
-    """Numbers with a point stay as they are written, so that 0.1 means 0.1."""
-
-
-def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
-    return str(loader.construct_scalar(node))
-
-
-_ExactLoader.add_constructor("tag:yaml.org,2002:float", _as_written)
-
-
 def parse_scenario(text: str) -> Scenario:
-    """InvalidInput, with the place, for what no scenario can mean."""
-    try:
-        document: Any = yaml.load(text, Loader=_ExactLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"not YAML: {' '.join(str(error).split())}") from error
-    try:
-        return Scenario.model_validate(document)
-    except ValidationError as error:
-        first, *others = error.errors()
-        place = "".join(f"/{part}" for part in first["loc"])
-        more = f" (and {len(others)} more)" if others else ""
-        raise InvalidInput(f"{place or 'the scenario'}: {first['msg']}{more}", path=place) from error
+    return parse_document(text, Scenario, called="the scenario")
 
 
 async def load_scenario(

@@ -38,7 +38,15 @@ from app.ports.delivery import Attempt, Retryable
 from app.ports.management import Place
 
 ROWS = Path(__file__).with_name("busy_database.sql")
-GROWING = set(metadata.tables) - {"tenants", "markets", "shards", "instruments", "webhook_endpoints"}
+GROWING = set(metadata.tables) - {
+    "tenants",
+    "markets",
+    "shards",
+    "instruments",
+    "webhook_endpoints",
+    "sources",
+    "consensus_terms",
+}
 LEASE = timedelta(seconds=30)
 
 

@@ -25,6 +25,7 @@ from app.adapters.postgres.management_operator_policies import OperatorPolicyRow
 from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.management_portfolios import PortfolioRows
 from app.adapters.postgres.management_webhooks import WebhookRows
+from app.adapters.postgres.source_rows import SourceRows
 from app.adapters.redis_streams.events import StreamedEvent, streamed_event
 from app.domain.errors import Unavailable
 from app.domain.events import Event, NewEvent
@@ -63,6 +64,7 @@ class PostgresUnitOfWork:
         self.touched: set[UUID] = set()
         self.keys = KeyRows(connection)
         self.instruments = InstrumentRows(connection)
+        self.sources = SourceRows(raw)
         self.portfolios = PortfolioRows(connection, raw, market=market, touched=self.touched)
         self.fills = FillRows(connection)
         self.policies = PolicyRows(connection)

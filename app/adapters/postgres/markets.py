@@ -31,9 +31,9 @@ async def ensure_market(pool: Any, *, clock: str, shards: int) -> None:
         )
 
 
-async def listed_pairs(pool: Any) -> dict[str, Pair]:
+async def listed_pairs(connection: Any) -> dict[str, Pair]:
     """What the oracle must know of every instrument."""
-    rows = await pool.fetch(
+    rows = await connection.fetch(
         "SELECT id, kind, underlying, terms->>'quote' AS quote, terms->>'strike' AS strike, "
         "terms->>'expiry' AS expiry, terms->>'marked_by' AS marked_by FROM instruments"
     )

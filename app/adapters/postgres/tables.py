@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Computed,
     DateTime,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -86,6 +87,31 @@ instruments = Table(
     Column("terms", JSONB, nullable=False, comment="domain.instruments.Instrument, as JSON"),
     _created(),
     Index(None, "underlying"),
+)
+
+# What a source may say, and what its word counts; a name that is not here is one that nobody declared.
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Text, primary_key=True, comment="* stands for those that are not named"),
+    Column("weight", Double, nullable=False),
+    Column("kind", Text, comment="the only one it speaks of; null: any"),
+    Column("base", Text),
+    Column("quote", Text, comment="currency of its prices; null: the instrument's"),
+    Column("maximum_age_ns", BigInteger),
+    Column("public_key", LargeBinary, comment="Ed25519; null: it does not sign"),
+    Column("enabled", Boolean, nullable=False),
+    _created(),
+    CheckConstraint("weight BETWEEN 0.001 AND 1000", name="weight_in_range"),
+    CheckConstraint("octet_length(public_key) = 32", name="public_key_whole"),
+)
+
+consensus_terms = Table(
+    "consensus_terms",
+    metadata,
+    Column("instrument", Text, primary_key=True, comment="or an index of stress, which need not be listed"),
+    Column("terms", JSONB, nullable=False, comment="quorum and ladder of oracle.declared, as JSON"),
+    _created(),
 )
 
 markets = Table(

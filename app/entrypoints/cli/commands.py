@@ -29,6 +29,8 @@ application = typer.Typer(
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 application.add_typer(keys, name="keys")
+sources = typer.Typer(help="The registry of the oracle's sources.", no_args_is_help=True)
+application.add_typer(sources, name="sources")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
@@ -282,6 +284,21 @@ def status_command(data_dir: RunningDataDir = None) -> None:
     from app.entrypoints.cli import status
 
     asyncio.run(status.show(running_servers(load_settings(), data_dir)))
+
+
+@sources.command("apply")
+def sources_apply(
+    file: Annotated[Path, typer.Argument(help="The whole registry (YAML): what it leaves out goes.")],
+    data_dir: RunningDataDir = None,
+) -> None:
+    """Make the registry what the file says, and print the difference. The oracle follows within seconds."""
+    from app.entrypoints.cli import sources
+    from app.services.declare_sources import parse_registry
+
+    if not file.is_file():
+        raise InvalidInput(f"no file {file}")
+    registry = parse_registry(file.read_text(encoding="utf-8"))
+    asyncio.run(sources.apply(running_servers(load_settings(), data_dir), registry))
 
 
 @application.command("openapi")

@@ -1,0 +1,98 @@
+"""The registry of sources, and what the oracle reads of it and of the instruments."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from typing_extensions import override
+
+from app.adapters.postgres.markets import listed_pairs
+from app.domain.market import TickKind
+from app.oracle.declared import Declared, Ladder, Quorum, Source
+from app.ports.sources import Listed, Listings, SourceStore
+
+_SOURCES: Final = """
+SELECT id, weight, kind, base, quote, maximum_age_ns, public_key, enabled FROM sources ORDER BY id
+"""
+_TERMS: Final = "SELECT instrument, terms FROM consensus_terms ORDER BY instrument"
+_LOCK: Final = "LOCK TABLE sources, consensus_terms IN SHARE ROW EXCLUSIVE MODE"
+_INSERT_SOURCE: Final = """
+INSERT INTO sources (id, weight, kind, base, quote, maximum_age_ns, public_key, enabled)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_INSERT_TERMS: Final = "INSERT INTO consensus_terms (instrument, terms) VALUES ($1, $2::jsonb)"
+
+
+class _Terms(msgspec.Struct, frozen=True):
+    quorum: Quorum
+    ladder: Ladder
+
+
+_terms = msgspec.json.Decoder(_Terms)
+
+
+class SourceRows(SourceStore):
+    """On a connection in a transaction."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    @override
+    async def declared(self) -> Declared:
+        sources, terms = await self._raw.fetch(_SOURCES), await self._raw.fetch(_TERMS)
+        return _declared(sources, terms)
+
+    @override
+    async def declare(self, declared: Declared) -> None:
+        await self._raw.execute(_LOCK)
+        await self._raw.execute("DELETE FROM sources")
+        await self._raw.execute("DELETE FROM consensus_terms")
+        sources = [
+            (name, s.weight, s.kind, s.base, s.quote, s.maximum_age_ns, s.public_key, s.enabled)
+            for name, s in declared.sources.items()
+        ]
+        await self._raw.executemany(_INSERT_SOURCE, sources)
+        named = declared.quorums.keys() | declared.ladders.keys()
+        terms = [
+            _Terms(declared.quorums.get(name, Quorum()), declared.ladders.get(name, Ladder()))
+            for name in sorted(named)
+        ]
+        rows = [
+            (name, msgspec.json.encode(each).decode())
+            for name, each in zip(sorted(named), terms, strict=True)
+        ]
+        await self._raw.executemany(_INSERT_TERMS, rows)
+
+
+class PostgresListings(Listings):
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @override
+    async def read(self) -> Listed:
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return Listed(await listed_pairs(connection), await SourceRows(connection).declared())
+
+
+def _declared(sources: Sequence[Any], terms: Sequence[Any]) -> Declared:
+    by_instrument = {row["instrument"]: _terms.decode(row["terms"]) for row in terms}
+    return Declared(
+        sources={row["id"]: _source(row) for row in sources},
+        quorums={name: each.quorum for name, each in by_instrument.items()},
+        ladders={name: each.ladder for name, each in by_instrument.items()},
+    )
+
+
+def _source(row: Any) -> Source:
+    return Source(
+        weight=row["weight"],
+        kind=TickKind(row["kind"]) if row["kind"] is not None else None,
+        base=row["base"],
+        quote=row["quote"],
+        maximum_age_ns=row["maximum_age_ns"],
+        public_key=row["public_key"],
+        enabled=row["enabled"],
+    )

@@ -1,0 +1,66 @@
+"""The registry's file: what it may say, and how a mistake in it is told."""
+
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import InvalidInput
+from app.domain.market import TickKind
+from app.oracle.declared import Ladder, Quorum, Source
+from app.services.declare_sources import Difference, parse_registry
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "sources.yaml"
+
+
+def test_the_example_says_everything_that_can_be_said():
+    declared = parse_registry(EXAMPLE.read_text("utf-8")).declared()
+    key = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")  # RFC 8032, 7.1
+    assert declared.sources == {
+        "binanceus": Source(weight=2.0, quote="USDT"),
+        "kraken": Source(quote="USDC", maximum_age_ns=120_000_000_000),
+        "desk": Source(kind=TickKind.PRICE, base="BTC", quote="USD", public_key=key),
+        "*": Source(weight=0.5),
+    }
+    assert declared.quorums == {"BTC-USD": Quorum(2, 1.5)}
+    assert declared.ladders == {
+        "BTC-USD": Ladder(
+            uncertain_fraction=0.01, stale_for_trading_ns=10_000_000_000, stale_for_margin_ns=120_000_000_000
+        )
+    }
+
+
+def test_what_an_instrument_leaves_out_is_what_everybody_has():
+    declared = parse_registry("instruments: {X: {}}").declared()
+    assert (declared.quorums["X"], declared.ladders["X"]) == (Quorum(), Ladder())
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("sources: [", ""),
+        ("- a", ""),
+        ("source: {}", "/source"),
+        ("sources: {a: {weight: 0}}", "/sources/a/weight"),
+        ("sources: {a: {weight: .nan}}", "/sources/a/weight"),
+        ("sources: {a: {weight: 1001}}", "/sources/a/weight"),
+        ("sources: {a: {kind: rumour}}", "/sources/a/kind"),
+        ("sources: {a: {maximum_age_seconds: 0}}", "/sources/a/maximum_age_seconds"),
+        ("sources: {a: {public_key: '?'}}", "/sources/a/public_key"),
+        (f"sources: {{a: {{public_key: {b64encode(bytes(31)).decode()}}}}}", "/sources/a/public_key"),
+        ("sources: {a: {colour: red}}", "/sources/a/colour"),
+        (f"sources: {{{'a' * 65}: {{}}}}", f"/sources/{'a' * 65}/[key]"),
+        ("instruments: {X: {least_sources: 0}}", "/instruments/X/least_sources"),
+        ("instruments: {X: {volatile_ratio: 1}}", "/instruments/X/volatile_ratio"),
+        ("instruments: {X: {uncertain_fraction: .inf}}", "/instruments/X/uncertain_fraction"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(text, place):
+    with pytest.raises(InvalidInput) as refused:
+        parse_registry(text)
+    assert refused.value.path == place
+
+
+def test_a_difference_by_name():
+    found = Difference.between({"a": 1, "b": 2, "c": 3}, {"b": 2, "c": 4, "d": 5})
+    assert (found.added, found.changed, found.removed) == (["d"], ["c"], ["a"])
