@@ -32,7 +32,12 @@ from app.adapters.redis_streams.hints import hint
 from app.adapters.redis_streams.market_clock import RedisMarketClock
 from app.adapters.redis_streams.market_feed import RedisMarketFeed
 from app.adapters.redis_streams.market_log import RedisMarketLog
-from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
+from app.adapters.redis_streams.market_reader import (
+    read_clock,
+    read_consensus,
+    read_oracle,
+    read_whole_consensus,
+)
 from app.adapters.redis_streams.progress import RedisProgress
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
 from app.adapters.redis_streams.tick_log import RedisTickLog
@@ -44,6 +49,7 @@ from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.errors import ConfigurationError
 from app.ports.leases import ShardGrant
 from app.ports.management import Caller, MarketNow
+from app.ports.sources import ReadOracle
 from app.services.authenticate import authenticate
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
@@ -66,6 +72,7 @@ class ApiParts:
     units: PostgresUnitsOfWork
     market: MarketNow
     evaluators: "Evaluators"
+    oracle: ReadOracle
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     hub: Hub
     rests: "Rests"
@@ -196,11 +203,7 @@ class Stack:
         from app.services.tell_rests import Rests  # which computes what it tells, see `lanes`
 
         units, redis, pool = await self.units(), await self.redis(), await self.pool()
-        market = MarketNow(
-            clock=lambda: read_clock(redis),
-            values=lambda keys: read_consensus(redis, keys),
-            everything=lambda: read_whole_consensus(redis),
-        )
+        market = await self.market()
 
         async def caller_of(token: str) -> Caller | None:
             async with units() as unit:
@@ -208,7 +211,27 @@ class Stack:
 
         hub = Hub(feed=await self.events(), history=PostgresEventLog(pool), market_time=market.time_ns)
         checks = {"postgres": lambda: pool.fetchval("SELECT 1"), "redis": redis.ping}
-        return ApiParts(units, market, await self.evaluators(), checks, hub, Rests(units, market), caller_of)
+        return ApiParts(
+            units=units,
+            market=market,
+            evaluators=await self.evaluators(),
+            oracle=await self.oracle_now(),
+            checks=checks,
+            hub=hub,
+            rests=Rests(units, market),
+            authenticate=caller_of,
+        )
+
+    async def market(self) -> MarketNow:
+        redis = await self.redis()
+        return MarketNow(
+            clock=lambda: read_clock(redis),
+            values=lambda keys: read_consensus(redis, keys),
+            everything=lambda: read_whole_consensus(redis),
+        )
+
+    async def oracle_now(self) -> ReadOracle:
+        return partial(read_oracle, await self.redis())
 
     async def evaluators(self) -> "Evaluators":
         # Their figures are described beside the compiled loops.

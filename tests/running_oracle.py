@@ -85,16 +85,10 @@ class Publisher:
 
 
 @asynccontextmanager
-async def oracle(engine, redis_url, database_url, *, clock):
+async def writing(pool, redis_url):
     """The real service until the end of the block; what it raises, the test raises."""
-    await factories.create_market(engine, clock=clock)
     stop = asyncio.Event()
-    async with (
-        asyncpg.create_pool(database_url, min_size=1, max_size=3) as pool,
-        connect(redis_url) as redis,
-        Wire(redis_url) as reading,
-        Wire(redis_url) as writing,
-    ):
+    async with Wire(redis_url) as reading, Wire(redis_url) as writing:
         service = IngestTicks(
             ticks=RedisTickLog(reading),
             market=RedisMarketLog(writing),
@@ -104,10 +98,22 @@ async def oracle(engine, redis_url, database_url, *, clock):
         )
         running = asyncio.create_task(service.run(stop))
         try:
-            yield Publisher(redis)
+            yield
         finally:
             stop.set()
             await running
+
+
+@asynccontextmanager
+async def oracle(engine, redis_url, database_url, *, clock):
+    """The same on a market that is made for it, and who publishes to it."""
+    await factories.create_market(engine, clock=clock)
+    async with (
+        asyncpg.create_pool(database_url, min_size=1, max_size=3) as pool,
+        connect(redis_url) as redis,
+        writing(pool, redis_url),
+    ):
+        yield Publisher(redis)
 
 
 @asynccontextmanager

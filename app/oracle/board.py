@@ -24,7 +24,6 @@ from app.oracle.records import (
     Records,
     weight_units,
 )
-from app.oracle.standing import Standing, Voice
 from app.oracle.votes import settle
 
 _QUALITIES = tuple(Quality)
@@ -71,6 +70,7 @@ class Board:
         self._line_records: Records = np.zeros(16, dtype=LINE)
         self._estimates: Records = np.zeros(16, dtype=ESTIMATE)
         self._names: list[tuple[Line, str]] = []  # of places
+        self._heard: set[str] = set()
         self._moved: set[int] = set()
         self._doubted: set[int] = set()
         self._spots: dict[tuple[str, str], str] = {}
@@ -157,25 +157,9 @@ class Board:
         self._moved.update(rows)
         return ends_of_changes, rows, changes
 
-    def standing(self, kind: TickKind, instrument: str) -> Standing | None:
-        """None of whom nobody has spoken."""
-        line = self.lines[kind].get(instrument)
-        if line is None:
-            return None
-        record, change = self._estimates[line.row], None
-        if record["samples"]:
-            change = Change(
-                kind,
-                instrument,
-                float(record["value"]),
-                float(record["confidence"]),
-                int(record["sources"]),
-                _QUALITIES[record["quality"]],
-                int(record["time_ns"]),
-            )
-        places = line.places.values()
-        voices = tuple(Voice.of(place.tick, self._place_records[place.index]) for place in places)
-        return Standing.of(change, record, voices)
+    def knows(self, name: str) -> bool:
+        """Whether it is declared, or was heard."""
+        return name in self._heard or name in self._declared.sources
 
     def estimates(self, kind: TickKind, names: Sequence[str]) -> Records:
         """What each has come to: records of `ESTIMATE`, without samples of whom nobody has spoken."""
@@ -226,6 +210,7 @@ class Board:
         place = line.places[tick.source] = Place(self.sources, tick)
         self.sources += 1
         self._names.append((line, tick.source))
+        self._heard.add(tick.source)
         if place.index == self._place_records.size:
             self._place_records = _doubled(self._place_records)
         record = self._line_records[line.row]

@@ -20,7 +20,6 @@ from app.oracle.declared import SECOND_NS, Declared, Pair, check_source, check_s
 from app.oracle.kinds import ladder_of, maximum_age_ns, standard_of
 from app.oracle.memory import Memory
 from app.oracle.signatures import Seal
-from app.oracle.standing import Standing
 from app.oracle.surfaces import SURFACE_NS, chains_of, read_off
 
 
@@ -103,6 +102,10 @@ class Sequencer:
     def sources(self) -> int:
         """In all lines."""
         return self._board.sources
+
+    def knows(self, source: str) -> bool:
+        """Whether it is declared, or was heard."""
+        return self._board.knows(source)
 
     def declare(self, *, instruments: Mapping[str, Pair], declared: Declared | None = None) -> None:
         """What is listed and declared from now on."""
@@ -194,10 +197,6 @@ class Sequencer:
         self._changed.rows.extend(rows)
         self._changed.changes.extend(changes)
         self._whole, self._told, self._ends = [], [], []
-
-    def standing(self, kind: TickKind, instrument: str) -> Standing | None:
-        """Who said what, and what came of it; None of whom nobody has spoken."""
-        return self._board.standing(kind, instrument)
 
     def memory(self) -> Memory:
         """The whole of it: with position and clock, the state."""

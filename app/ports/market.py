@@ -14,12 +14,13 @@ from app.oracle.memory import Memory
 
 @dataclass(frozen=True, slots=True)
 class RejectedTick:
-    """`payload` is what was sent, cut to a bounded size."""
+    """`payload` is what was sent, cut to a bounded size; `source` is empty where nobody known said it."""
 
     entry: str
     reason: str
     message: str
     payload: bytes
+    source: str = ""
 
 
 class TickEntry(msgspec.Struct):

@@ -1,9 +1,10 @@
 """What is listed and declared: written by whoever runs the service, followed by the oracle."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from app.oracle.declared import Declared, Pair
+from app.oracle.memory import Memory
 
 
 class SourceStore(Protocol):
@@ -23,3 +24,14 @@ class Listings(Protocol):
     """The oracle's view, as of one moment."""
 
     async def read(self) -> Listed: ...
+
+
+class OracleNow(NamedTuple):
+    """What the oracle remembers, and how often it refused whom for which reason: "" is nobody known."""
+
+    memory: Memory
+    rejections: Mapping[str, Mapping[str, int]]
+
+
+ReadOracle = Callable[[], Awaitable[OracleNow]]
+"""Without asking the oracle: as it was with its last write."""

@@ -215,7 +215,7 @@ class _Writer:
                 )
                 quotes += step.quotes
                 rejected += entry.rejected
-                rejected += (_refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
+                rejected += (self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
             sequencer.close(wall_ns=wall_ns)
         frames = sequencer.frames()
         self._logged += len(quotes)
@@ -223,6 +223,12 @@ class _Writer:
             self._logged = 0
         memory = sequencer.memory() if whole else sequencer.news(quotes)
         return _Batch(previous, cursor, frames, memory, whole, rejected)
+
+    def _refused(self, entry: str, tick: Tick, refusal: InvalidTick) -> RejectedTick:
+        """Counted by source only where that is known: anybody may think up a name."""
+        source = tick.source if self.sequencer.knows(tick.source) else ""
+        payload = _encoder.encode(tick)[:MAXIMUM_PAYLOAD]
+        return RejectedTick(entry, refusal.reason, str(refusal), payload, source)
 
     async def _write(self, batch: _Batch) -> None:
         if batch.rejected:
@@ -281,7 +287,3 @@ def _always(_entry: TickEntry) -> bool:
 
 def _beats(entry: TickEntry) -> bool:
     return any(tick.kind is TickKind.HEARTBEAT for tick in entry.ticks)
-
-
-def _refused(entry: str, tick: Tick, refusal: InvalidTick) -> RejectedTick:
-    return RejectedTick(entry, refusal.reason, str(refusal), _encoder.encode(tick)[:MAXIMUM_PAYLOAD])

@@ -2,6 +2,7 @@
 
 TICKS = "oracle:ticks"
 DEADLETTER = "oracle:deadletter"
+REJECTIONS = "oracle:rejections"  # hash: reason|source -> how many; no source: nobody that is known
 MARKET = "market"
 EVENTS = "events"
 ADJUSTMENTS = "adjustments"  # a word whenever something was queued; the queue itself is in PostgreSQL

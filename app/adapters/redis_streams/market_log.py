@@ -15,7 +15,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from app.adapters.redis_streams.keys import CONSENSUS, MARKET, MEMORY, PROGRESS, STATE
-from app.adapters.redis_streams.market_reader import consensus_field
+from app.adapters.redis_streams.market_reader import consensus_field, decoded_memory
 from app.adapters.redis_streams.wire import Script, Wire
 from app.domain.errors import Fenced, StreamReset
 from app.domain.market import ORIGIN, Frame, StreamPosition
@@ -86,7 +86,6 @@ return 1
 
 _KEYS = (MARKET, STATE, MEMORY, CONSENSUS)
 _encode = msgspec.msgpack.Encoder().encode
-_memory = msgspec.msgpack.Decoder(Memory)
 
 
 class RedisMarketLog:
@@ -105,13 +104,7 @@ class RedisMarketLog:
         if position < at_least:
             return None
         log: list[bytes] = await self._wire.execute_command("LRANGE", MEMORY, 0, -1)
-        told = [_memory.decode(element) for element in log]
-        memory = Memory(
-            quotes=[quote for each in told for quote in each.quotes],
-            doubts=[doubt for each in told for doubt in each.doubts],
-            estimates=[estimate for each in told for estimate in each.estimates],
-        )
-        return OracleState(position, int(time_ns), cursor.decode(), memory)
+        return OracleState(position, int(time_ns), cursor.decode(), decoded_memory(log))
 
     async def start_generation(self, *, epoch: int, generation: int) -> OracleState:
         await _fenced(self._start(keys=_KEYS, args=[epoch, generation, ORIGIN.entry_id]))

@@ -1,16 +1,19 @@
 """The market as it stands: what the API and the executor read, within the age of the last frame."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
-from app.adapters.redis_streams.keys import CONSENSUS, STATE
+from app.adapters.redis_streams.keys import CONSENSUS, MEMORY, REJECTIONS, STATE
 from app.domain.errors import Unavailable
 from app.domain.market import Change, StreamPosition, TickKind
+from app.oracle.memory import Memory
+from app.ports.sources import OracleNow
 
 _change = msgspec.msgpack.Decoder(Change)
+_memory = msgspec.msgpack.Decoder(Memory)
 
 
 def consensus_field(kind: TickKind, instrument: str) -> str:
@@ -41,3 +44,24 @@ async def read_clock(redis: "Redis") -> tuple[StreamPosition, int]:
     if generation is None or sequence is None or time_ns is None:
         raise Unavailable("the market has not started: no frame was written yet")
     return StreamPosition(int(generation), int(sequence)), int(time_ns)
+
+
+def decoded_memory(log: Sequence[bytes]) -> Memory:
+    """Of a snapshot and what followed it."""
+    told = [_memory.decode(element) for element in log]
+    return Memory(
+        quotes=[quote for each in told for quote in each.quotes],
+        doubts=[doubt for each in told for doubt in each.doubts],
+        estimates=[estimate for each in told for estimate in each.estimates],
+    )
+
+
+async def read_oracle(redis: "Redis") -> OracleNow:
+    """What the oracle remembers, as of its last write, and what it refused."""
+    log: Any = await redis.lrange(MEMORY, 0, -1)
+    counts: dict[Any, Any] = await redis.hgetall(REJECTIONS)
+    rejections: dict[str, dict[str, int]] = {}
+    for name, count in counts.items():
+        reason, _, source = name.decode().partition("|")
+        rejections.setdefault(source, {})[reason] = int(count)
+    return OracleNow(decoded_memory(log), rejections)

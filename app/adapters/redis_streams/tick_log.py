@@ -6,14 +6,15 @@ Flat: kind, source, instrument, sequence, time_ns, value, confidence (optional).
 tick is refused with a reason.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from app.adapters.redis_streams.client import read_stream
-from app.adapters.redis_streams.keys import DEADLETTER, TICKS
-from app.adapters.redis_streams.wire import Wire
+from app.adapters.redis_streams.keys import DEADLETTER, REJECTIONS, TICKS
+from app.adapters.redis_streams.wire import Command, Wire
 from app.domain.errors import InvalidTick
 from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
 from app.oracle.signatures import SIGNATURE_BYTES
@@ -45,15 +46,16 @@ class RedisTickLog:
         return [decode_entry(entry_id.decode(), flat) for entry_id, flat in reply.get(TICKS, ())]
 
     async def reject(self, rejected: Sequence[RejectedTick]) -> None:
-        await self._wire.execute_many(
-            [
-                (
-                    *("XADD", DEADLETTER, "MAXLEN", "~", KEEP_REJECTED, "*", "entry", one.entry),
-                    *("reason", one.reason, "message", one.message, "payload", one.payload),
-                )
-                for one in rejected
-            ]
-        )
+        letters: list[Command] = [
+            (
+                *("XADD", DEADLETTER, "MAXLEN", "~", KEEP_REJECTED, "*", "entry", one.entry),
+                *("reason", one.reason, "message", one.message, "payload", one.payload),
+            )
+            for one in rejected
+        ]
+        counts = Counter(f"{one.reason}|{one.source}" for one in rejected)
+        counted: list[Command] = [("HINCRBY", REJECTIONS, name, count) for name, count in counts.items()]
+        await self._wire.execute_many([*letters, *counted])
 
     async def trim(self, before: str) -> None:
         await self._wire.execute_command("XTRIM", TICKS, "MINID", "~", before)

@@ -15,8 +15,10 @@ from starlette.requests import HTTPConnection
 from app.domain.errors import Denied
 from app.domain.instruments import InstrumentName
 from app.entrypoints.api.problems import Unauthenticated
+from app.oracle.memory import Memory
 from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
+from app.ports.sources import OracleNow, ReadOracle
 from app.services.authenticate import authenticate
 
 Check = Callable[[], Awaitable[object]]
@@ -24,6 +26,10 @@ Check = Callable[[], Awaitable[object]]
 
 async def _nobody() -> Sequence[EvaluatorFigures]:
     return ()
+
+
+async def _no_oracle() -> OracleNow:
+    return OracleNow(Memory(), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Dependencies:
     market: MarketNow
     checks: Mapping[str, Check] = field(default_factory=dict)
     evaluators: Evaluators = _nobody
+    oracle: ReadOracle = _no_oracle
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes

@@ -1,8 +1,8 @@
-"""Routes of the market as it stands."""
+"""Routes of the market as it stands, and why."""
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -13,11 +13,25 @@ from app.domain.values import decimal_text
 from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
 from app.entrypoints.api.schemas import Moment, Shown
 from app.entrypoints.api.strict_json import StrictRoute
+from app.oracle.standing import Standing, Voice
+from app.services.show_sources import show_sources
 
 router = APIRouter(prefix="/v1/market", tags=["market"], route_class=StrictRoute)
 
 _KINDS = tuple(kind for kind in TickKind if kind is not TickKind.HEARTBEAT)
-_QUALITY = f"^({'|'.join(quality.name.lower() for quality in Quality)})$"
+QUALITY = f"^({'|'.join(quality.name.lower() for quality in Quality)})$"
+Rejections = Annotated[
+    dict[str, int],
+    Field(description="How many of its ticks were refused, by reason.", examples=[{"stale": 3}]),
+]
+
+
+def number(value: float) -> str:
+    return decimal_text(Decimal(repr(value)))
+
+
+def _seconds(duration_ns: int) -> str:
+    return decimal_text(Decimal(duration_ns).scaleb(-9))
 
 
 class ShownValue(Shown):
@@ -34,7 +48,7 @@ class ShownValue(Shown):
     origin: Literal["sources", "surface"] = Field(
         description="`surface`: a volatility that nobody quotes, read off what other options are quoted at."
     )
-    quality: str = Field(examples=["valid"], pattern=_QUALITY)
+    quality: str = Field(examples=["valid"], pattern=QUALITY)
     time: Moment
     age_seconds: str = Field(examples=["0.25"])
 
@@ -43,13 +57,80 @@ class ShownValue(Shown):
         return cls(
             kind=change.kind,
             instrument=change.instrument,
-            value=decimal_text(Decimal(repr(change.value))),
-            confidence=decimal_text(Decimal(repr(change.confidence))),
+            value=number(change.value),
+            confidence=number(change.confidence),
             sources=change.sources,
             origin="surface" if change.is_read_off else "sources",
             quality=change.quality.name.lower(),
             time=rfc3339(change.time_ns),
-            age_seconds=decimal_text(Decimal(clock_ns - change.time_ns).scaleb(-9)),
+            age_seconds=_seconds(clock_ns - change.time_ns),
+        )
+
+
+class ShownVote(Shown):
+    """The last word of a source on a line, in its own quote currency. Doubts halve what it weighs."""
+
+    source: str = Field(examples=["binanceus"])
+    value: str = Field(examples=["64251"])
+    confidence: str = Field(examples=["0.5"])
+    sequence: int = Field(examples=[48210])
+    time: Moment
+    age_seconds: str = Field(examples=["0.25"])
+    fresh: bool = Field(description="False once it is older than its source may be.")
+    weight: str = Field(description="As declared; 0 of who is not enabled.", examples=["1"])
+    halvings: int = Field(description="How often that is halved in the vote.", examples=[0])
+    doubted: Moment | None = Field(description="When its halvings last changed.", examples=[None])
+
+    @classmethod
+    def of(cls, voice: Voice, clock_ns: int) -> "ShownVote":
+        tick = voice.tick
+        return cls(
+            source=tick.source,
+            value=number(tick.value),
+            confidence=number(tick.confidence),
+            sequence=tick.sequence,
+            time=rfc3339(tick.time_ns),
+            age_seconds=_seconds(clock_ns - tick.time_ns),
+            fresh=voice.is_fresh(clock_ns),
+            weight=number(voice.weight),
+            halvings=voice.halvings,
+            doubted=rfc3339(voice.since_ns) if voice.since_ns else None,
+        )
+
+
+class ShownAverages(Shown):
+    """Up to when the line last moved. `twap` is over 5 minutes, the time constant of `ewma` is one minute."""
+
+    twap: str = Field(examples=["64249.75"])
+    twap_confidence: str = Field(examples=["1.1"])
+    ewma: str = Field(examples=["64250.2"])
+    ewma_confidence: str = Field(examples=["1.15"])
+    dispersion: str = Field(description="Between the quartiles of the sources' values.", examples=["2"])
+
+    @classmethod
+    def of(cls, line: Standing) -> "ShownAverages":
+        return cls(
+            twap=number(line.twap),
+            twap_confidence=number(line.twap_confidence),
+            ewma=number(line.ewma),
+            ewma_confidence=number(line.ewma_confidence),
+            dispersion=number(line.dispersion),
+        )
+
+
+class ExplainedValue(ShownValue):
+    """A consensus value, its averages, and the votes that it came from."""
+
+    averages: ShownAverages | None
+    votes: list[ShownVote]
+
+    @classmethod
+    def from_line(cls, change: Change, line: Standing | None, clock_ns: int) -> "ExplainedValue":
+        votes = () if line is None else line.sources
+        return cls(
+            **ShownValue.of(change, clock_ns).model_dump(),
+            averages=None if line is None or line.change is None else ShownAverages.of(line),
+            votes=[ShownVote.of(voice, clock_ns) for voice in votes],
         )
 
 
@@ -66,6 +147,17 @@ class ShownMarket(Shown):
         return cls(clock=rfc3339(clock_ns), position=position, values=values)
 
 
+class ExplainedMarket(Shown):
+    """One instrument's values, and why. `rejections` are of the sources that voted, on whatever they said."""
+
+    clock: Moment
+    position: str = Field(description="Newest entry of the market stream.", examples=["1-48210"])
+    values: list[ExplainedValue]
+    rejections: dict[str, Rejections] = Field(
+        description="By source.", examples=[{"binanceus": {"stale": 3}}]
+    )
+
+
 @router.get("")
 async def read_all(_: Reader, deps: Deps) -> ShownMarket:
     """Every consensus value, with its quality and its age by the market clock."""
@@ -74,11 +166,17 @@ async def read_all(_: Reader, deps: Deps) -> ShownMarket:
 
 
 @router.get("/{instrument_id:path}")
-async def read_one(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> ShownMarket:
-    """Of an instrument, or of an index, a chain or a depth, which need not be listed."""
+async def read_one(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> ExplainedMarket:
+    """Of an instrument, or of an index, a chain or a depth, which need not be listed: values, and why."""
     known = await deps.market.values([(kind, instrument_id) for kind in _KINDS])
     if not any(kind in UNLISTED for kind, _ in known):
         async with deps.units() as unit:
             await unit.instruments.get(instrument_id)
+    shown = await show_sources(deps.units, deps.oracle, {instrument_id})
     position, clock_ns = await deps.market.clock()
-    return ShownMarket.of(list(known.values()), position.entry_id, clock_ns)
+    return ExplainedMarket(
+        clock=rfc3339(clock_ns),
+        position=position.entry_id,
+        values=[ExplainedValue.from_line(known[line], shown.lines.get(line), clock_ns) for line in known],
+        rejections={name: dict(shown.rejections[name]) for name in shown.heard() if name in shown.rejections},
+    )

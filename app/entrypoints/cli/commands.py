@@ -29,7 +29,7 @@ application = typer.Typer(
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 application.add_typer(keys, name="keys")
-sources = typer.Typer(help="The registry of the oracle's sources.", no_args_is_help=True)
+sources = typer.Typer(help="The oracle's sources: what they said, and the registry that declares them.")
 application.add_typer(sources, name="sources")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -284,6 +284,15 @@ def status_command(data_dir: RunningDataDir = None) -> None:
     from app.entrypoints.cli import status
 
     asyncio.run(status.show(running_servers(load_settings(), data_dir)))
+
+
+@sources.callback(invoke_without_command=True)
+def sources_show(context: typer.Context, data_dir: RunningDataDir = None) -> None:
+    """Print every source's last words, what they weigh, who was refused and why, and what came of them."""
+    from app.entrypoints.cli import sources
+
+    if context.invoked_subcommand is None:
+        asyncio.run(sources.show(running_servers(load_settings(), data_dir)))
 
 
 @sources.command("apply")

@@ -100,7 +100,11 @@ def api(*, host: str, port: int) -> Role:
                     task.cancel()
 
         dependencies = Dependencies(
-            units=parts.units, market=parts.market, checks=parts.checks, evaluators=parts.evaluators
+            units=parts.units,
+            market=parts.market,
+            checks=parts.checks,
+            evaluators=parts.evaluators,
+            oracle=parts.oracle,
         )
         app = create_app(
             dependencies,

@@ -12,7 +12,12 @@ from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.evaluator_figures import read_figures
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
-from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
+from app.adapters.redis_streams.market_reader import (
+    read_clock,
+    read_consensus,
+    read_oracle,
+    read_whole_consensus,
+)
 from app.adapters.redis_streams.wire import Wire
 from app.entrypoints.api.application import create_app
 from app.entrypoints.api.dependencies import Dependencies
@@ -62,6 +67,7 @@ def dependencies(engine, redis, units, market_rows) -> Dependencies:
         ),
         checks={"database": database, "redis": redis.ping},
         evaluators=partial(read_figures, redis),
+        oracle=partial(read_oracle, redis),
     )
 
 

@@ -12,6 +12,7 @@ from app.oracle.consensus import aggregate
 from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source, Standard
 from app.oracle.memory import Memory
 from app.oracle.sequencer import ClockMode, Sequencer
+from app.oracle.standing import standings
 
 NOW_NS = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
@@ -389,7 +390,13 @@ def test_only_spot_markets_convert():
 
 
 def estimate(market, instrument=BTC):
-    return market.machine.standing(TickKind.PRICE, instrument)
+    return standing(market, TickKind.PRICE, instrument)
+
+
+def standing(market, kind, instrument):
+    machine = market.machine
+    found = standings(machine.memory(), machine.declared, of_prices_ns=60_000_000_000)
+    return found.get((kind, instrument))
 
 
 def test_averages_take_in_what_stood_for_as_long_as_it_stood():
@@ -444,4 +451,4 @@ def test_who_voted_what_is_shown():
         ("usdc", 2.0, 0),
         ("a", 1.0, 0),
     ]
-    assert market.machine.standing(TickKind.MARK, BTC) is None
+    assert standing(market, TickKind.MARK, BTC) is None

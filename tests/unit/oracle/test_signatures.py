@@ -12,6 +12,7 @@ from app.domain.market import Rejection, Tick, TickKind
 from app.oracle.declared import EVERYBODY_ELSE, Declared, Pair, Source
 from app.oracle.sequencer import ClockMode, Sequencer
 from app.oracle.signatures import is_signed, signed_bytes
+from app.oracle.standing import standings
 
 NOW_NS = 1_767_225_600_000_000_000
 BTC = "BTC-USDT"
@@ -169,8 +170,9 @@ def test_who_is_disabled_votes_no_more():
     heard(machine, [tick(1, source="liar", value=90_000.0), tick(1, value=50_000.0)])
     machine.declare(instruments=machine.instruments, declared=Declared({"liar": Source(enabled=False)}))
     assert heard(machine, [tick(2, source="liar", value=90_000.0), tick(2)]) == (1, [Rejection.UNDECLARED])
-    change = machine.standing(TickKind.PRICE, BTC).change
-    assert (change.value, change.sources) == (50_000.0, 1)
+    standing = standings(machine.memory(), machine.declared, of_prices_ns=60_000_000_000)[TickKind.PRICE, BTC]
+    assert (standing.change.value, standing.change.sources) == (50_000.0, 1)
+    assert {voice.tick.source: voice.weight for voice in standing.sources} == {"liar": 0.0, "desk": 1.0}
 
 
 def test_a_key_has_32_bytes():

@@ -1,0 +1,92 @@
+"""Routes of the oracle's sources."""
+
+from base64 import b64encode
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.domain.market import Quality, TickKind
+from app.domain.times import rfc3339
+from app.entrypoints.api.dependencies import Deps, Reader
+from app.entrypoints.api.market import QUALITY, Rejections, ShownVote, number
+from app.entrypoints.api.schemas import Moment, Shown
+from app.entrypoints.api.strict_json import StrictRoute
+from app.oracle.declared import Source
+from app.oracle.standing import Standing, Voice
+from app.services.show_sources import ShownSources, show_sources
+
+router = APIRouter(prefix="/v1/oracle", tags=["oracle"], route_class=StrictRoute)
+
+
+class ShownWord(ShownVote):
+    """A source's last word on one line, and what that came to with everybody's."""
+
+    kind: TickKind
+    instrument: str = Field(examples=["BTC-USDT"])
+    consensus: str | None = Field(description="Null until something was agreed on.", examples=["64250.25"])
+    quality: str | None = Field(examples=["valid"], json_schema_extra={"pattern": QUALITY})
+
+    @classmethod
+    def about(cls, voice: Voice, line: Standing, clock_ns: int) -> "ShownWord":
+        change = line.change
+        return cls(
+            **ShownVote.of(voice, clock_ns).model_dump(),
+            kind=voice.tick.kind,
+            instrument=voice.tick.instrument,
+            consensus=None if change is None else number(change.value),
+            quality=None if change is None else Quality(change.quality).name.lower(),
+        )
+
+
+class ShownSource(Shown):
+    """Who is not `declared` is what the registry says of `*`, where it says anything of that."""
+
+    id: str = Field(examples=["binanceus"])
+    declared: bool
+    enabled: bool
+    weight: str = Field(examples=["1"])
+    kind: TickKind | None = Field(description="The only one it may speak of.", examples=[None])
+    base: str | None = Field(examples=["BTC"])
+    quote: str | None = Field(description="Currency of its prices, where declared.", examples=["USDT"])
+    public_key: str | None = Field(
+        description="Ed25519, base64: its entries must be signed.", examples=[None]
+    )
+    words: list[ShownWord] = Field(description="Its last on each line.")
+    rejections: Rejections
+
+    @classmethod
+    def of(cls, name: str, source: Source, shown: ShownSources, clock_ns: int) -> "ShownSource":
+        key = source.public_key
+        return cls(
+            id=name,
+            declared=name in shown.declared.sources,
+            enabled=source.enabled,
+            weight=number(source.weight),
+            kind=source.kind,
+            base=source.base,
+            quote=source.quote,
+            public_key=None if key is None else b64encode(key).decode(),
+            words=[ShownWord.about(voice, line, clock_ns) for voice, line in shown.voices(name)],
+            rejections=dict(shown.rejections.get(name, {})),
+        )
+
+
+class ShownRegistry(Shown):
+    """`clock` is the market clock, which every age goes by."""
+
+    clock: Moment
+    sources: list[ShownSource]
+    rejections_of_others: Rejections = Field(
+        description="Of whoever is not declared and was never heard, and of what named nobody."
+    )
+
+
+@router.get("/sources")
+async def read_sources(_caller: Reader, deps: Deps) -> ShownRegistry:
+    """Who is declared or was heard: what they may say, what they said last, and why they were refused."""
+    shown = await show_sources(deps.units, deps.oracle)
+    _, clock_ns = await deps.market.clock()
+    sources = [ShownSource.of(name, shown.declared.source(name), shown, clock_ns) for name in shown.names()]
+    return ShownRegistry(
+        clock=rfc3339(clock_ns), sources=sources, rejections_of_others=dict(shown.rejections.get("", {}))
+    )

@@ -1,0 +1,52 @@
+"""`ballast sources`, as an operator runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from app.adapters.postgres.source_rows import PostgresListings
+from app.adapters.redis_streams.tick_log import flat_fields
+from tests.running_oracle import good, oracle
+
+FILE = Path(__file__).resolve().parents[2] / "deploy" / "sources.yaml"
+
+
+def ballast(*arguments, database_url, redis_url):
+    environment = os.environ | {
+        "BALLAST_DATABASE_URL": database_url, "BALLAST_REDIS_URL": redis_url, "COLUMNS": "200",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "app.entrypoints.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
+    engine, redis_url, database_url, asyncpg_pool, tmp_path
+):
+    servers = {"database_url": database_url, "redis_url": redis_url}
+    code, said, _ = ballast("sources", "apply", str(FILE), **servers)
+    assert (code, said.splitlines()) == (
+        0,
+        [
+            "added instrument BTC-USD",
+            *(f"added source {name}" for name in ("*", "binanceus", "desk", "kraken")),
+        ],
+    )
+    assert ballast("sources", "apply", str(FILE), **servers)[1] == ""
+    mistaken = tmp_path / "mistaken.yaml"
+    mistaken.write_text("sources: {a: {weight: 0}}")
+    code, _, said = ballast("sources", "apply", str(mistaken), **servers)
+    assert (code, "/sources/a/weight" in said, "Traceback" in said) == (2, True, False)
+    assert len((await PostgresListings(asyncpg_pool).read()).declared.sources) == 4
+
+    code, said, _ = ballast("sources", **servers)
+    assert (code, "desk (signs)" in said) == (0, True), "nobody was heard yet"
+    async with oracle(engine, redis_url, database_url, clock="replay") as publisher:
+        await publisher.send(flat_fields(good(1, value=-1.0)))
+        await publisher.frame_of(flat_fields(good(2)))
+        code, said, _ = ballast("sources", **servers)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
+    assert ["venue", "price", "BTC-USDT", "50000", "0", "0.5", "0", "0.0", ""] in rows
+    assert ["BTC-USDT", "price", "50000", "0", "valid", "1", "0.0", "50000", "50000"] in rows
+    assert ["(nobody known)", "", "", "", "", "", "", "", "1 not_positive"] in rows
