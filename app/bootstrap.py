@@ -49,6 +49,7 @@ from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.errors import ConfigurationError
 from app.ports.leases import ShardGrant
 from app.ports.management import Caller, MarketNow
+from app.ports.market import TickPublisher
 from app.ports.sources import ReadOracle
 from app.services.authenticate import authenticate
 from app.services.execute_adjustment import ExecuteAdjustments
@@ -73,6 +74,7 @@ class ApiParts:
     market: MarketNow
     evaluators: "Evaluators"
     oracle: ReadOracle
+    publisher: TickPublisher
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     hub: Hub
     rests: "Rests"
@@ -216,6 +218,7 @@ class Stack:
             market=market,
             evaluators=await self.evaluators(),
             oracle=await self.oracle_now(),
+            publisher=await self.ticks(),
             checks=checks,
             hub=hub,
             rests=Rests(units, market),

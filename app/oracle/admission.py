@@ -1,10 +1,12 @@
 """Which ticks are let in. Every refusal has a reason from `domain.market.Rejection`."""
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Mapping
 from math import inf, isfinite, nextafter
 
 from app.domain.errors import InvalidTick
 from app.domain.market import UNLISTED, Rejection, Tick, TickKind
+from app.oracle.declared import Pair, Source, check_source, check_speaker
+from app.oracle.signatures import Seal
 
 LATEST_NS = 7_258_118_400_000_000_000  # 2200-01-01
 POSITIVE = frozenset({TickKind.PRICE, TickKind.MARK, TickKind.IMPLIED_VOL})
@@ -70,3 +72,14 @@ def check_time(tick: Tick, *, now_ns: int, maximum_age_ns: int, maximum_lead_ns:
         raise InvalidTick(Rejection.STALE, f"{(now_ns - tick.time_ns) / 1e9:.3f} s older than the market")
     if tick.time_ns - now_ns > maximum_lead_ns:
         raise InvalidTick(Rejection.FUTURE, f"{(tick.time_ns - now_ns) / 1e9:.3f} s ahead of the market")
+
+
+def check_word(
+    tick: Tick, source: Source, seal: Seal, *, instruments: Mapping[str, Pair], heard: Collection[str]
+) -> None:
+    """Raises InvalidTick for what cannot be said by whom it is said of, at whatever time."""
+    check_speaker(tick, source, seal)
+    if tick.kind is not TickKind.HEARTBEAT:
+        check_name(tick, instruments=instruments, heard=heard)
+        check_source(tick, source, None if tick.kind in UNLISTED else instruments.get(tick.instrument))
+        check_value(tick)

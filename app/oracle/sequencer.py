@@ -13,10 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from app.domain.errors import InvalidTick
-from app.domain.market import UNLISTED, Change, Frame, Quality, Rejection, Tick, TickKind
-from app.oracle.admission import LATEST_NS, check_name, check_time, check_value
+from app.domain.market import Change, Frame, Quality, Rejection, Tick, TickKind
+from app.oracle.admission import LATEST_NS, check_time, check_word
 from app.oracle.board import Board
-from app.oracle.declared import SECOND_NS, Declared, Pair, check_source, check_speaker
+from app.oracle.declared import SECOND_NS, Declared, Pair
 from app.oracle.kinds import ladder_of, maximum_age_ns, standard_of
 from app.oracle.memory import Memory
 from app.oracle.signatures import Seal
@@ -219,16 +219,12 @@ class Sequencer:
         replay = self.clock is ClockMode.REPLAY
         limits = self.limits
         lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
-        source = self._board.source(tick.source)
-        check_speaker(tick, source, seal)
+        lines = self._board.lines
+        source, heard = self._board.source(tick.source), lines[tick.kind]
+        check_word(tick, source, seal, instruments=self.instruments, heard=heard)
         age_ns = maximum_age_ns(tick.kind, self.declared, limits.maximum_age_ns)
         check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
-            lines = self._board.lines
-            check_name(tick, instruments=self.instruments, heard=lines[tick.kind])
-            pair = None if tick.kind in UNLISTED else self.instruments.get(tick.instrument)
-            check_source(tick, source, pair)
-            check_value(tick)
             line = lines[tick.kind].get(tick.instrument)
             place = line.places.get(tick.source) if line is not None else None
             if place is not None and tick.sequence <= place.tick.sequence:

@@ -54,8 +54,8 @@ class TickLog(Protocol):
 
 
 class TickPublisher(Protocol):
-    async def publish(self, ticks: Sequence[Tick]) -> str:
-        """One entry, and its id."""
+    async def publish(self, ticks: Sequence[Tick], signature: bytes = b"") -> str:
+        """One entry, signed or not, and its id."""
 
 
 class MarketLog(Protocol):

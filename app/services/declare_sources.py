@@ -4,36 +4,24 @@ The file is the whole of it. What it leaves out is what everybody has (`oracle.d
 stands for all that the file does not name.
 """
 
-from base64 import b64decode
-from binascii import Error as NotBase64
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from app.domain.market import MAXIMUM_NAME, TickKind
 from app.oracle.declared import SECOND_NS, Declared, Ladder, Quorum, Source
 from app.oracle.signatures import PUBLIC_KEY_BYTES
 from app.ports.management import UnitOfWork
-from app.services.documents import Document
+from app.services.documents import Base64, Document
 from app.services.parse_document import parse_document
-
-
-def _decoded(given: object) -> object:
-    try:
-        return b64decode(given, validate=True) if isinstance(given, str) else given
-    except (NotBase64, ValueError):
-        raise ValueError("base64 is needed") from None
-
 
 SourceName = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
 _Currency = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
 _Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 _Fraction = Annotated[float, Field(gt=0, le=1_000)]
-_PublicKey = Annotated[
-    bytes, BeforeValidator(_decoded), Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)
-]
+_PublicKey = Annotated[Base64, Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
 _USUAL_QUORUM, _USUAL_LADDER = Quorum(), Ladder()
 
 

@@ -1,5 +1,6 @@
 """Documents that clients send: the API's request bodies and what scenario files are made of."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,6 +45,13 @@ def _written_time(value: Any) -> Any:
     raise ValueError("a time is a string like 2026-11-23T09:00:00Z")
 
 
+def _decoded(value: Any) -> Any:
+    try:
+        return b64decode(value, validate=True)
+    except (TypeError, ValueError):
+        raise ValueError("a text in base64 is needed") from None
+
+
 def _storable_time(value: datetime) -> datetime:
     if not _FIRST_TIME <= value < _LAST_TIME:
         raise ValueError("between 1970 and 2262")
@@ -66,6 +74,11 @@ Time = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=80, examples=["main"])]
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_decoded),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}, mode="validation"),
+]
 
 
 class Document(BaseModel):

@@ -60,7 +60,7 @@ class RedisTickLog:
     async def trim(self, before: str) -> None:
         await self._wire.execute_command("XTRIM", TICKS, "MINID", "~", before)
 
-    async def publish(self, ticks: Sequence[Tick], *, signature: bytes = b"") -> str:
+    async def publish(self, ticks: Sequence[Tick], signature: bytes = b"") -> str:
         """One entry; several ticks are packed. Any client may do the same."""
         body = flat_fields(ticks[0]) if len(ticks) == 1 else ["packed", _encode.encode(ticks)]
         if signature:

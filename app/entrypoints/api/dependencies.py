@@ -11,13 +11,16 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from prometheus_client import CollectorRegistry
 from starlette.requests import HTTPConnection
+from typing_extensions import override
 
-from app.domain.errors import Denied
+from app.domain.errors import Denied, Unavailable
 from app.domain.instruments import InstrumentName
+from app.domain.market import Tick
 from app.entrypoints.api.problems import Unauthenticated
 from app.oracle.memory import Memory
 from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
+from app.ports.market import TickPublisher
 from app.ports.sources import OracleNow, ReadOracle
 from app.services.authenticate import authenticate
 
@@ -32,6 +35,12 @@ async def _no_oracle() -> OracleNow:
     return OracleNow(Memory(), {})
 
 
+class _Nowhere(TickPublisher):
+    @override
+    async def publish(self, ticks: Sequence[Tick], signature: bytes = b"") -> str:
+        raise Unavailable("no stream of ticks is connected")
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """Plain services and ports. `checks` must all pass, by not raising, for the API to be ready."""
@@ -41,6 +50,7 @@ class Dependencies:
     checks: Mapping[str, Check] = field(default_factory=dict)
     evaluators: Evaluators = _nobody
     oracle: ReadOracle = _no_oracle
+    publisher: TickPublisher = field(default_factory=_Nowhere)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes
@@ -84,5 +94,6 @@ def allowed(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
 
 Reader = Annotated[Caller, Depends(allowed(Scope.READ))]
 Trader = Annotated[Caller, Depends(allowed(Scope.TRADE))]
+Publisher = Annotated[Caller, Depends(allowed(Scope.TICKS))]
 Operator = Annotated[Caller, Depends(allowed(Scope.OPERATOR))]
 Administrator = Annotated[Caller, Depends(allowed(Scope.ADMIN))]

@@ -1,18 +1,20 @@
-"""Routes of the oracle's sources."""
+"""Routes of the oracle: ticks in, and who said what."""
 
 from base64 import b64encode
 
 from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
-from app.domain.market import Quality, TickKind
+from app.domain.market import Quality, Rejection, TickKind
 from app.domain.times import rfc3339
-from app.entrypoints.api.dependencies import Deps, Reader
+from app.entrypoints.api.dependencies import Deps, Publisher, Reader
 from app.entrypoints.api.market import QUALITY, Rejections, ShownVote, number
 from app.entrypoints.api.schemas import Moment, Shown
 from app.entrypoints.api.strict_json import StrictRoute
 from app.oracle.declared import Source
 from app.oracle.standing import Standing, Voice
+from app.services.publish_ticks import TicksDocument, publish_ticks
 from app.services.show_sources import ShownSources, show_sources
 
 router = APIRouter(prefix="/v1/oracle", tags=["oracle"], route_class=StrictRoute)
@@ -79,6 +81,46 @@ class ShownRegistry(Shown):
     rejections_of_others: Rejections = Field(
         description="Of whoever is not declared and was never heard, and of what named nobody."
     )
+
+
+class RefusedTick(Shown):
+    index: int = Field(description="In the batch, from 0.", examples=[3])
+    reason: Rejection
+    detail: str
+
+
+class TakenTicks(Shown):
+    """What was appended is still the oracle's to judge: whom it refuses, `GET /v1/oracle/sources` tells."""
+
+    entry: str = Field(description="Its id in the stream.", examples=["1767225600000-0"])
+    accepted: int = Field(examples=[1])
+    refused: list[RefusedTick] = Field(examples=[[]])
+
+
+@router.post("/ticks", status_code=202)
+async def publish(document: TicksDocument, _caller: Publisher, deps: Deps) -> TakenTicks:
+    """Appends a batch to the stream of ticks, for publishers without Redis; it needs the scope `ticks`.
+
+    A batch that is sent again counts once, by the sequences of its ticks. A signed one is taken whole or not
+    at all. Where nothing is taken, the problem tells of each tick why.
+    """
+    published = await publish_ticks(deps.units, deps.market, deps.publisher, document)
+    if published.entry is None:
+        raise RequestValidationError(
+            [
+                {
+                    "type": refusal.reason,
+                    "loc": ("body", "ticks", index),
+                    "msg": f"{refusal.reason}: {refusal}",
+                }
+                for index, refusal in published.refused
+            ]
+        )
+    refused = [
+        RefusedTick(index=index, reason=Rejection(refusal.reason), detail=str(refusal))
+        for index, refusal in published.refused
+    ]
+    return TakenTicks(entry=published.entry, accepted=published.accepted, refused=refused)
 
 
 @router.get("/sources")

@@ -18,6 +18,7 @@ from app.adapters.redis_streams.market_reader import (
     read_oracle,
     read_whole_consensus,
 )
+from app.adapters.redis_streams.tick_log import RedisTickLog
 from app.adapters.redis_streams.wire import Wire
 from app.entrypoints.api.application import create_app
 from app.entrypoints.api.dependencies import Dependencies
@@ -53,7 +54,7 @@ async def units(database_url, wire) -> AsyncIterator[PostgresUnitsOfWork]:
 
 
 @pytest.fixture
-def dependencies(engine, redis, units, market_rows) -> Dependencies:
+def dependencies(engine, redis, wire, units, market_rows) -> Dependencies:
     async def database() -> None:
         async with units():
             pass
@@ -68,6 +69,7 @@ def dependencies(engine, redis, units, market_rows) -> Dependencies:
         checks={"database": database, "redis": redis.ping},
         evaluators=partial(read_figures, redis),
         oracle=partial(read_oracle, redis),
+        publisher=RedisTickLog(wire),
     )
 
 

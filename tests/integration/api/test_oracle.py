@@ -1,16 +1,27 @@
-"""Sources over HTTP, as a real oracle leaves them: who said what, who was refused, what came of it."""
+"""Ticks in and sources out over HTTP, beside a real oracle: who said what, who was refused, and why."""
+
+from base64 import b64encode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from app.adapters.redis_streams.client import fields, read_range
+from app.adapters.redis_streams.keys import DEADLETTER, TICKS
 from app.adapters.redis_streams.tick_log import RedisTickLog
-from app.domain.market import Tick, TickKind
+from app.domain.market import Rejection, Tick, TickKind
+from app.entrypoints.api.application import BODY_LIMIT_BYTES
 from app.oracle.declared import Declared, Ladder, Quorum, Source
-from tests.integration.api.client import CLOCK_NS, assert_problem
+from app.oracle.signatures import signed_bytes
+from app.services.publish_ticks import MAXIMUM_TICKS
+from tests import factories
+from tests.integration.api.client import CLOCK_NS, SECOND_NS, Client, assert_problem
 from tests.running_oracle import writing
 from tests.waiting import eventually
 
 BTC = "BTC-USDT"
 MILLISECOND = 1_000_000
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+TICKS_PATH = "/v1/oracle/ticks"
 
 
 def tick(source, sequence, value, *, confidence=0.0, time_ns=CLOCK_NS, instrument=BTC):
@@ -31,7 +42,7 @@ async def declared(units):
             Declared(
                 {
                     "a": Source(weight=2.0),
-                    "signer": Source(public_key=bytes(31) + b"\1"),
+                    "signer": Source(public_key=KEY.public_key().public_bytes_raw()),
                     "quiet": Source(quote="USD", enabled=False),
                 },
                 {BTC: Quorum(2)},
@@ -105,3 +116,154 @@ async def test_a_person_sees_why(api, declared, running_oracle):
 
 async def test_before_the_first_frame_and_without_an_oracle(api, redis):
     assert_problem(await api("GET", "/v1/oracle/sources"), 503, "unavailable")
+
+
+def document(*ticks, signature=None):
+    """As JSON, decimals as strings."""
+    names = ("kind", "source", "instrument", "sequence", "time_ns")
+    sent = [
+        {name: getattr(t, name) for name in names}
+        | {"value": repr(t.value), "confidence": repr(t.confidence)}
+        for t in ticks
+    ]
+    return {"ticks": sent} | ({} if signature is None else {"signature": b64encode(signature).decode()})
+
+
+def changed(**terms):
+    made = document(tick("b", 1, 100.0))
+    made["ticks"][0] |= terms
+    return made
+
+
+async def appended(redis):
+    return len(await read_range(redis, TICKS, "-", "+", count=1_000))
+
+
+async def refusals(redis):
+    entries = await read_range(redis, DEADLETTER, "-", "+", count=1_000)
+    return [Rejection(dict(fields(flat))[b"reason"].decode()) for _, flat in entries]
+
+
+async def test_ticks_over_http_make_one_frame_and_count_once(api, running_oracle, redis):
+    batch = document(tick("a", 1, 100.1, confidence=0.5), tick("b", 1, 100.1, confidence=0.5))
+    taken = await api("POST", TICKS_PATH, batch, Idempotency_Key=None)
+    assert (taken.status_code, taken.json()["accepted"], taken.json()["refused"]) == (202, 2, [])
+    await at(api, "1-1")
+    again = await api("POST", TICKS_PATH, batch)
+    assert again.status_code == 202
+    assert (await api("POST", TICKS_PATH, document(tick("a", 2, 100.2)))).status_code == 202
+    await at(api, "1-2")
+    assert await refusals(redis) == [Rejection.OLD_SEQUENCE] * 2
+    (value,) = (await api.ok("GET", f"/v1/market/{BTC}"))["values"]
+    assert [(v["source"], v["value"], v["sequence"]) for v in value["votes"]] == [
+        ("a", "100.2", 2),
+        ("b", "100.1", 1),
+    ]
+
+
+async def test_the_good_ticks_of_a_batch_are_taken_and_the_others_told_why(api, declared, running_oracle):
+    ticks = [
+        tick("b", 1, 100.0),
+        tick("b", 2, -1.0),
+        tick("b", 3, 100.0, instrument="NONE"),
+        tick("signer", 1, 100.0),
+        tick("quiet", 1, 100.0),
+        tick("b", 1, 101.0),
+        tick("b", 4, 100.5),
+    ]
+    taken = (await api("POST", TICKS_PATH, document(*ticks))).json()
+    assert taken["accepted"] == 2
+    assert [(each["index"], each["reason"]) for each in taken["refused"]] == [
+        (1, "not_positive"),
+        (2, "unknown_instrument"),
+        (3, "unsigned"),
+        (4, "undeclared"),
+        (5, "old_sequence"),
+    ]
+    assert all(each["detail"] for each in taken["refused"])
+
+
+async def test_stale_ticks_are_told_so_once_there_is_a_clock(api, running_oracle):
+    assert (await api("POST", TICKS_PATH, document(tick("b", 1, 100.0)))).status_code == 202
+    await at(api, "1-1")
+    stale = document(tick("b", 2, 100.0, time_ns=CLOCK_NS - 61 * SECOND_NS))
+    problem = assert_problem(await api("POST", TICKS_PATH, stale), 422, "invalid-input")
+    assert problem["errors"][0]["pointer"] == "/ticks/0"
+    assert problem["errors"][0]["detail"].startswith("stale: 61")
+
+
+async def test_a_signed_batch_is_taken_whole_or_not_at_all(api, declared, running_oracle, redis):
+    good = [tick("signer", 1, 100.1), tick("a", 1, 100.2)]
+    for signature in (None, bytes(64), KEY.sign(signed_bytes(good[:1]))):
+        problem = await api("POST", TICKS_PATH, document(*good[:1], tick("a", 1, -1.0), signature=signature))
+        errors = assert_problem(problem, 422, "invalid-input")["errors"]
+        assert [error["pointer"] for error in errors] == ["/ticks/0", "/ticks/1"]
+    half = [good[0], tick("a", 1, -1.0)]
+    problem = await api("POST", TICKS_PATH, document(*half, signature=KEY.sign(signed_bytes(half))))
+    assert [e["pointer"] for e in assert_problem(problem, 422, "invalid-input")["errors"]] == ["/ticks/1"]
+    assert await appended(redis) == 0
+
+    taken = await api("POST", TICKS_PATH, document(*good, signature=KEY.sign(signed_bytes(good))))
+    assert taken.json()["accepted"] == 2
+    await at(api, "1-1")
+    one = tick("signer", 2, 100.3)
+    await api("POST", TICKS_PATH, document(one, signature=KEY.sign(signed_bytes([one]))))
+    await at(api, "1-2")
+    assert await refusals(redis) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/ticks"),
+        ({"ticks": []}, "/ticks"),
+        ({"ticks": [{}]}, "/ticks/0/kind"),
+        (changed(value="NaN"), "/ticks/0/value"),
+        (changed(value="1e400"), "/ticks/0/value"),
+        (changed(value=1.5), "/ticks/0/value"),
+        (changed(value=None), "/ticks/0/value"),
+        (changed(confidence="Infinity"), "/ticks/0/confidence"),
+        (changed(kind="rumour"), "/ticks/0/kind"),
+        (changed(source=""), "/ticks/0/source"),
+        (changed(source="s" * 65), "/ticks/0/source"),
+        (changed(sequence=1 << 63), "/ticks/0/sequence"),
+        (changed(sequence="x"), "/ticks/0/sequence"),
+        (changed(time_ns=None), "/ticks/0/time_ns"),
+        (changed(time_ns=0), "/ticks/0"),
+        (changed(colour="red"), "/ticks/0/colour"),
+        (changed() | {"signature": "?"}, "/signature"),
+        (changed() | {"signature": 7}, "/signature"),
+        (changed() | {"signature": b64encode(bytes(63)).decode()}, "/signature"),
+        ({"ticks": [changed()["ticks"][0]] * (MAXIMUM_TICKS + 1)}, "/ticks"),
+    ],
+)
+async def test_f13_what_cannot_be_a_batch_of_ticks_is_told_with_its_place(api, redis, body, pointer):
+    problem = assert_problem(await api("POST", TICKS_PATH, body), 422, "invalid-input")
+    assert pointer in [error["pointer"] for error in problem["errors"]]
+    assert await appended(redis) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"[" * 200_000, 400),
+        (b'{"ticks":' + b"[" * 40 + b"]" * 40 + b"}", 400),
+        (b'{"ticks": [], "ticks": []}', 400),
+        (b" " * (BODY_LIMIT_BYTES + 1), 413),
+    ],
+    ids=["deep", "deeper than allowed", "twice", "large"],
+)
+async def test_f17_bodies_that_nobody_should_send(api, redis, content, status):
+    headers = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json"}
+    answer = await api.http.post(TICKS_PATH, content=content, headers=headers)
+    assert answer.status_code == status
+    assert await appended(redis) == 0
+
+
+async def test_publishing_has_a_scope_of_its_own(engine, http, tenant, redis):
+    others = Client(http, await factories.create_key(engine, tenant, scopes=["read", "trade", "admin"]))
+    assert_problem(await others("POST", TICKS_PATH, document(tick("a", 1, 1.0))), 403, "denied")
+    publisher = Client(http, await factories.create_key(engine, tenant, scopes=["ticks"]))
+    assert (await publisher("POST", TICKS_PATH, document(tick("a", 1, 1.0)))).status_code == 202
+    assert_problem(await publisher("GET", "/v1/oracle/sources"), 403, "denied")
+    assert await appended(redis) == 1
