@@ -143,7 +143,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One step of the market. `time_ns` is the market clock; a heartbeat frame has no changes.
+    """One step of the market. `time_ns` is the market clock; a heartbeat frame changes qualities alone.
 
     `entry` is the id of the tick-stream entry it came from (empty for the oracle's own heartbeats),
     `stamp_ns` is the wall clock at which the oracle wrote it, for latency figures only: nothing is

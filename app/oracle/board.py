@@ -10,7 +10,7 @@ import numpy as np
 
 from app.domain.market import Change, Quality, Tick, TickKind
 from app.oracle.admission import BOUNDS, POSITIVE
-from app.oracle.declared import CONVERTED, Declared, Pair, Source
+from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Pair, Source
 from app.oracle.kinds import ladder_of, maximum_age_ns, quorum_of, standard_of
 from app.oracle.memory import Doubt, Estimate, Memory
 from app.oracle.records import (
@@ -115,17 +115,24 @@ class Board:
         return place
 
     def settle(
-        self, whole: Sequence[int], told: Sequence[float], entries: Sequence[tuple[int, int]]
+        self,
+        whole: Sequence[int],
+        told: Sequence[float],
+        entries: Sequence[tuple[int, int]],
+        *,
+        clock_ns: int,
     ) -> tuple[list[int], list[int], list[Change]]:
         """What entries of ticks changed, in order: where the changes of each end, rows of lines, and changes.
 
         Of ticks a place and its time in turn, and a value and its confidence; of an entry the end of its
-        ticks, and the market time.
+        ticks, and the market time. `clock_ns` is that of the entry before.
         """
-        ends = np.array([(end, now_ns, 0) for end, now_ns in entries], dtype=np.int64)
+        ends = np.array([(end, now_ns, 0, 0) for end, now_ns in entries], dtype=np.int64)
         ticks = entries[-1][0]
         doubted = np.empty(ticks, dtype=np.int64)
-        changed_whole, changed = np.empty((ticks, 4), dtype=np.int64), np.empty((ticks, 2))
+        # With time alone a line falls through three rungs at most between two of its ticks.
+        fading = 3 * (ticks + len(self._rows)) if entries[-1][1] // SECOND_NS > clock_ns // SECOND_NS else 0
+        changed_whole, changed = np.empty((ticks + fading, 4), dtype=np.int64), np.empty((ticks + fading, 2))
         found = settle(
             self._place_records,
             self._line_records,
@@ -140,6 +147,7 @@ class Board:
             doubted,
             changed_whole,
             changed,
+            clock_ns,
         )
         self._doubted.update(doubted[:found].tolist())
         ends_of_changes: list[int] = ends[:, 2].tolist()
@@ -154,6 +162,13 @@ class Board:
             changes.append(
                 Change(line.kind, line.instrument, value, confidence, sources, _QUALITIES[quality], time_ns)
             )
+        if fading:
+            for end, first in ends[:, 2:].tolist():  # what fades has an order that every successor has
+                faded = sorted(zip(rows[first:end], changes[first:end], strict=True), key=_name_of)
+                rows[first:end], changes[first:end] = (
+                    [row for row, _ in faded],
+                    [change for _, change in faded],
+                )
         self._moved.update(rows)
         return ends_of_changes, rows, changes
 
@@ -240,6 +255,8 @@ class Board:
         if not line.places:
             record["first"] = record["last"] = NOBODY
         record["is_price"] = line.kind in _PRICES
+        # A volatility of which nobody speaks any more is left to its surface (`surfaces`).
+        record["fades"] = line.kind is not TickKind.IMPLIED_VOL
         record["is_positive"] = line.kind in POSITIVE
         record["tolerance"] = standard_of(line.kind, self._declared).tolerance
         record["least_sources"] = quorum.sources
@@ -273,6 +290,10 @@ class Board:
                 self._line_records[converter]["converts"] = 1
                 return converter, divides
         return UNKNOWN_LINE, False
+
+
+def _name_of(change: tuple[int, Change]) -> tuple[str, str]:
+    return change[1].instrument, change[1].kind
 
 
 def _doubled(records: Records) -> Records:

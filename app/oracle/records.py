@@ -52,6 +52,7 @@ LINE = np.dtype(
         ("heard", "<i8"),
         ("converts", "<i8"),  # whether others are converted by it: then it is settled before them
         ("is_price", "<i8"),
+        ("fades", "<i8"),  # whether its quality falls with time
         ("is_positive", "<i8"),
         ("least_sources", "<i8"),
         ("least_weight", "<i8"),

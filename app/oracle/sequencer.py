@@ -87,12 +87,14 @@ class Sequencer:
         self._entry = ""
         self._covers = 0
         # Frames that are closed, without their changes: sequence, time, entry, wall clock, how many entries
-        # are in it, and how many unsettled ones that had ticks are in it or before.
+        # are in it, and how many unsettled ones are in it or before.
         self._closed: list[tuple[int, int, str, int, int, int]] = []
-        # The ticks of the unsettled entries, and where each of them ends (see `Board.settle`).
+        # The ticks of the unsettled entries, where each ends (see `Board.settle`), and the time of the
+        # last entry that is settled: a successor goes on from the same.
         self._whole: list[int] = []
         self._told: list[float] = []
         self._ends: list[tuple[int, int]] = []
+        self._settled_ns = time_ns
         # What settled entries changed (see `Board.settle`), and what was read off surfaces, by frame.
         self._changed = _Changed([], [], [])
         self._read_off: dict[int, tuple[Change, ...]] = {}
@@ -149,9 +151,8 @@ class Sequencer:
             whole += (place.index, tick.time_ns)
             told += (tick.value, tick.confidence)
             taken.append(tick)
-        if taken:
-            self._ends.append((len(whole) // 2, now_ns))
         if served or taken:
+            self._ends.append((len(whole) // 2, now_ns))
             self._entry = entry
             self._covers += 1
             if self.clock is ClockMode.REPLAY:
@@ -164,9 +165,11 @@ class Sequencer:
             self._close(self._now(wall_ns), wall_ns)
 
     def heartbeat(self, *, wall_ns: int) -> None:
-        """A frame that carries time alone (live clock)."""
+        """A frame that carries time, and what changes with it alone (live clock)."""
         self._covers = 1
-        self._close(self._now(wall_ns), wall_ns)
+        now_ns = self._now(wall_ns)
+        self._ends.append((len(self._whole) // 2, now_ns))
+        self._close(now_ns, wall_ns)
 
     def frames(self) -> list[Frame]:
         """Those closed since this was last asked for: their entries are settled together, in order."""
@@ -192,7 +195,10 @@ class Sequencer:
         if not self._ends:
             return
         before = len(self._changed.changes)
-        ends, rows, changes = self._board.settle(self._whole, self._told, self._ends)
+        ends, rows, changes = self._board.settle(
+            self._whole, self._told, self._ends, clock_ns=self._settled_ns
+        )
+        self._settled_ns = self._ends[-1][1]
         self._changed.ends.extend(before + end for end in ends)
         self._changed.rows.extend(rows)
         self._changed.changes.extend(changes)

@@ -69,7 +69,8 @@ def standings(
 ) -> dict[tuple[TickKind, str], Standing]:
     """Of all lines, or of those instruments' only, as the memory of a writer has them.
 
-    `of_prices_ns` is how old a price may be whose source declares nothing of that. It is the last word that counts, so a snapshot may be followed by what was new after it.
+    `of_prices_ns` is how old a price may be whose source declares nothing of that. It is the last word that
+    counts, so a snapshot may be followed by what was new after it.
     """
     doubts = {(doubt.kind, doubt.instrument, doubt.source): doubt for doubt in memory.doubts}
     estimates = {(each.kind, each.instrument): each.packed for each in memory.estimates}

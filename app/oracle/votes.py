@@ -32,6 +32,7 @@ TWAP_SECONDS = 300.0
 EWMA_SECONDS = 60.0
 VARIANCE_SECONDS = 600.0
 SAMPLE_SECONDS = 1.0
+SECOND_NS = 1_000_000_000
 LEAST_SAMPLES = 20
 
 _VALID, _DIVERGING = int(Quality.VALID), int(Quality.DIVERGING)
@@ -314,6 +315,46 @@ def _settle(
 
 
 @inlined_in_place
+def _fade(
+    places: Records,
+    lines: Records,
+    estimates: Records,
+    voters: Records,
+    now_ns: int,
+    changed_whole: IntArray,
+    changed: FloatArray,
+    shown: int,
+) -> int:
+    """Of whom nobody speaks the quality falls with time, and nothing else changes.
+
+    All are looked at before any is changed, so that their order, which a successor may have otherwise, means
+    nothing. Returns where the changes end that began at `shown`.
+    """
+    end = shown
+    for row in range(estimates.shape[0]):
+        line, estimate = lines[row], estimates[row]
+        if line.heard or not line.fades or estimate.samples == 0:
+            continue
+        count, fresh, newest_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+        age_ns, quality = now_ns - newest_ns, _VALID
+        if count < max(1, line.least_sources) or weight < line.least_weight:
+            quality = _INSUFFICIENT
+        elif fresh == 0 or age_ns > line.margin_age_ns:
+            quality = _STALE_FOR_MARGIN
+        elif age_ns > line.trading_age_ns:
+            quality = _STALE_FOR_TRADING
+        if quality > estimate.quality:
+            changed_whole[end, 0], changed_whole[end, 1] = row, fresh
+            changed_whole[end, 2], changed_whole[end, 3] = quality, estimate.time_ns
+            changed[end, 0], changed[end, 1] = estimate.value, estimate.confidence
+            end += 1
+    for i in range(shown, end):
+        estimate = estimates[changed_whole[i, 0]]
+        estimate.sources, estimate.quality = changed_whole[i, 1], changed_whole[i, 2]
+    return end
+
+
+@inlined_in_place
 def _hear(
     places: Records,
     lines: Records,
@@ -355,13 +396,16 @@ def settle(
     doubted: IntArray,
     changed_whole: IntArray,
     changed: FloatArray,
+    clock_ns: int,
 ) -> int:
     """Takes entries of ticks one after the other; the lines that each names are settled after all its ticks.
 
     Tick i is place `told_whole[2i]` at time `told_whole[2i + 1]` with value and confidence `told[2i]` and
     `told[2i + 1]`. Row e of `entries` has the end of the entry's ticks and the market time in ns; the end of
     its changes is written into a third column. Change i is line, sources, quality and time in
-    `changed_whole[i]`, value and confidence in `changed[i]`, in the order in which the lines were named.
+    `changed_whole[i]`, value and confidence in `changed[i]`, in the order in which the lines were named. With
+    the first entry of each second, `clock_ns` being the time of the one before, follow those that fade: where
+    they begin is written into a fourth column.
     Returns how often a place was doubted more or less than before: the first so many of `doubted`.
     """
     start, shown, found = 0, 0, 0
@@ -375,17 +419,22 @@ def settle(
                     found = _settle(
                         places, line, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
                     )
-        for i in range(start, end):
-            places[told_whole[2 * i]].heard = 0
         for i in range(count):
             row = touched[i]
-            lines[row].heard = 0
             estimate = estimates[row]
             if estimate.samples > 0:
                 changed_whole[shown, 0], changed_whole[shown, 1] = row, estimate.sources
                 changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
                 changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
                 shown += 1
+        entries[e, 3] = shown
+        if now_ns // SECOND_NS > clock_ns // SECOND_NS:
+            shown = _fade(places, lines, estimates, voters, now_ns, changed_whole, changed, shown)
+            clock_ns = now_ns
+        for i in range(start, end):
+            places[told_whole[2 * i]].heard = 0
+        for i in range(count):
+            lines[touched[i]].heard = 0
         entries[e, 2] = shown
         start = end
     return found

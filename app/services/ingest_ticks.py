@@ -203,7 +203,8 @@ class _Writer:
             if not self.live or self._patience_ms() > 1:
                 return None
             sequencer.heartbeat(wall_ns=service.clock.now_ns())
-            return _Batch(previous, cursor, sequencer.frames(), Memory())
+            frames = sequencer.frames()
+            return _Batch(previous, cursor, frames, sequencer.news([]))
         await self._learn_instruments(entries)
         quotes: list[Tick] = []
         rejected: list[RejectedTick] = []

@@ -86,6 +86,7 @@ return 1
 
 _KEYS = (MARKET, STATE, MEMORY, CONSENSUS)
 _encode = msgspec.msgpack.Encoder().encode
+_NOTHING = Memory()
 
 
 class RedisMarketLog:
@@ -128,7 +129,7 @@ class RedisMarketLog:
         arguments = (
             *(epoch, previous.generation, previous.sequence, cursor),
             *(frames[-1].time_ns if frames else "", _packed(map(_encode, frames))),
-            *(_encode(memory) if memory.quotes else b"", int(whole), _packed(consensus)),
+            *(_encode(memory) if memory != _NOTHING else b"", int(whole), _packed(consensus)),
             *(len(merged), sum(merged)),
         )
         await _fenced(self._append(keys=_KEYS, args=arguments))
