@@ -12,6 +12,7 @@ from app.domain.instruments import Instrument
 from app.domain.market import Quality, TickKind
 from app.oracle.declared import SECOND_NS, Declared, Pair, Quorum, Source
 from app.oracle.sequencer import ClockMode, Sequencer
+from app.oracle.standing import standings
 from app.oracle.warm_up import warm_up
 from app.ports.feeds import Line
 from tests.integration.feeds.hermes import hermes, update
@@ -88,7 +89,8 @@ async def test_a_source_that_is_away_is_missed_until_it_is_back(redis_url, monke
             await quality_becomes(Quality.VALID, speaking=[a, b])
             await a.server.end()
             await quality_becomes(Quality.INSUFFICIENT_SOURCES, speaking=[b])
-            missed = seen.sequencer.standing(TickKind.PRICE, BTC.id)
+            lines = standings(seen.sequencer.memory(), seen.sequencer.declared, of_prices_ns=AGE)
+            missed = lines[TickKind.PRICE, BTC.id]
             ages = {voice.tick.source: time.time_ns() - voice.tick.time_ns for voice in missed.sources}
             assert ages["pyth-a"] > AGE > ages["pyth-b"]
             await a.server.begin()

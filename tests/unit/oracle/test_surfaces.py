@@ -11,6 +11,7 @@ from app.domain.market import Quality, Tick, TickKind
 from app.domain.times import NS_PER_HOUR, NS_PER_YEAR
 from app.oracle.declared import Declared, OptionTerms, Pair, Quorum, Standard
 from app.oracle.sequencer import ClockMode, Sequencer
+from app.oracle.standing import standings
 from app.oracle.surfaces import LEAST_LEFT_NS, LEAST_QUOTES, RESOLUTION, SURFACE_NS
 from app.quant.surface import JumpWings, VolatilitySurface, from_jump_wings
 
@@ -118,7 +119,8 @@ def test_a_quote_of_its_own_comes_before_the_surface_and_after_it_fell_silent_th
     market.see(0, QUOTED)
     late = LACKING[1]
     assert late not in market.see(10, {name: volatility(name) for name in QUOTED} | {late: 0.9})
-    assert market.machine.standing(TickKind.IMPLIED_VOL, late).change.value == 0.9
+    lines = standings(market.machine.memory(), market.machine.declared, of_prices_ns=60 * SECOND)
+    assert lines[TickKind.IMPLIED_VOL, late].change.value == 0.9
     for second in range(20, 10 + IV_AGE + 1, 10):
         assert late not in market.see(second, QUOTED)
     found = market.see(10 + IV_AGE + 10, QUOTED)
