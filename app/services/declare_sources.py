@@ -23,6 +23,7 @@ _Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 _Fraction = Annotated[float, Field(gt=0, le=1_000)]
 _PublicKey = Annotated[Base64, Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
 _USUAL_QUORUM, _USUAL_LADDER = Quorum(), Ladder()
+_OF_QUORUM = frozenset({"least_sources", "least_weight"})
 
 
 class SourceDocument(Document):
@@ -48,7 +49,10 @@ class SourceDocument(Document):
 
 
 class ConsensusDocument(Document):
-    """Of an instrument or an index: its quorum, and its thresholds of the ladder."""
+    """Of an instrument, an index, a chain or a depth: its quorum, and its thresholds of the ladder.
+
+    Where one threshold is said, those left out are what prices have; where none is, the kind's own hold.
+    """
 
     least_sources: Annotated[int, Field(ge=1, le=1_000)] = _USUAL_QUORUM.sources
     least_weight: Annotated[float, Field(ge=0, le=1_000_000)] = _USUAL_QUORUM.weight
@@ -59,10 +63,14 @@ class ConsensusDocument(Document):
     stale_for_margin_seconds: _Seconds = _USUAL_LADDER.stale_for_margin_ns / SECOND_NS
     stale_for_trading_seconds: _Seconds = _USUAL_LADDER.stale_for_trading_ns / SECOND_NS
 
-    def quorum(self) -> Quorum:
+    def quorum(self) -> Quorum | None:
+        if not self.model_fields_set & _OF_QUORUM:
+            return None
         return Quorum(self.least_sources, self.least_weight)
 
-    def ladder(self) -> Ladder:
+    def ladder(self) -> Ladder | None:
+        if not self.model_fields_set - _OF_QUORUM:
+            return None
         return Ladder(
             volatile_ratio=self.volatile_ratio,
             uncertain_fraction=self.uncertain_fraction,
@@ -80,8 +88,8 @@ class Registry(Document):
     def declared(self) -> Declared:
         return Declared(
             sources={name: each.declared() for name, each in self.sources.items()},
-            quorums={name: each.quorum() for name, each in self.instruments.items()},
-            ladders={name: each.ladder() for name, each in self.instruments.items()},
+            quorums={name: quorum for name, each in self.instruments.items() if (quorum := each.quorum())},
+            ladders={name: ladder for name, each in self.instruments.items() if (ladder := each.ladder())},
         )
 
 
@@ -114,7 +122,8 @@ async def declare_sources(unit: UnitOfWork, declared: Declared) -> Difference:
 
 
 def _by_name(declared: Declared) -> dict[str, object]:
-    terms = {name: (quorum, declared.ladders[name]) for name, quorum in declared.quorums.items()}
+    named = declared.quorums.keys() | declared.ladders.keys()
+    terms = {name: (declared.quorums.get(name), declared.ladders.get(name)) for name in named}
     return {
         **{f"source {name}": source for name, source in declared.sources.items()},
         **{f"instrument {name}": each for name, each in terms.items()},

@@ -16,9 +16,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "consensus_terms",
-        sa.Column(
-            "instrument", sa.Text(), nullable=False, comment="or an index of stress, which need not be listed"
-        ),
+        sa.Column("instrument", sa.Text(), nullable=False, comment="or an index, a chain or a depth"),
         sa.Column(
             "terms",
             postgresql.JSONB(astext_type=sa.Text()),

@@ -32,7 +32,15 @@ async def declare(pool, declared):
         await SourceRows(connection).declare(declared)
 
 
-@pytest.mark.parametrize("declared", [EVERYTHING, Declared(), Declared({"a": Source()})])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        EVERYTHING,
+        Declared(),
+        Declared({"a": Source()}),
+        Declared(quorums={BTC: Quorum(2)}, ladders={"ethereum": Ladder(stale_for_trading_ns=1)}),
+    ],
+)
 async def test_what_was_declared_is_read_in_place_of_all_that_was(engine, asyncpg_pool, declared):
     await factories.create_market(engine)
     await declare(asyncpg_pool, EVERYTHING)

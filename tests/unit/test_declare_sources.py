@@ -30,9 +30,12 @@ def test_the_example_says_everything_that_can_be_said():
     }
 
 
-def test_what_an_instrument_leaves_out_is_what_everybody_has():
-    declared = parse_registry("instruments: {X: {}}").declared()
-    assert (declared.quorums["X"], declared.ladders["X"]) == (Quorum(), Ladder())
+def test_what_an_instrument_leaves_out_is_left_to_its_kind():
+    declared = parse_registry(
+        "instruments: {X: {}, Y: {least_sources: 2}, Z: {volatile_ratio: 3}}"
+    ).declared()
+    assert declared.quorums == {"Y": Quorum(2)}
+    assert declared.ladders == {"Z": Ladder(volatile_ratio=3.0)}
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ _INSERT_TERMS: Final = "INSERT INTO consensus_terms (instrument, terms) VALUES (
 
 
 class _Terms(msgspec.Struct, frozen=True):
-    quorum: Quorum
-    ladder: Ladder
+    quorum: Quorum | None
+    ladder: Ladder | None
 
 
 _terms = msgspec.json.Decoder(_Terms)
@@ -53,14 +53,8 @@ class SourceRows(SourceStore):
         ]
         await self._raw.executemany(_INSERT_SOURCE, sources)
         named = declared.quorums.keys() | declared.ladders.keys()
-        terms = [
-            _Terms(declared.quorums.get(name, Quorum()), declared.ladders.get(name, Ladder()))
-            for name in sorted(named)
-        ]
-        rows = [
-            (name, msgspec.json.encode(each).decode())
-            for name, each in zip(sorted(named), terms, strict=True)
-        ]
+        terms = {name: _Terms(declared.quorums.get(name), declared.ladders.get(name)) for name in named}
+        rows = [(name, msgspec.json.encode(each).decode()) for name, each in terms.items()]
         await self._raw.executemany(_INSERT_TERMS, rows)
 
 
@@ -81,8 +75,8 @@ def _declared(sources: Sequence[Any], terms: Sequence[Any]) -> Declared:
     by_instrument = {row["instrument"]: _terms.decode(row["terms"]) for row in terms}
     return Declared(
         sources={row["id"]: _source(row) for row in sources},
-        quorums={name: each.quorum for name, each in by_instrument.items()},
-        ladders={name: each.ladder for name, each in by_instrument.items()},
+        quorums={name: each.quorum for name, each in by_instrument.items() if each.quorum},
+        ladders={name: each.ladder for name, each in by_instrument.items() if each.ladder},
     )
 
 

@@ -109,7 +109,7 @@ sources = Table(
 consensus_terms = Table(
     "consensus_terms",
     metadata,
-    Column("instrument", Text, primary_key=True, comment="or an index of stress, which need not be listed"),
+    Column("instrument", Text, primary_key=True, comment="or an index, a chain or a depth"),
     Column("terms", JSONB, nullable=False, comment="quorum and ladder of oracle.declared, as JSON"),
     _created(),
 )
