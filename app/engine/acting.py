@@ -15,6 +15,7 @@ from app.engine.plan import Plan
 from app.engine.records import Records, Sighting, Turn
 from app.engine.scene import Row
 from app.engine.stress import state_wanted, tiered
+from app.engine.tiers import tier_of
 from app.engine.verdicts import Ended, notified_event
 
 
@@ -89,7 +90,7 @@ class Acting:
         turn.verdict.adjustments.append(adjustment)
         automatic = adjustment.state is AdjustmentState.QUEUED
         turn.verdict.events.append(adjustment_event(turn.portfolio.tenant_id, adjustment, frame.time_ns))
-        for number in group:
+        waits_otherwise = [
             self._remember_acting(
                 number,
                 rows[number],
@@ -97,6 +98,8 @@ class Acting:
                 open_adjustment=not automatic,
                 is_restored=automatic and self._restores(number, rows[number], plan),
             )
+            for number in group
+        ]
         if not automatic:
             turn.wake_at(adjustment.expires_at_ns)
         work = InFlight(
@@ -108,8 +111,9 @@ class Acting:
             adjustment.policies,
         )
         in_flight = (*turn.portfolio.in_flight, work)
-        turn.adopt(replace(turn.portfolio, in_flight=in_flight), figures_change=automatic)
-        return automatic
+        changed = automatic or any(waits_otherwise)
+        turn.adopt(replace(turn.portfolio, in_flight=in_flight), figures_change=changed)
+        return changed
 
     def _supersede(self, stale: Sequence[InFlight]) -> None:
         """A changed market takes the place of what nobody has taken up."""
@@ -130,12 +134,14 @@ class Acting:
 
     def note(self, group: Collection[int], rows: Mapping[int, list[Row]]) -> bool:
         """Records of what acted without an adjustment."""
-        inputs = self._records.inputs(self._records.price_rows())
+        changed, inputs = False, self._records.inputs(self._records.price_rows())
         for number in group:
             decision = self._records.decision(number, Reason.NOTIFIED, rows[number], inputs)
             self._turn.verdict.decisions.append(replace(decision, outcome=Outcome.ACTED))
-            self._remember_acting(number, rows[number], (), open_adjustment=False)
-        return False
+            changed = self._remember_acting(number, rows[number], (), open_adjustment=False) or changed
+        if changed:
+            self._turn.adopt(self._turn.portfolio, figures_change=True)
+        return changed
 
     def announce(self, number: int) -> bool:
         """Messages, and the state that the portfolio is put into by what acts by itself."""
@@ -161,9 +167,10 @@ class Acting:
         *,
         open_adjustment: bool,
         is_restored: bool = False,
-    ) -> None:
+    ) -> bool:
+        """Whether it waits for something else from now on: its portfolio is to be laid out anew."""
         stored, time_ns = self._policies[number], self._frame.time_ns
-        memory = self._turn.memory(stored.id)
+        before = memory = self._turn.memory(stored.id)
         if isinstance(stored.policy, StressResponse):
             memory = tiered(stored, rows, memory, self._sighting.view.holdings)
             self._turn.book.recall(stored.id, memory.registers)
@@ -184,3 +191,4 @@ class Acting:
         )
         if until_ns > time_ns:
             self._turn.wake_at(until_ns)
+        return tier_of(memory) != tier_of(before)

@@ -7,13 +7,10 @@ the statement waits in the database while the process ends, and is then undone, 
 import asyncio
 import json
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice, pairwise
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -25,12 +22,11 @@ from app.bootstrap import migrate, stack
 from app.domain.market import Tick, TickKind
 from app.domain.times import NS_PER_HOUR, NS_PER_SECOND
 from app.entrypoints.cli import supervise
-from app.entrypoints.cli.local import environment
-from app.entrypoints.cli.supervise import Part, Supervisor
 from app.lab.history import read_ticks
 from app.services.load_scenario import load_scenario, parse_scenario
 from app.settings import Settings
 from tests.recorded_storm import INSTRUMENT, scenario_text, write_bars
+from tests.running_roles import Roles, running_roles
 from tests.waiting import eventually
 
 ROLES = ("oracle", "evaluator", "executor")
@@ -41,35 +37,6 @@ WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $
 ALL_CHECKPOINTED = "SELECT min(sequence) = $1 FROM shards"
 
 Disturbance = Callable[["Roles", asyncpg.Pool, asyncio.Event], Coroutine[None, None, None]]
-
-
-class Roles:
-    """The three that decide and do, each kept alive by the supervisor."""
-
-    def __init__(self, supervisor: Supervisor, log_path: Path) -> None:
-        self._supervisor = supervisor
-        self._log_path = log_path
-        self.kills: Counter[str] = Counter()
-
-    async def all_run(self) -> None:
-        for name in ROLES:
-            await self._running(name)
-
-    async def kill(self, name: str) -> None:
-        """One that has come up: after a kill shortly before, its successor."""
-        process = await self._running(name)
-        process.kill()
-        assert await process.wait() == -signal.SIGKILL
-        self.kills[name] += 1
-
-    async def _running(self, name: str) -> asyncio.subprocess.Process:
-        started = f'"event": "{name}_started"'
-
-        def has_started() -> bool:
-            return self._log_path.read_text(encoding="utf-8").count(started) > self.kills[name]
-
-        await eventually(has_started, timeout=30, what=f"the start of {name} after {self.kills[name]} kills")
-        return self._supervisor.processes[name]
 
 
 def kill(name: str) -> Disturbance:
@@ -101,21 +68,6 @@ kill_in_commit = partial(kill_in, "%WITH held AS MATERIALIZED", "evaluator", hol
 kill_in_booking = partial(kill_in, "%INSERT INTO balances", "executor", holding="balances")
 
 
-@asynccontextmanager
-async def running_roles(settings: Settings, log_path: Path):
-    stop = asyncio.Event()
-    with log_path.open("wb") as log:
-        supervisor = Supervisor(environment(settings), log=log)
-        task = asyncio.create_task(supervisor.run([Part(name, [name]) for name in ROLES], stop))
-        roles = Roles(supervisor, log_path)
-        try:
-            await roles.all_run()
-            yield roles
-        finally:
-            stop.set()
-            await task
-
-
 @pytest.fixture
 def run_storm(postgres_server, redis_url, tmp_path, monkeypatch):
     """Replays so many bars on a database of its own, disturbed by entry; gives the export and the kills.
@@ -144,7 +96,7 @@ def run_storm(postgres_server, redis_url, tmp_path, monkeypatch):
         async with stack(settings) as connected, asyncpg.create_pool(url, min_size=2) as pool:
             async with (await connected.units())() as unit:
                 await load_scenario(unit, "storm", scenario)
-            async with running_roles(settings, tmp_path / f"{name}.log") as roles:
+            async with running_roles(settings, tmp_path / f"{name}.log", ROLES) as roles:
                 lockstep = await connected.lockstep()
                 entries = [*islice(read_ticks(file, instrument=INSTRUMENT), until), *after]
                 for begin, end in pairwise([0, *sorted(disturbances), len(entries)]):

@@ -24,8 +24,9 @@ from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.market_view import MarketView
-from app.engine.memory import PolicyMemory, Traded, reversals, unpacked
+from app.engine.memory import NOTHING, PolicyMemory, Traded, reversals, unpacked
 from app.engine.risk import portfolio_risk
+from app.engine.tiers import tier_of
 from tests.unit.engine.test_turns import INVERSE, PERP, SPOT, UNIVERSE, decided, frame, portfolio
 
 FREE = {"cooldown_seconds": 0, "maximum_trades_per_hour": None, "maximum_reversals_per_hour": None}
@@ -305,6 +306,28 @@ def test_the_way_back_from_a_tier_that_only_reduces_builds_up_again(names, orang
     active, reducing = PortfolioState.ACTIVE, PortfolioState.REDUCE_ONLY
     assert states == [active, reducing, active, active]
     assert sizes == pytest.approx([1.0, 0.1, 0.5, 1.0])
+
+
+def test_a_tier_that_is_only_recommended_is_entered_and_left_once():
+    """Nobody takes the recommendation up until it expires: the portfolio stays as it is, the tier changes."""
+    tier = {"name": "red", "above": "0.5", "recover_below": "0.4", "exposure_multiplier": "0.5"}
+    policy = StressResponse(
+        name="step back", mode=Mode.RECOMMEND, tiers=[tier], recovery_dwell_seconds=0, guards=Guards(**FREE)
+    )
+    life = long(policy)
+    (stored,) = life.holdings.policies
+    tiers, outcomes = [], []
+    for k, stress in enumerate((0.2, 0.9, 0.9, 0.1, 0.1, 0.1, 0.6, 0.3)):
+        seen = frame(400 * k, prices(50_000.0 + k))
+        index = Change(TickKind.STRESS, "MARKET", stress, 0.0, 1, Quality.VALID, seen.time_ns)
+        block = life.market.advance([replace(seen, changes=(*seen.changes, index))])
+        verdicts = decide(life.book, life.memories, block, affected(life.book, block))
+        for verdict in verdicts.values():
+            life.memories |= verdict.memories
+            outcomes += [(k, decision.outcome) for decision in verdict.decisions]
+        tiers.append(tier_of(life.memories.get(stored.id, NOTHING)))
+    assert tiers == [0, 1, 1, 0, 0, 0, 1, 0]
+    assert [k for k, outcome in outcomes if outcome is Outcome.ACTED] == [1, 3, 6, 7]
 
 
 def test_what_a_plan_pushes_out_and_is_too_dear_for_it_leaves_and_does_not_come_back():
