@@ -158,14 +158,16 @@ def _use(row: int, uses: int, used: int, quoted: Quoted, found: Found) -> int:
 
 @inlined_in_place
 def _sort(used: int, found: Found) -> None:
-    """By insertion, for they are few: marks first, each by its row."""
+    """By insertion, for they are few: marks first, and of conversions the path that is preferred. The first one
+    is held to be known: what is watched against a price that nobody quotes wakes with all its news.
+    """
     for end in range(1, used):
         row, at = found.rows[end], end
         marked = found.uses[row] & _MARKED
         while at > 0:
             before = found.rows[at - 1]
             ahead = found.uses[before] & _MARKED
-            if ahead > marked or (ahead == marked and before < row):
+            if ahead >= marked:
                 break
             found.rows[at] = before
             at -= 1
