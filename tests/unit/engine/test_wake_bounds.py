@@ -24,8 +24,6 @@ from then on is planned for with every frame.
 """
 _WITH_NEWS = ("volatility_target, implied", "volatility_target, realized", "stress_response, index")
 """They wake with all news of what they read, which the month tells with every frame, or every fourth."""
-_NARROW = tuple(f"liquidation_guard, {held}" for held in ("inverse", "spot, linear and inverse"))
-"""Little is left to the ratios of their prices where a trigger is near."""
 
 
 def _tell(capsys, title: str, rows: Iterable[tuple]) -> None:
@@ -80,8 +78,7 @@ def test_between_events_books_on_several_prices_are_hardly_looked_at(name, capsy
     else:
         found = looks(OTHERS, History(name, most=_FORTNIGHT["stop"]), portfolios=50, **_FORTNIGHT)
     _told(found, capsys, name)
-    for family, each in found.items():
-        assert each.awake <= (0.02 if name == MONTH and family in _NARROW else 0.01), family
+    assert all(each.awake <= 0.01 for each in found.values())
 
 
 @pytest.mark.long
