@@ -158,7 +158,7 @@ def _use(row: int, uses: int, used: int, quoted: Quoted, found: Found) -> int:
 
 @inlined_in_place
 def _sort(used: int, found: Found) -> None:
-    """By insertion, for they are few: marks first, and of conversions the path that is preferred. The first one
+    """By insertion, for they are few: marks first, and of conversions the path that is preferred. The first
     is held to be known: what is watched against a price that nobody quotes wakes with all its news.
     """
     for end in range(1, used):
