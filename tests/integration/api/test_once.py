@@ -26,6 +26,7 @@ async def test_every_post_needs_a_key(api):
     document = (await api.http.get("/openapi.json")).json()
     posts = [path for path, item in document["paths"].items() if "post" in item]
     posts.remove("/v1/policies/preview")  # which stores nothing
+    posts.remove("/v1/oracle/ticks")  # what is sent again is refused by its sequence
     assert len(posts) > 10
     for path in posts:
         headers = [p for p in document["paths"][path]["post"]["parameters"] if p["in"] == "header"]

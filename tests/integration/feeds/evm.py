@@ -7,6 +7,7 @@ what it answers is what the EVM says. Uniswap's factory and pool are its own pub
 
 import json
 import math
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from eth_tester.exceptions import TransactionFailed
 from web3 import EthereumTesterProvider, Web3
 
 from tests.integration.feeds.served import served
+
+# The EVM allowed a hundred times as much recursion to everybody: what is nested so deep ends the process.
+sys.setrecursionlimit(1_000)
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 FACTORY = (
