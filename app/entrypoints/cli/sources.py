@@ -10,6 +10,8 @@ from app.services.declare_sources import Registry, declare_sources
 from app.services.show_sources import ShownSources, show_sources
 from app.settings import Settings
 
+_LEAST_WIDTH = 130
+
 
 async def show(settings: Settings) -> None:
     async with stack(settings) as connected:
@@ -19,6 +21,8 @@ async def show(settings: Settings) -> None:
         except Unavailable:
             clock_ns = 0  # no frame yet, so nobody was heard
     console = Console()
+    # A narrower terminal wraps lines rather than lose figures.
+    console.width = max(console.width, _LEAST_WIDTH)
     console.print(_sources(shown, clock_ns))
     console.print(_consensus(shown, clock_ns))
 
