@@ -26,11 +26,13 @@ SOURCES, ENTRIES, KILLS = 5, 2_000, 20
 
 @dataclass(frozen=True)
 class Told:
-    """Frames but for when they were stamped and the entries they name; both are of the run."""
+    """Frames but for when they were stamped and the entries they name; both are of the run. Which entries had
+    something refused and why: a kill between the dead letter and the frames has it written twice.
+    """
 
     frames: list
     kills: int
-    refused: list
+    refused: set
 
 
 def entries() -> list[list[Tick]]:
@@ -74,18 +76,19 @@ def told(postgres_server, redis_url, tmp_path, monkeypatch):
             async with running_roles(settings, tmp_path / f"{name}.log", ("oracle",)) as roles:
                 bodies, chance = [publisher.packed(ticks) for ticks in entries()], random.Random(3)
                 ends = sorted(chance.sample(range(1, ENTRIES), kills))
+                sent: list[str] = []
                 for begin, end in zip([0, *ends], [*ends, ENTRIES], strict=True):
-                    last = (await publisher.send_together(bodies[begin:end]))[-1]
+                    sent += await publisher.send_together(bodies[begin:end])
                     if end < ENTRIES:
                         await asyncio.sleep(0)  # it is killed with more or less of them read
                         await roles.kill("oracle")
 
                 async def all_was_read() -> bool:
-                    return (await publisher.state()).get("cursor") == last
+                    return (await publisher.state()).get("cursor") == sent[-1]
 
                 await eventually(all_was_read, timeout=60, what="the last entry at the cursor")
             frames = [replace(frame, stamp_ns=0, entry="") for frame in await publisher.frames()]
-            refused = [reason for _, reason in await publisher.refusals()]
+            refused = {(sent.index(entry), reason) for entry, reason in await publisher.refusals()}
         await drop_database(postgres_server, url.rpartition("/")[2])
         return Told(frames, roles.kills["oracle"], refused)
 
