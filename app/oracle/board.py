@@ -24,7 +24,7 @@ from app.oracle.records import (
     Records,
     weight_units,
 )
-from app.oracle.votes import settle
+from app.oracle.settling import settle
 
 _QUALITIES = tuple(Quality)
 _NEVER = 1 << 63  # no sequence comes after it

@@ -1,0 +1,354 @@
+"""What entries of ticks come to: who may vote, how good the consensus is, its averages, and who is doubted.
+
+Reference: Drift protocol v2, oracle validity (the ladder of qualities).
+"""
+
+from math import exp, log, sqrt
+
+from app.domain.market import Quality
+from app.oracle.records import NOBODY, Record, Records
+from app.oracle.votes import polled, sort
+from app.quant.arrays import FloatArray, IntArray
+from app.quant.compiled import compiled_in_place, inlined_in_place
+
+MAXIMUM_DOUBT = 4
+"""The weight is a sixteenth then."""
+RECOVERY_NS = 60_000_000_000
+"""Of votes within the tolerance: then a doubt is taken back by one halving."""
+MAD_MULTIPLE = 5.0 * 1.4826
+"""Of the median absolute deviation: five standard deviations where deviations are normal."""
+JUMP_VOLATILITIES = 6.0
+TWAP_SECONDS = 300.0
+EWMA_SECONDS = 60.0
+VARIANCE_SECONDS = 600.0
+SAMPLE_SECONDS = 1.0
+SECOND_NS = 1_000_000_000
+LEAST_SAMPLES = 20
+
+_VALID, _DIVERGING = int(Quality.VALID), int(Quality.DIVERGING)
+_STALE_FOR_TRADING, _STALE_FOR_MARGIN = int(Quality.STALE_FOR_TRADING), int(Quality.STALE_FOR_MARGIN)
+_INSUFFICIENT, _UNCERTAIN = int(Quality.INSUFFICIENT_SOURCES), int(Quality.TOO_UNCERTAIN)
+_VOLATILE, _NON_POSITIVE = int(Quality.TOO_VOLATILE), int(Quality.NON_POSITIVE)
+
+
+@inlined_in_place
+def _gather(
+    places: Records, estimates: Records, voters: Records, first: int, now_ns: int
+) -> tuple[int, int, int, int]:
+    """How many may vote, how many of them are fresh, their newest time, and their weight.
+
+    Where nobody is fresh, the newest one votes alone. Whoever quotes in another currency votes only where
+    that currency has a consensus of its own that is neither old nor in doubt.
+    """
+    count, fresh, newest_ns, weight = 0, 0, 0, 0
+    at = first
+    while at != NOBODY:
+        place = places[at]
+        factor, spread, known = 1.0, 0.0, True
+        if place.converter != NOBODY:
+            known = False
+            if place.converter >= 0:
+                rate = estimates[place.converter]
+                usable = rate.quality <= _STALE_FOR_TRADING or rate.quality == _UNCERTAIN
+                known = rate.samples > 0 and usable and now_ns - rate.time_ns <= place.maximum_age_ns
+                factor, spread = rate.value, rate.confidence
+                if known and place.divides:
+                    factor, spread = 1.0 / rate.value, rate.confidence / (rate.value * rate.value)
+        is_fresh = now_ns - place.time_ns <= place.maximum_age_ns
+        if known and (is_fresh or (fresh == 0 and place.time_ns > newest_ns)):
+            if fresh == 0:
+                count, weight = 0, 0
+            if is_fresh:
+                fresh += 1
+            voter = voters[count]
+            voter.value = place.value * factor
+            voter.confidence = place.confidence * factor + place.value * spread
+            voter.declared = place.weight
+            voter.weight = max(1, place.weight >> place.doubt)
+            voter.place = at
+            count += 1
+            weight += voter.weight
+            newest_ns = place.time_ns if fresh <= 1 else max(newest_ns, place.time_ns)
+        at = place.next
+    return count, fresh, newest_ns, weight
+
+
+@inlined_in_place
+def _pass_time(estimate: Record, now_ns: int) -> None:
+    """The standing value stood until now: averages take it in for that time."""
+    seconds = max(0, now_ns - estimate.updated_ns) * 1e-9
+    share = min(1.0, seconds / TWAP_SECONDS)
+    estimate.twap += (estimate.value - estimate.twap) * share
+    estimate.twap_confidence += (estimate.confidence - estimate.twap_confidence) * share
+    share = 1.0 - exp(-seconds / EWMA_SECONDS)
+    estimate.ewma += (estimate.value - estimate.ewma) * share
+    estimate.ewma_confidence += (estimate.confidence - estimate.ewma_confidence) * share
+    estimate.updated_ns = now_ns
+
+
+@inlined_in_place
+def _stand(
+    estimate: Record, line: Record, value: float, confidence: float, dispersion: float, now_ns: int
+) -> None:
+    """A new consensus stands; volatility is sampled at least a second apart."""
+    estimate.value, estimate.confidence, estimate.dispersion = value, confidence, dispersion
+    seconds = (now_ns - estimate.sampled_ns) * 1e-9
+    if estimate.samples == 0:
+        estimate.twap, estimate.twap_confidence = value, confidence
+        estimate.ewma, estimate.ewma_confidence = value, confidence
+        estimate.updated_ns = now_ns
+        estimate.variance = 0.0
+    elif seconds < SAMPLE_SECONDS:
+        return
+    elif line.is_positive:
+        change = log(value / estimate.sampled)
+        share = max(1.0 - exp(-seconds / VARIANCE_SECONDS), 1.0 / estimate.samples)
+        estimate.variance += (change * change / seconds - estimate.variance) * share
+    estimate.sampled, estimate.sampled_ns = value, now_ns
+    estimate.samples += 1
+
+
+@inlined_in_place
+def _quality(
+    line: Record,
+    estimate: Record,
+    value: float,
+    confidence: float,
+    dispersion: float,
+    age_ns: int,
+) -> int:
+    """The first rung of the ladder that a consensus with a quorum stands on."""
+    if line.is_positive and value <= 0.0:
+        return _NON_POSITIVE
+    ratio = value / estimate.twap if line.is_price and estimate.samples > 0 else 1.0
+    if ratio > line.volatile_ratio or 1.0 / ratio > line.volatile_ratio:
+        return _VOLATILE
+    if confidence > line.uncertain * abs(value) or dispersion > line.dispersed * abs(value):
+        return _UNCERTAIN
+    if age_ns > line.margin_age_ns:
+        return _STALE_FOR_MARGIN
+    if age_ns > line.trading_age_ns:
+        return _STALE_FOR_TRADING
+    return _DIVERGING if abs(ratio - 1.0) > line.diverging else _VALID
+
+
+@inlined_in_place
+def _deviation_limit(voters: Records, count: int, votes: FloatArray, marks: IntArray) -> float:
+    for i in range(count):
+        votes[i], marks[i] = voters[i].deviation, i
+    sort(votes, marks, count)
+    return MAD_MULTIPLE * float(votes[count >> 1])
+
+
+@inlined_in_place
+def _jumped(place: Record, variance: float) -> bool:
+    """Against its own last word, more than a source's price moves in that time."""
+    if place.previous <= 0.0 or place.value <= 0.0 or variance <= 0.0:
+        return False
+    seconds = max(SAMPLE_SECONDS, (place.time_ns - place.previous_ns) * 1e-9)
+    return abs(log(place.value / place.previous)) > JUMP_VOLATILITIES * sqrt(variance * seconds)
+
+
+@inlined_in_place
+def _judge(
+    places: Records,
+    line: Record,
+    estimate: Record,
+    voters: Records,
+    count: int,
+    value: float,
+    now_ns: int,
+    votes: FloatArray,
+    marks: IntArray,
+    doubted: IntArray,
+    found: int,
+) -> int:
+    """Who spoke in this entry and is outside of the tolerance and of what the others do loses weight.
+
+    The vote that was judged has been counted. The tolerance is what keeps liars from making honest sources,
+    which agree within it, lose theirs.
+    """
+    limit = NOBODY * 1.0
+    for i in range(count):
+        voters[i].deviation = abs(voters[i].value - value)
+    for i in range(count):
+        place = places[voters[i].place]
+        if not place.heard:
+            continue
+        doubt = place.doubt
+        outlying = voters[i].deviation > max(voters[i].confidence, line.tolerance * abs(value))
+        if outlying:
+            if limit < 0.0:
+                limit = _deviation_limit(voters, count, votes, marks)
+            variance = estimate.variance if estimate.samples >= LEAST_SAMPLES else 0.0
+            outlying = voters[i].deviation > limit or _jumped(place, variance)
+        if outlying:
+            place.doubt = min(doubt + 1, MAXIMUM_DOUBT)
+            place.doubted_ns = now_ns
+        elif doubt > 0 and now_ns - place.doubted_ns >= RECOVERY_NS:
+            place.doubt = doubt - 1
+            place.doubted_ns = now_ns
+        else:
+            continue
+        doubted[found] = voters[i].place
+        found += 1
+    return found
+
+
+@inlined_in_place
+def _settle(
+    places: Records,
+    line: Record,
+    estimates: Records,
+    row: int,
+    voters: Records,
+    votes: FloatArray,
+    marks: IntArray,
+    now_ns: int,
+    doubted: IntArray,
+    found: int,
+) -> int:
+    estimate = estimates[row]
+    count, fresh, newest_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+    estimate.sources = fresh
+    if estimate.samples > 0:
+        _pass_time(estimate, now_ns)
+    if count < max(1, line.least_sources) or weight < line.least_weight:
+        estimate.quality = _INSUFFICIENT
+        return found
+    value, confidence, dispersion = polled(voters, count, votes, marks)
+    quality = _quality(line, estimate, value, confidence, dispersion, now_ns - newest_ns)
+    estimate.quality = _STALE_FOR_MARGIN if fresh == 0 and quality < _STALE_FOR_MARGIN else quality
+    if quality == _NON_POSITIVE:
+        return found
+    if line.tolerance > 0.0 and value > 0.0:
+        found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
+    estimate.time_ns = newest_ns
+    _stand(estimate, line, value, confidence, dispersion, now_ns)
+    return found
+
+
+@inlined_in_place
+def _fade(
+    places: Records,
+    lines: Records,
+    estimates: Records,
+    voters: Records,
+    now_ns: int,
+    changed_whole: IntArray,
+    changed: FloatArray,
+    shown: int,
+) -> int:
+    """Of whom nobody speaks the quality falls with time, and nothing else changes.
+
+    All are looked at before any is changed, so that their order, which a successor may have otherwise, means
+    nothing. Returns where the changes end that began at `shown`.
+    """
+    end = shown
+    for row in range(estimates.shape[0]):
+        line, estimate = lines[row], estimates[row]
+        if line.heard or not line.fades or estimate.samples == 0:
+            continue
+        count, fresh, newest_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+        age_ns, quality = now_ns - newest_ns, _VALID
+        if count < max(1, line.least_sources) or weight < line.least_weight:
+            quality = _INSUFFICIENT
+        elif fresh == 0 or age_ns > line.margin_age_ns:
+            quality = _STALE_FOR_MARGIN
+        elif age_ns > line.trading_age_ns:
+            quality = _STALE_FOR_TRADING
+        if quality > estimate.quality:
+            changed_whole[end, 0], changed_whole[end, 1] = row, fresh
+            changed_whole[end, 2], changed_whole[end, 3] = quality, estimate.time_ns
+            changed[end, 0], changed[end, 1] = estimate.value, estimate.confidence
+            end += 1
+    for i in range(shown, end):
+        estimate = estimates[changed_whole[i, 0]]
+        estimate.sources, estimate.quality = changed_whole[i, 1], changed_whole[i, 2]
+    return end
+
+
+@inlined_in_place
+def _hear(
+    places: Records,
+    lines: Records,
+    told_whole: IntArray,
+    told: FloatArray,
+    start: int,
+    end: int,
+    touched: IntArray,
+) -> int:
+    """Takes the ticks of one entry; how many lines they name, in that order."""
+    count = 0
+    for i in range(start, end):
+        place = places[told_whole[2 * i]]
+        if not place.heard:
+            place.heard = 1
+            place.previous, place.previous_ns = place.value, place.time_ns
+        place.time_ns = told_whole[2 * i + 1]
+        place.value, place.confidence = told[2 * i], told[2 * i + 1]
+        line = lines[place.line]
+        if not line.heard:
+            line.heard = 1
+            touched[count] = place.line
+            count += 1
+    return count
+
+
+@compiled_in_place
+def settle(
+    places: Records,
+    lines: Records,
+    estimates: Records,
+    told_whole: IntArray,
+    told: FloatArray,
+    entries: IntArray,
+    voters: Records,
+    votes: FloatArray,
+    marks: IntArray,
+    touched: IntArray,
+    doubted: IntArray,
+    changed_whole: IntArray,
+    changed: FloatArray,
+    clock_ns: int,
+) -> int:
+    """Takes entries of ticks one after the other; the lines that each names are settled after all its ticks.
+
+    Tick i is place `told_whole[2i]` at time `told_whole[2i + 1]` with value and confidence `told[2i]` and
+    `told[2i + 1]`. Row e of `entries` has the end of the entry's ticks and the market time in ns; the end of
+    its changes is written into a third column. Change i is line, sources, quality and time in
+    `changed_whole[i]`, value and confidence in `changed[i]`, in the order in which the lines were named. With
+    the first entry of each second, `clock_ns` being the time of the one before, follow those that fade: where
+    they begin is written into a fourth column.
+    Returns how often a place was doubted more or less than before: the first so many of `doubted`.
+    """
+    start, shown, found = 0, 0, 0
+    for e in range(entries.shape[0]):
+        end, now_ns = entries[e, 0], entries[e, 1]
+        count = _hear(places, lines, told_whole, told, start, end, touched)
+        for converts in (1, 0):
+            for i in range(count):
+                line = lines[touched[i]]
+                if line.converts == converts:
+                    found = _settle(
+                        places, line, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
+                    )
+        for i in range(count):
+            row = touched[i]
+            estimate = estimates[row]
+            if estimate.samples > 0:
+                changed_whole[shown, 0], changed_whole[shown, 1] = row, estimate.sources
+                changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
+                changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
+                shown += 1
+        entries[e, 3] = shown
+        if now_ns // SECOND_NS > clock_ns // SECOND_NS:
+            shown = _fade(places, lines, estimates, voters, now_ns, changed_whole, changed, shown)
+            clock_ns = now_ns
+        for i in range(start, end):
+            places[told_whole[2 * i]].heard = 0
+        for i in range(count):
+            lines[touched[i]].heard = 0
+        entries[e, 2] = shown
+        start = end
+    return found
