@@ -162,3 +162,26 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def position(self) -> StreamPosition:
         return StreamPosition(self.generation, self.sequence)
+
+
+class PackedFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A frame as it is written: its changes are an array that is msgpack already."""
+
+    generation: int
+    sequence: int
+    time_ns: int
+    entry: str
+    stamp_ns: int
+    packed_changes: msgspec.Raw
+    covers: int = 1
+
+    @property
+    def position(self) -> StreamPosition:
+        return StreamPosition(self.generation, self.sequence)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return _changes.decode(self.packed_changes)
+
+
+_changes = msgspec.msgpack.Decoder(tuple[Change, ...])

@@ -9,6 +9,7 @@ from app.oracle.declared import Pair, Source, check_source, check_speaker
 from app.oracle.signatures import Seal
 
 LATEST_NS = 7_258_118_400_000_000_000  # 2200-01-01
+LAST_SEQUENCE = (1 << 63) - 1
 POSITIVE = frozenset({TickKind.PRICE, TickKind.MARK, TickKind.IMPLIED_VOL})
 _NOT_NEGATIVE = frozenset(UNLISTED)
 MAXIMUM_UNLISTED = 1_000  # of a kind: their names are the publishers' own, and each is kept for good
@@ -78,6 +79,8 @@ def check_word(
     tick: Tick, source: Source, seal: Seal, *, instruments: Mapping[str, Pair], heard: Collection[str]
 ) -> None:
     """Raises InvalidTick for what cannot be said by whom it is said of, at whatever time."""
+    if abs(tick.sequence) > LAST_SEQUENCE:
+        raise InvalidTick(Rejection.OUT_OF_RANGE, f"a sequence is at most {LAST_SEQUENCE}")
     check_speaker(tick, source, seal)
     if tick.kind is not TickKind.HEARTBEAT:
         check_name(tick, instruments=instruments, heard=heard)

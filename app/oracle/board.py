@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from app.domain.market import Change, Quality, Tick, TickKind
+from app.domain.market import Tick, TickKind
 from app.oracle.admission import BOUNDS, POSITIVE
 from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Pair, Source
 from app.oracle.kinds import ladder_of, maximum_age_ns, quorum_of, standard_of
 from app.oracle.memory import Doubt, Estimate, Memory
+from app.oracle.packing import Names, array_of, packed_changes, packed_ticks
 from app.oracle.records import (
     ESTIMATE,
     LINE,
@@ -24,23 +25,12 @@ from app.oracle.records import (
     Records,
     weight_units,
 )
+from app.oracle.settled import Settled
 from app.oracle.settling import settle
+from app.oracle.unpacking import NEVER, Places
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 
-_QUALITIES = tuple(Quality)
-_NEVER = 1 << 63  # no sequence comes after it
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
-
-
-class Place:
-    """A source in a line. A sequence above `after` is let in without a closer look; of a signer, none."""
-
-    __slots__ = ("after", "index", "signs", "tick")
-
-    def __init__(self, index: int, tick: Tick) -> None:
-        self.index = index
-        self.tick = tick
-        self.after = tick.sequence
-        self.signs = False
 
 
 class Line:
@@ -52,11 +42,15 @@ class Line:
         self.kind = kind
         self.instrument = instrument
         self.row = row
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, int] = {}
         self.above, self.most = BOUNDS[kind]
 
 
 class Board:
+    """`after` has the sequence of the last word of each place: one above it is let in without a closer look;
+    of a signer, none.
+    """
+
     def __init__(
         self, *, instruments: Mapping[str, Pair], declared: Declared, maximum_age_ns: int, memory: Memory
     ) -> None:
@@ -69,11 +63,16 @@ class Board:
         self._place_records: Records = np.zeros(64, dtype=PLACE)
         self._line_records: Records = np.zeros(16, dtype=LINE)
         self._estimates: Records = np.zeros(16, dtype=ESTIMATE)
+        self._sequences: IntArray = np.zeros(64, dtype=np.int64)  # where `after` says never
         self._names: list[tuple[Line, str]] = []  # of places
+        self._names_of_places, self._names_of_lines = Names(), Names()
+        self._places = Places(self._names_of_places)
         self._heard: set[str] = set()
-        self._moved: set[int] = set()
+        self._spoke: BoolArray = np.zeros(64, dtype=np.bool_)  # of places
+        self._moved: BoolArray = np.zeros(16, dtype=np.bool_)  # of lines
         self._doubted: set[int] = set()
         self._spots: dict[tuple[str, str], str] = {}
+        self._set_after(np.zeros(64, dtype=np.int64))
         self._make_room()
         self._restore(memory)
         self.declare(instruments, declared)
@@ -98,34 +97,47 @@ class Board:
         if (line := lines.get(instrument)) is None:
             line = lines[instrument] = Line(kind, instrument, len(self._rows))
             self._rows.append(line)
+            self._names_of_lines.add(kind.value, instrument)
             if line.row == self._line_records.size:
                 self._line_records = _doubled(self._line_records)
                 self._estimates = _doubled(self._estimates)
+                self._moved = _doubled(self._moved)
                 self._make_room()
             self._declare_line(line)
         return line
 
-    def hear(self, tick: Tick) -> Place:
-        """Of whom a line has not heard yet, or who is to be looked at closely."""
+    def hear(self, tick: Tick) -> int:
+        """Of whom a line has not heard yet, or who is to be looked at closely: its place."""
         line = self.line(tick.kind, tick.instrument)
         if (place := line.places.get(tick.source)) is None:
             place = self._new_place(line, tick)
             self._declare_place(line, tick.source)
-        place.tick, place.after = tick, _NEVER if place.signs else tick.sequence
+        self._sequences[place] = tick.sequence
+        self.after[place] = NEVER if self.source(tick.source).public_key is not None else tick.sequence
         return place
 
-    def settle(
-        self,
-        whole: Sequence[int],
-        told: Sequence[float],
-        entries: Sequence[tuple[int, int]],
-        *,
-        clock_ns: int,
-    ) -> tuple[list[int], list[int], list[Change]]:
-        """What entries of ticks changed, in order: where the changes of each end, rows of lines, and changes.
+    def last_sequence(self, place: int) -> int:
+        after = self.after[place]
+        return int(self._sequences[place]) if after == NEVER else after
 
-        Of ticks a place and its time in turn, and a value and its confidence; of an entry the end of its
-        ticks, and the market time. `clock_ns` is that of the entry before.
+    def read(self, packed: bytes, *, oldest_ns: int, newest_ns: int) -> tuple[IntArray, FloatArray] | None:
+        """See `unpacking.Places.read`."""
+        return self._places.read(
+            packed,
+            self._place_records,
+            self._line_records,
+            self._after,
+            oldest_ns=oldest_ns,
+            newest_ns=newest_ns,
+        )
+
+    def settle(
+        self, whole: IntArray, told: FloatArray, entries: Sequence[tuple[int, int]], *, clock_ns: int
+    ) -> Settled:
+        """What entries of ticks changed.
+
+        Of each tick place and time, and value and confidence; of an entry the end of its ticks, and the
+        market time. `clock_ns` is that of the entry before.
         """
         ends = np.array([(end, now_ns, 0, 0) for end, now_ns in entries], dtype=np.int64)
         ticks = entries[-1][0]
@@ -137,8 +149,8 @@ class Board:
             self._place_records,
             self._line_records,
             self._estimates,
-            np.array(whole, dtype=np.int64),
-            np.array(told, dtype=np.float64),
+            whole,
+            told,
             ends,
             self._voters,
             self._votes,
@@ -149,28 +161,29 @@ class Board:
             changed,
             clock_ns,
         )
+        self._spoke[whole[:, 0]] = True
         self._doubted.update(doubted[:found].tolist())
-        ends_of_changes: list[int] = ends[:, 2].tolist()
-        rows, changes, names = list[int](), list[Change](), self._rows
-        for (row, sources, quality, time_ns), (value, confidence) in zip(
-            changed_whole[: ends_of_changes[-1]].tolist(),
-            changed[: ends_of_changes[-1]].tolist(),
-            strict=True,
-        ):
-            line = names[row]
-            rows.append(row)
-            changes.append(
-                Change(line.kind, line.instrument, value, confidence, sources, _QUALITIES[quality], time_ns)
-            )
+        count = ends[-1, 2]
+        changed_whole, changed = changed_whole[:count], changed[:count]
         if fading:
             for end, first in ends[:, 2:].tolist():  # what fades has an order that every successor has
-                faded = sorted(zip(rows[first:end], changes[first:end], strict=True), key=_name_of)
-                rows[first:end], changes[first:end] = (
-                    [row for row, _ in faded],
-                    [change for _, change in faded],
-                )
-        self._moved.update(rows)
-        return ends_of_changes, rows, changes
+                order = first + self._by_name(changed_whole[first:end, 0])
+                changed_whole[first:end], changed[first:end] = changed_whole[order], changed[order]
+        rows = changed_whole[:, 0].copy()
+        self._moved[rows] = True
+        return Settled(
+            ends[:, 2].copy(),
+            rows,
+            *packed_changes(self._names_of_lines, changed_whole, changed.view(np.int64)),
+        )
+
+    def _by_name(self, rows: IntArray) -> IntArray:
+        names = [(line.instrument, line.kind) for line in map(self._rows.__getitem__, rows.tolist())]
+        return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+
+    def name(self, row: int) -> tuple[TickKind, str]:
+        line = self._rows[row]
+        return line.kind, line.instrument
 
     def knows(self, name: str) -> bool:
         """Whether it is declared, or was heard."""
@@ -186,12 +199,13 @@ class Board:
 
     def memory(self) -> Memory:
         """The whole of it."""
-        self._moved = {line.row for line in self._rows if self._estimates[line.row]["samples"]}
+        self._spoke[: self.sources] = True
+        self._moved = self._estimates["samples"] > 0
         self._doubted = set(np.flatnonzero(self._place_records["doubt"][: self.sources]).tolist())
-        return self.news([place.tick for line in self._rows for place in line.places.values()])
+        return self.news()
 
-    def news(self, quotes: list[Tick]) -> Memory:
-        """Beside these quotes, what moved since this or the whole was last asked for."""
+    def news(self) -> Memory:
+        """What is settled and was said since this or the whole was last asked for, and what it moved."""
         doubts = []
         for index in sorted(self._doubted):
             (line, source), record = self._names[index], self._place_records[index]
@@ -200,42 +214,57 @@ class Board:
             )
         estimates = [
             Estimate(line.kind, line.instrument, self._estimates[line.row].tobytes())
-            for line in map(self._rows.__getitem__, sorted(self._moved))
+            for line in map(self._rows.__getitem__, np.flatnonzero(self._moved).tolist())
         ]
-        self._moved.clear()
+        spoke = np.flatnonzero(self._spoke)
+        quotes = array_of(spoke.size, self._last_words(spoke))
+        self._spoke[:] = self._moved[:] = False
         self._doubted.clear()
         return Memory(quotes, doubts, estimates)
 
+    def _last_words(self, places: IntArray) -> bytes:
+        after = self._after[places]
+        sequences = np.where(after == NEVER, self._sequences[places], after)
+        return packed_ticks(self._names_of_places, self._place_records, places, sequences)
+
+    def _set_after(self, after: IntArray) -> None:
+        """The same numbers, as loops read them and as Python does fastest."""
+        self._after, self.after = after, memoryview(after.data)
+
     def _restore(self, memory: Memory) -> None:
         for tick in memory.quotes:
-            record = self._place_records[self.hear(tick).index]
+            record = self._place_records[self.hear(tick)]
             record["value"], record["confidence"] = tick.value, tick.confidence
             record["time_ns"] = tick.time_ns
         for doubt in memory.doubts:
             place = self.line(doubt.kind, doubt.instrument).places.get(doubt.source)
             if place is not None:
-                record = self._place_records[place.index]
+                record = self._place_records[place]
                 record["doubt"], record["doubted_ns"] = doubt.halvings, doubt.since_ns
         for estimate in memory.estimates:
             if len(estimate.packed) == ESTIMATE.itemsize:
                 row = self.line(estimate.kind, estimate.instrument).row
                 self._estimates[row] = np.frombuffer(estimate.packed, dtype=ESTIMATE)[0]
 
-    def _new_place(self, line: Line, tick: Tick) -> Place:
-        place = line.places[tick.source] = Place(self.sources, tick)
+    def _new_place(self, line: Line, tick: Tick) -> int:
+        place = line.places[tick.source] = self.sources
         self.sources += 1
         self._names.append((line, tick.source))
+        self._names_of_places.add(tick.kind.value, tick.source, tick.instrument)
+        self._places.add_last()
         self._heard.add(tick.source)
-        if place.index == self._place_records.size:
+        if place == self._place_records.size:
             self._place_records = _doubled(self._place_records)
+            self._sequences, self._spoke = _doubled(self._sequences), _doubled(self._spoke)
+            self._set_after(_doubled(self._after))
         record = self._line_records[line.row]
         if len(line.places) == 1:
-            record["first"] = place.index
+            record["first"] = place
         else:
-            self._place_records[record["last"]]["next"] = place.index
-        record["last"] = place.index
-        self._place_records[place.index]["line"] = line.row
-        self._place_records[place.index]["next"] = NOBODY
+            self._place_records[record["last"]]["next"] = place
+        record["last"] = place
+        self._place_records[place]["line"] = line.row
+        self._place_records[place]["next"] = NOBODY
         if len(line.places) > self._voters.size:
             self._make_room()
         return place
@@ -254,6 +283,7 @@ class Board:
         record = self._line_records[line.row]
         if not line.places:
             record["first"] = record["last"] = NOBODY
+        record["above"], record["most"] = line.above, line.most
         record["is_price"] = line.kind in _PRICES
         # A volatility of which nobody speaks any more is left to its surface (`surfaces`).
         record["fades"] = line.kind is not TickKind.IMPLIED_VOL
@@ -271,9 +301,9 @@ class Board:
     def _declare_place(self, line: Line, name: str) -> None:
         source, place = self.source(name), line.places[name]
         # Whoever is declared is looked at closely once more, and let in or refused by `check_source` there.
-        place.after, place.signs = _NEVER, source.public_key is not None
+        self._sequences[place], self.after[place] = self.last_sequence(place), NEVER
         converter, divides = self._converter(line, source) if source.enabled else (UNKNOWN_LINE, False)
-        record = self._place_records[place.index]
+        record = self._place_records[place]
         record["weight"] = weight_units(source.weight)
         age_ns = maximum_age_ns(line.kind, self._declared, self._maximum_age_ns)
         record["maximum_age_ns"] = source.maximum_age_ns or age_ns
@@ -290,10 +320,6 @@ class Board:
                 self._line_records[converter]["converts"] = 1
                 return converter, divides
         return UNKNOWN_LINE, False
-
-
-def _name_of(change: tuple[int, Change]) -> tuple[str, str]:
-    return change[1].instrument, change[1].kind
 
 
 def _doubled(records: Records) -> Records:

@@ -1,8 +1,13 @@
 """What a writer leaves to its successor: last ticks, doubts, and what every line has come to."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from app.domain.market import Tick, TickKind
+
+_pack = msgspec.msgpack.Encoder().encode
+_ticks = msgspec.msgpack.Decoder(list[Tick])
 
 
 class Doubt(msgspec.Struct, frozen=True, array_like=True):
@@ -24,8 +29,31 @@ class Estimate(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Memory(msgspec.Struct, frozen=True, array_like=True):
-    """With position and clock, the whole state; or what of it is new. The last word counts."""
+    """With position and clock, the whole state; or what of it is new. The last word counts.
 
-    quotes: list[Tick] = []
+    Quotes are the last words of sources, as an array of ticks that a loop has packed (see `packing`).
+    """
+
+    packed_quotes: msgspec.Raw = msgspec.Raw(b"\x90")
     doubts: list[Doubt] = []
     estimates: list[Estimate] = []
+
+    @classmethod
+    def of(
+        cls, quotes: Iterable[Tick], doubts: Iterable[Doubt] = (), estimates: Iterable[Estimate] = ()
+    ) -> "Memory":
+        return cls(msgspec.Raw(_pack(list(quotes))), list(doubts), list(estimates))
+
+    @classmethod
+    def joined(cls, log: Iterable["Memory"]) -> "Memory":
+        """Of a snapshot and what followed it."""
+        told = list(log)
+        return cls.of(
+            [quote for each in told for quote in each.quotes],
+            [doubt for each in told for doubt in each.doubts],
+            [estimate for each in told for estimate in each.estimates],
+        )
+
+    @property
+    def quotes(self) -> list[Tick]:
+        return _ticks.decode(self.packed_quotes)

@@ -56,6 +56,8 @@ LINE = np.dtype(
         ("is_positive", "<i8"),
         ("least_sources", "<i8"),
         ("least_weight", "<i8"),
+        ("above", "<f8"),  # a value is above this
+        ("most", "<f8"),  # and at most this
         ("tolerance", "<f8"),
         ("volatile_ratio", "<f8"),
         ("uncertain", "<f8"),

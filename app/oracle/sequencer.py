@@ -8,19 +8,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
-from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Change, Frame, Quality, Rejection, Tick, TickKind
+from app.domain.market import Change, PackedFrame, Quality, Rejection, Tick, TickKind
 from app.oracle.admission import LATEST_NS, check_time, check_word
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair
 from app.oracle.kinds import ladder_of, maximum_age_ns, standard_of
 from app.oracle.memory import Memory
+from app.oracle.packing import array_of
+from app.oracle.settled import Settled
 from app.oracle.signatures import Seal
 from app.oracle.surfaces import SURFACE_NS, chains_of, read_off
+from app.oracle.unpacking import NEVER
+from app.quant.arrays import FloatArray, IntArray
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+_NO_WHOLE, _NO_TOLD = np.empty((0, 2), dtype=np.int64), np.empty((0, 2))
 
 
 class ClockMode(StrEnum):
@@ -47,14 +56,6 @@ class Step(msgspec.Struct):
 
     quotes: list[Tick] = []
     rejected: list[tuple[Tick, InvalidTick]] = []
-
-
-class _Changed(NamedTuple):
-    """Where the changes of each settled entry end, rows of lines, and changes."""
-
-    ends: list[int]
-    rows: list[int]
-    changes: list[Change]
 
 
 class Sequencer:
@@ -89,15 +90,19 @@ class Sequencer:
         # Frames that are closed, without their changes: sequence, time, entry, wall clock, how many entries
         # are in it, and how many unsettled ones are in it or before.
         self._closed: list[tuple[int, int, str, int, int, int]] = []
-        # The ticks of the unsettled entries, where each ends (see `Board.settle`), and the time of the
-        # last entry that is settled: a successor goes on from the same.
+        # The ticks of the unsettled entries, those taken one by one last and apart, where each ends (see
+        # `Board.settle`), and the time of the last entry that is settled: a successor goes on from the same.
+        self._ticks: list[tuple[IntArray, FloatArray]] = []
         self._whole: list[int] = []
         self._told: list[float] = []
+        self._taken = 0
         self._ends: list[tuple[int, int]] = []
         self._settled_ns = time_ns
-        # What settled entries changed (see `Board.settle`), and what was read off surfaces, by frame.
-        self._changed = _Changed([], [], [])
-        self._read_off: dict[int, tuple[Change, ...]] = {}
+        # What settled entries changed, and what was read off surfaces, by frame; and the last word on each
+        # line since somebody asked.
+        self._settled: list[Settled] = []
+        self._read_off: dict[int, list[Change]] = {}
+        self._consensus: dict[tuple[TickKind, str], bytes] = {}
         self._chains = chains_of(instruments)
 
     @property
@@ -113,6 +118,7 @@ class Sequencer:
         """What is listed and declared from now on."""
         declared = declared or self.declared
         if instruments != self.instruments or declared != self.declared:
+            self._settle()
             self.instruments, self.declared = instruments, declared
             self._board.declare(instruments, declared)
             self._chains = chains_of(instruments)
@@ -121,7 +127,7 @@ class Sequencer:
         """Admits or refuses an entry's ticks. Entries taken before the same `close` are told together."""
         step, seal = Step(), None
         taken, served = step.quotes, False
-        lines, whole, told = self._board.lines, self._whole, self._told
+        lines, after, whole, told = self._board.lines, self._board.after, self._whole, self._told
         now_ns = self._now(wall_ns)
         oldest_ns, newest_ns = self._near(now_ns)
         for tick in ticks:
@@ -130,12 +136,12 @@ class Sequencer:
             if (
                 line is not None
                 and (place := line.places.get(tick.source)) is not None
-                and place.after < tick.sequence
+                and after[place] < tick.sequence < NEVER
                 and oldest_ns <= tick.time_ns <= newest_ns
                 and line.above < tick.value <= line.most
                 and 0.0 <= tick.confidence < inf
             ):
-                place.tick, place.after = tick, tick.sequence
+                after[place] = tick.sequence
             else:
                 try:
                     seal = seal or Seal(ticks, signature)
@@ -148,16 +154,42 @@ class Sequencer:
                 if tick.kind is TickKind.HEARTBEAT:
                     continue
                 place = self._board.hear(tick)
-            whole += (place.index, tick.time_ns)
+                after = self._board.after
+            whole += (place, tick.time_ns)
             told += (tick.value, tick.confidence)
             taken.append(tick)
         if served or taken:
-            self._ends.append((len(whole) // 2, now_ns))
-            self._entry = entry
-            self._covers += 1
-            if self.clock is ClockMode.REPLAY:
-                self.time_ns = now_ns
+            self._serve(entry, len(taken), now_ns)
         return step
+
+    def take_packed(self, *, entry: str, packed: bytes, wall_ns: int) -> int | None:
+        """How many ticks an entry had; None, and nothing is done, if it is to be looked at tick by tick."""
+        now_ns = self._now(wall_ns)
+        oldest_ns, newest_ns = self._near(now_ns)
+        ticks = self._board.read(packed, oldest_ns=oldest_ns, newest_ns=newest_ns)
+        if ticks is None:
+            return None
+        count = int(ticks[0].shape[0])
+        if count:
+            self._gather()
+            self._ticks.append(ticks)
+            self._serve(entry, count, now_ns)
+        return count
+
+    def _serve(self, entry: str, ticks: int, now_ns: int) -> None:
+        self._taken += ticks
+        self._ends.append((self._taken, now_ns))
+        self._entry = entry
+        self._covers += 1
+        if self.clock is ClockMode.REPLAY:
+            self.time_ns = now_ns
+
+    def _gather(self) -> None:
+        """What was taken one by one joins what was taken packed."""
+        if self._whole:
+            whole, told = np.array(self._whole, dtype=np.int64), np.array(self._told)
+            self._ticks.append((whole.reshape(-1, 2), told.reshape(-1, 2)))
+            self._whole, self._told = [], []
 
     def close(self, *, wall_ns: int) -> None:
         """One frame of all that was taken since the last one, if that was anything."""
@@ -168,49 +200,51 @@ class Sequencer:
         """A frame that carries time, and what changes with it alone (live clock)."""
         self._covers = 1
         now_ns = self._now(wall_ns)
-        self._ends.append((len(self._whole) // 2, now_ns))
+        self._ends.append((self._taken, now_ns))
         self._close(now_ns, wall_ns)
 
-    def frames(self) -> list[Frame]:
+    def frames(self) -> list[PackedFrame]:
         """Those closed since this was last asked for: their entries are settled together, in order."""
         self._settle()
-        ends, rows, changes = self._changed
-        frames, at, entries_before = list[Frame](), 0, 0
+        settled = Settled.joined(self._settled)
+        ends, frames, at, entries_before = settled.ends.tolist(), list[PackedFrame](), 0, 0
         for sequence, time_ns, entry, wall_ns, covers, entries in self._closed:
-            told: tuple[Change, ...] = ()
+            count, packed = 0, b""
             if entries > entries_before:
-                upto = ends[entries - 1]
-                if entries == entries_before + 1:
-                    told = tuple(changes[at:upto])
-                else:  # merged: the last word on each line, in the order of the first
-                    told = tuple(dict(zip(rows[at:upto], changes[at:upto], strict=True)).values())
-                at, entries_before = upto, entries
-            told += self._read_off.get(sequence, ())
-            frames.append(Frame(self.generation, sequence, time_ns, entry, wall_ns, told, covers))
-        self._closed, self._changed, self._read_off = [], _Changed([], [], []), {}
+                count, packed = settled.between(at, ends[entries - 1], merged=entries > entries_before + 1)
+                at, entries_before = ends[entries - 1], entries
+            if told := self._read_off.get(sequence):
+                count, packed = count + len(told), packed + b"".join(map(_pack, told))
+            changes = array_of(count, packed)
+            frames.append(PackedFrame(self.generation, sequence, time_ns, entry, wall_ns, changes, covers))
+        self._closed, self._settled, self._read_off = [], [], {}
         return frames
+
+    def consensus(self) -> dict[tuple[TickKind, str], bytes]:
+        """The last change of each line in the frames since this was last asked for, as msgpack."""
+        told, self._consensus = self._consensus, {}
+        return told
 
     def _settle(self) -> None:
         """The entries that are not settled yet."""
         if not self._ends:
             return
-        before = len(self._changed.changes)
-        ends, rows, changes = self._board.settle(
-            self._whole, self._told, self._ends, clock_ns=self._settled_ns
-        )
+        self._gather()
+        whole = np.concatenate([_NO_WHOLE, *(whole for whole, _ in self._ticks)])
+        told = np.concatenate([_NO_TOLD, *(told for _, told in self._ticks)])
+        settled = self._board.settle(whole, told, self._ends, clock_ns=self._settled_ns)
+        self._settled.append(settled)
+        self._consensus |= {self._board.name(row): packed for row, packed in settled.last().items()}
         self._settled_ns = self._ends[-1][1]
-        self._changed.ends.extend(before + end for end in ends)
-        self._changed.rows.extend(rows)
-        self._changed.changes.extend(changes)
-        self._whole, self._told, self._ends = [], [], []
+        self._ticks, self._ends, self._taken = [], [], 0
 
     def memory(self) -> Memory:
         """The whole of it: with position and clock, the state."""
         return self._board.memory()
 
-    def news(self, quotes: list[Tick]) -> Memory:
-        """The quotes of the entries since this or the memory was last asked for, and what they moved."""
-        return self._board.news(quotes)
+    def news(self) -> Memory:
+        """What was settled since this or the memory was last asked for."""
+        return self._board.news()
 
     def _near(self, now_ns: int) -> tuple[int, int]:
         """Times that need no closer look. In a replay, a tick ahead of the clock has one: it moves it."""
@@ -233,10 +267,9 @@ class Sequencer:
         if tick.kind is not TickKind.HEARTBEAT:
             line = lines[tick.kind].get(tick.instrument)
             place = line.places.get(tick.source) if line is not None else None
-            if place is not None and tick.sequence <= place.tick.sequence:
-                raise InvalidTick(
-                    Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {place.tick.sequence}"
-                )
+            last = self._board.last_sequence(place) if place is not None else None
+            if last is not None and tick.sequence <= last:
+                raise InvalidTick(Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {last}")
         return max(now_ns, tick.time_ns) if replay else now_ns
 
     def _close(self, time_ns: int, wall_ns: int) -> None:
@@ -245,9 +278,10 @@ class Sequencer:
         since_ns = self._closed_ns - self._closed_ns % SURFACE_NS
         if self._chains and time_ns - since_ns >= SURFACE_NS:
             self._settle()
-            self._read_off[self.sequence] = tuple(self._surface_changes(time_ns, since_ns))
+            told = self._read_off[self.sequence] = list(self._surface_changes(time_ns, since_ns))
+            self._consensus |= {(change.kind, change.instrument): _pack(change) for change in told}
         self._closed_ns = time_ns
-        entries = len(self._changed.ends) + len(self._ends)
+        entries = sum([part.ends.size for part in self._settled]) + len(self._ends)
         self._closed.append((self.sequence, time_ns, self._entry, wall_ns, self._covers, entries))
         self._entry, self._covers = "", 0
 

@@ -281,12 +281,12 @@ def _hear(
     """Takes the ticks of one entry; how many lines they name, in that order."""
     count = 0
     for i in range(start, end):
-        place = places[told_whole[2 * i]]
+        place = places[told_whole[i, 0]]
         if not place.heard:
             place.heard = 1
             place.previous, place.previous_ns = place.value, place.time_ns
-        place.time_ns = told_whole[2 * i + 1]
-        place.value, place.confidence = told[2 * i], told[2 * i + 1]
+        place.time_ns = told_whole[i, 1]
+        place.value, place.confidence = told[i, 0], told[i, 1]
         line = lines[place.line]
         if not line.heard:
             line.heard = 1
@@ -314,12 +314,12 @@ def settle(
 ) -> int:
     """Takes entries of ticks one after the other; the lines that each names are settled after all its ticks.
 
-    Tick i is place `told_whole[2i]` at time `told_whole[2i + 1]` with value and confidence `told[2i]` and
-    `told[2i + 1]`. Row e of `entries` has the end of the entry's ticks and the market time in ns; the end of
-    its changes is written into a third column. Change i is line, sources, quality and time in
-    `changed_whole[i]`, value and confidence in `changed[i]`, in the order in which the lines were named. With
-    the first entry of each second, `clock_ns` being the time of the one before, follow those that fade: where
-    they begin is written into a fourth column.
+    Tick i is a place and its time in `told_whole[i]`, value and confidence in `told[i]`. Row e of `entries`
+    has the end of the entry's ticks and the market time in ns; the end of its changes is written into a third
+    column. Change i is line, sources, quality and time in `changed_whole[i]`, value and confidence in
+    `changed[i]`, in the order in which the lines were named. With the first entry of each second, `clock_ns`
+    being the time of the one before, follow those that fade: where they begin is written into a fourth
+    column.
     Returns how often a place was doubted more or less than before: the first so many of `doubted`.
     """
     start, shown, found = 0, 0, 0
@@ -346,7 +346,7 @@ def settle(
             shown = _fade(places, lines, estimates, voters, now_ns, changed_whole, changed, shown)
             clock_ns = now_ns
         for i in range(start, end):
-            places[told_whole[2 * i]].heard = 0
+            places[told_whole[i, 0]].heard = 0
         for i in range(count):
             lines[touched[i]].heard = 0
         entries[e, 2] = shown

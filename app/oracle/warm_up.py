@@ -1,5 +1,7 @@
 """Takes the compiled loops into memory before the first tick; where they are new, compiles them."""
 
+import msgspec
+
 from app.domain.market import Tick, TickKind
 from app.oracle.consensus import aggregate
 from app.oracle.declared import OptionTerms, Pair
@@ -19,6 +21,9 @@ def warm_up() -> None:
             ticks.append(Tick(TickKind.IMPLIED_VOL, "w", f"W-{number}", 1, SURFACE_NS, 1.0 / month))
     sequencer = Sequencer(generation=1, sequence=0, time_ns=0, clock=ClockMode.REPLAY, instruments=pairs)
     sequencer.take(entry="", ticks=ticks, wall_ns=1)
+    again = [msgspec.structs.replace(tick, sequence=2) for tick in ticks]
+    sequencer.take_packed(entry="", packed=msgspec.msgpack.encode(again), wall_ns=1)
     sequencer.close(wall_ns=1)
     sequencer.frames()
+    sequencer.news()
     aggregate([1.0, 2.0], [0.0, 0.0])

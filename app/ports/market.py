@@ -8,7 +8,7 @@ import msgspec
 
 from app.domain.events import Event
 from app.domain.identifiers import ShardId
-from app.domain.market import Frame, StreamPosition, Tick
+from app.domain.market import Frame, PackedFrame, StreamPosition, Tick, TickKind
 from app.oracle.memory import Memory
 
 
@@ -24,15 +24,17 @@ class RejectedTick:
 
 
 class TickEntry(msgspec.Struct):
-    """One entry of the tick stream, decoded; what could not be decoded is already refused.
+    """One entry of the tick stream; what could not be decoded is already refused.
 
-    The signature is over all of its ticks (`oracle.signatures`): once one was refused, it is none.
+    The signature is over all of its ticks (`oracle.signatures`): once one was refused, it is none. What is
+    `packed` nobody has looked at yet.
     """
 
     id: str
     ticks: list[Tick]
     rejected: list[RejectedTick] = []
     signature: bytes = b""
+    packed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ class OracleState:
 
 class TickLog(Protocol):
     async def read(self, after: str, *, count: int, block_ms: int) -> Sequence[TickEntry]: ...
+
+    def unpacked(self, entry: TickEntry) -> TickEntry:
+        """The same with its ticks decoded."""
 
     async def reject(self, rejected: Sequence[RejectedTick]) -> None: ...
 
@@ -72,11 +77,14 @@ class MarketLog(Protocol):
         epoch: int,
         previous: StreamPosition,
         cursor: str,
-        frames: Sequence[Frame],
+        frames: Sequence[PackedFrame],
+        consensus: Mapping[tuple[TickKind, str], bytes],
         memory: Memory,
         whole: bool,
     ) -> None:
-        """`memory` is what moved since the last append or, with `whole`, all of it."""
+        """`consensus` is the last change of each line in the frames, packed; `memory` is what moved since
+        the last append or, with `whole`, all of it.
+        """
 
     async def progress(self) -> Collection[StreamPosition]:
         """How far each shard says it has come."""

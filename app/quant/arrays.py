@@ -7,6 +7,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 StatusArray = NDArray[np.int8]
 IntArray = NDArray[np.int64]
+ByteArray = NDArray[np.uint8]
 
 
 def as_columns(*inputs: ArrayLike) -> tuple[tuple[int, ...], list[FloatArray]]:

@@ -5,7 +5,7 @@ epoch are written in one step, so being killed anywhere only means that the next
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,10 +13,11 @@ import msgspec
 import structlog
 
 from app.domain.errors import Fenced, InvalidTick, StreamReset
-from app.domain.market import UNLISTED, Frame, StreamPosition, Tick, TickKind
+from app.domain.market import UNLISTED, PackedFrame, StreamPosition, Tick, TickKind
 from app.oracle.memory import Memory
 from app.oracle.overload import Overload
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
+from app.oracle.unpacking import stated_count
 from app.ports.clock import WallClock
 from app.ports.leases import OracleGrant, OracleLease
 from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog
@@ -138,7 +139,8 @@ class _Batch:
 
     previous: StreamPosition
     cursor: str
-    frames: Sequence[Frame]
+    frames: Sequence[PackedFrame]
+    consensus: Mapping[tuple[TickKind, str], bytes]
     memory: Memory
     whole: bool = False
     rejected: Sequence[RejectedTick] = ()
@@ -204,26 +206,38 @@ class _Writer:
                 return None
             sequencer.heartbeat(wall_ns=service.clock.now_ns())
             frames = sequencer.frames()
-            return _Batch(previous, cursor, frames, sequencer.news([]))
+            return _Batch(previous, cursor, frames, sequencer.consensus(), sequencer.news())
         await self._learn_instruments(entries)
-        quotes: list[Tick] = []
         rejected: list[RejectedTick] = []
         for run in runs(entries, merging=self._merging):
             wall_ns = service.clock.now_ns()
             for entry in run:
-                step = sequencer.take(
-                    entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns, signature=entry.signature
-                )
-                quotes += step.quotes
-                rejected += entry.rejected
-                rejected += (self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
+                if entry.packed is None or not self._take_packed(entry.id, entry.packed, wall_ns):
+                    rejected += await self._take(entry, wall_ns)
             sequencer.close(wall_ns=wall_ns)
         frames = sequencer.frames()
-        self._logged += len(quotes)
         if whole := self._logged >= sequencer.sources:  # a snapshot is no longer than the log that it ends
             self._logged = 0
-        memory = sequencer.memory() if whole else sequencer.news(quotes)
-        return _Batch(previous, cursor, frames, memory, whole, rejected)
+        memory = sequencer.memory() if whole else sequencer.news()
+        return _Batch(previous, cursor, frames, sequencer.consensus(), memory, whole, rejected)
+
+    def _take_packed(self, entry: str, packed: bytes, wall_ns: int) -> bool:
+        """Whether its ticks were as nearly all are; if not, nothing is done."""
+        taken = self.sequencer.take_packed(entry=entry, packed=packed, wall_ns=wall_ns)
+        self._logged += taken or 0
+        return taken is not None
+
+    async def _take(self, entry: TickEntry, wall_ns: int) -> list[RejectedTick]:
+        """What of it is refused."""
+        if entry.packed is not None:
+            entry = self._service.ticks.unpacked(entry)
+            await self._learn_instruments([entry])
+        step = self.sequencer.take(
+            entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns, signature=entry.signature
+        )
+        self._logged += len(step.quotes)
+        refused = (self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
+        return [*entry.rejected, *refused]
 
     def _refused(self, entry: str, tick: Tick, refusal: InvalidTick) -> RejectedTick:
         """Counted by source only where that is known: anybody may think up a name."""
@@ -239,6 +253,7 @@ class _Writer:
             previous=batch.previous,
             cursor=batch.cursor,
             frames=batch.frames,
+            consensus=batch.consensus,
             memory=batch.memory,
             whole=batch.whole,
         )
@@ -249,7 +264,7 @@ class _Writer:
 
     def _resize(self, entries: Sequence[TickEntry]) -> None:
         """The next read's: few enough ticks that evaluators have the first of them early."""
-        ticks = sum([len(entry.ticks) for entry in entries])
+        ticks = sum([len(entry.ticks) + stated_count(entry.packed or b"") for entry in entries])
         self._count = max(1, min(READ_COUNT, READ_TICKS * len(entries) // max(1, ticks)))
 
     def _patience_ms(self) -> int:
@@ -287,4 +302,7 @@ def _always(_entry: TickEntry) -> bool:
 
 
 def _beats(entry: TickEntry) -> bool:
-    return any(tick.kind is TickKind.HEARTBEAT for tick in entry.ticks)
+    """Of ticks that nobody has looked at: whether one may be a heartbeat."""
+    return TickKind.HEARTBEAT.encode() in (entry.packed or b"") or any(
+        tick.kind is TickKind.HEARTBEAT for tick in entry.ticks
+    )

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from uuid import uuid4
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from prometheus_client import generate_latest
@@ -26,7 +27,7 @@ from app.domain.adjustments import MissReason
 from app.domain.errors import OperatorsOwn
 from app.domain.identifiers import OperatorPolicyId, PortfolioId, shard_of
 from app.domain.instruments import Instrument
-from app.domain.market import Change, Frame, Quality, StreamPosition, Tick, TickKind
+from app.domain.market import Change, PackedFrame, Quality, StreamPosition, Tick, TickKind
 from app.domain.policies import Cure, Guards, LiquidationGuard, Mode
 from app.domain.portfolio_events import state_event
 from app.domain.portfolios import MarginMode, PortfolioState
@@ -460,7 +461,8 @@ def frames_of(prices):
     for sequence, (name, value) in enumerate(prices, start=1):
         time_ns = BEGIN_NS + sequence
         change = Change(TickKind.PRICE, name, value, 0.0, 1, Quality.VALID, time_ns)
-        yield Frame(1, sequence, time_ns, "", 0, (change,))
+        changes = msgspec.Raw(msgspec.msgpack.encode([change]))
+        yield PackedFrame(1, sequence, time_ns, "", 0, changes)
 
 
 async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, database_url, redis_url):
@@ -484,7 +486,7 @@ async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, da
         await log.start_generation(epoch=1, generation=1)
         await log.append(
             epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=list(frames_of(prices)),
-            memory=Memory(), whole=False,
+            consensus={}, memory=Memory(), whole=False,
         )  # fmt: skip
         feed = RedisMarketFeed(reading=reading, writing=writing)
         lane = Lane(store=store, feed=feed, clock=SystemClock(), grants=grants)

@@ -38,14 +38,15 @@ def sequencer(state=None):
 
 async def append(market, machine, ticks, *, cursor, epoch=1, whole=False):
     previous = StreamPosition(1, machine.sequence)
-    step = machine.take(entry=cursor, ticks=ticks, wall_ns=NOW_NS)
+    machine.take(entry=cursor, ticks=ticks, wall_ns=NOW_NS)
     machine.close(wall_ns=NOW_NS)
     await market.append(
         epoch=epoch,
         previous=previous,
         cursor=cursor,
         frames=machine.frames(),
-        memory=machine.memory() if whole else machine.news(step.quotes),
+        consensus=machine.consensus(),
+        memory=machine.memory() if whole else machine.news(),
         whole=whole,
     )
 

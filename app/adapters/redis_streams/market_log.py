@@ -8,7 +8,7 @@ The memory is a log: a snapshot of all, and what was new after it, an element an
 when a snapshot is due. Many small values travel as one argument, each behind its length, which is cheaper.
 """
 
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from app.adapters.redis_streams.keys import CONSENSUS, MARKET, MEMORY, PROGRESS,
 from app.adapters.redis_streams.market_reader import consensus_field, decoded_memory
 from app.adapters.redis_streams.wire import Script, Wire
 from app.domain.errors import Fenced, StreamReset
-from app.domain.market import ORIGIN, Frame, StreamPosition
+from app.domain.market import ORIGIN, PackedFrame, StreamPosition, TickKind
 from app.oracle.memory import Memory
 from app.ports.market import OracleState
 
@@ -117,19 +117,19 @@ class RedisMarketLog:
         epoch: int,
         previous: StreamPosition,
         cursor: str,
-        frames: Sequence[Frame],
+        frames: Sequence[PackedFrame],
+        consensus: Mapping[tuple[TickKind, str], bytes],
         memory: Memory,
         whole: bool,
     ) -> None:
-        newest = {(change.kind, change.instrument): change for frame in frames for change in frame.changes}
-        consensus: list[bytes] = []
-        for (kind, instrument), change in newest.items():
-            consensus += (consensus_field(kind, instrument).encode(), _encode(change))
+        fields: list[bytes] = []
+        for (kind, instrument), change in consensus.items():
+            fields += (consensus_field(kind, instrument).encode(), change)
         merged = [frame.covers for frame in frames if frame.covers > 1]
         arguments = (
             *(epoch, previous.generation, previous.sequence, cursor),
             *(frames[-1].time_ns if frames else "", _packed(map(_encode, frames))),
-            *(_encode(memory) if memory != _NOTHING else b"", int(whole), _packed(consensus)),
+            *(_encode(memory) if memory != _NOTHING else b"", int(whole), _packed(fields)),
             *(len(merged), sum(merged)),
         )
         await _fenced(self._append(keys=_KEYS, args=arguments))

@@ -48,12 +48,7 @@ async def read_clock(redis: "Redis") -> tuple[StreamPosition, int]:
 
 def decoded_memory(log: Sequence[bytes]) -> Memory:
     """Of a snapshot and what followed it."""
-    told = [_memory.decode(element) for element in log]
-    return Memory(
-        quotes=[quote for each in told for quote in each.quotes],
-        doubts=[doubt for each in told for doubt in each.doubts],
-        estimates=[estimate for each in told for estimate in each.estimates],
-    )
+    return Memory.joined(map(_memory.decode, log))
 
 
 async def read_oracle(redis: "Redis") -> OracleNow:

@@ -45,6 +45,9 @@ class RedisTickLog:
         reply = await read_stream(self._wire, {TICKS: after}, count=count, block_ms=block_ms)
         return [decode_entry(entry_id.decode(), flat) for entry_id, flat in reply.get(TICKS, ())]
 
+    def unpacked(self, entry: TickEntry) -> TickEntry:
+        return entry if entry.packed is None else decode_packed(entry.id, entry.packed)
+
     async def reject(self, rejected: Sequence[RejectedTick]) -> None:
         letters: list[Command] = [
             (
@@ -80,7 +83,7 @@ def flat_fields(tick: Tick) -> list[Any]:
 def decode_entry(entry_id: str, flat: list[bytes]) -> TickEntry:
     try:
         if flat[0] == b"packed" and len(flat) == 2:
-            return _decode_packed(entry_id, flat[1])
+            return TickEntry(entry_id, [], packed=flat[1])
         if flat[::2] == _NAMES:
             return TickEntry(entry_id, [_decode_flat(flat[1::2])])
         return _decode_with_care(entry_id, flat)
@@ -104,7 +107,7 @@ def _decode_with_care(entry_id: str, flat: list[bytes]) -> TickEntry:
             Rejection.MALFORMED, f"a signature has {SIGNATURE_BYTES} bytes, not {len(signature)}"
         )
     if given.keys() == {b"packed"}:
-        entry = _decode_packed(entry_id, given[b"packed"])
+        entry = decode_packed(entry_id, given[b"packed"])
     else:
         entry = TickEntry(entry_id, [_decode_flat(_in_order(given))])
     entry.signature = signature
@@ -164,7 +167,7 @@ def _number(raw: bytes, what: str) -> float:
         raise InvalidTick(Rejection.MALFORMED, f"{what} must be a number") from None
 
 
-def _decode_packed(entry_id: str, packed: bytes) -> TickEntry:
+def decode_packed(entry_id: str, packed: bytes) -> TickEntry:
     try:
         return TickEntry(entry_id, _ticks.decode(packed))
     except _UNDECODABLE:

@@ -46,7 +46,8 @@ class Market:
     async def follow(self):
         after = "0-0"
         while True:
-            for entry in await self._ticks.read(after, count=100, block_ms=100):
+            for read in await self._ticks.read(after, count=100, block_ms=100):
+                entry = self._ticks.unpacked(read)
                 wall_ns, after = time.time_ns(), entry.id
                 step = self.sequencer.take(entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns)
                 self.refused += step.rejected

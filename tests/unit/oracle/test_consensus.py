@@ -31,7 +31,7 @@ def agreed(quotes):
         time_ns=NOW_NS,
         clock=ClockMode.LIVE,
         instruments={"BTC-USDT": Pair("BTC", "USDT", is_spot=True)},
-        memory=Memory(quotes),  # a last word may be of any age
+        memory=Memory.of(quotes),  # a last word may be of any age
     )
     last = msgspec.structs.replace(quotes[0], sequence=2)
     assert not machine.take(entry="1-0", ticks=[last], wall_ns=NOW_NS).rejected

@@ -310,8 +310,8 @@ def test_an_estimate_of_an_older_form_is_forgotten_and_quotes_are_not():
     agreeing(market)
     memory = market.machine.memory()
     estimates = [type(each)(each.kind, each.instrument, each.packed[:-8]) for each in memory.estimates]
-    successor = Market(memory=Memory(memory.quotes, memory.doubts, estimates))
-    assert successor.machine.memory() == Memory(memory.quotes)
+    successor = Market(memory=Memory.of(memory.quotes, memory.doubts, estimates))
+    assert successor.machine.memory() == Memory.of(memory.quotes)
 
 
 # --- sources and currencies

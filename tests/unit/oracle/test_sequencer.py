@@ -21,13 +21,14 @@ INSTRUMENTS = ("BTC-USDT", "ETH-USDT")
 PAIRS = {name: Pair(*name.split("-"), is_spot=True) for name in INSTRUMENTS}
 
 
-def sequencer(*, clock=ClockMode.REPLAY, time_ns=NOW_NS, sequence=0, memory=None, limits=None):
+def sequencer(*, clock=ClockMode.REPLAY, time_ns=NOW_NS, sequence=0, memory=None, limits=None, declared=None):
     return Sequencer(
         generation=3,
         sequence=sequence,
         time_ns=time_ns,
         clock=clock,
         instruments=PAIRS,
+        declared=declared,
         memory=memory,
         limits=limits,
     )
@@ -128,12 +129,6 @@ def test_the_same_entries_once_more_change_no_price(clock, entries):
     assert all(id(quote) not in taken for step in repeated for quote in step.quotes)
 
 
-def joined(memories):
-    """As a log that nobody shortened: all that was ever told."""
-    parts = zip(*(msgspec.structs.astuple(memory) for memory in memories), strict=True)
-    return Memory(*([each for part in parts for each in part] for parts in parts)) if memories else Memory()
-
-
 @given(CLOCKS, ENTRIES, st.integers(min_value=0, max_value=12), st.integers(min_value=0, max_value=12))
 def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut, snapshot):
     """Position, clock and memory are the whole state, told at once or bit by bit."""
@@ -142,9 +137,9 @@ def test_a_successor_goes_on_exactly_where_it_was_killed(clock, entries, cut, sn
     done, told = [], []
     for nth, (ticks, wall_ns) in enumerate(entries[:cut]):
         done.append(one_frame(first, entry=f"{nth}-0", ticks=ticks, wall_ns=wall_ns))
-        news = first.news(done[-1].quotes)
+        news = first.news()
         told = [first.memory()] if nth == snapshot else [*told, news]
-    for memory in (joined(told), first.memory()):
+    for memory in (Memory.joined(told), first.memory()):
         successor = sequencer(clock=clock, time_ns=first.time_ns, sequence=first.sequence, memory=memory)
         rest = [
             one_frame(successor, entry=f"{cut + n}-0", ticks=ticks, wall_ns=wall_ns)
@@ -389,7 +384,7 @@ def test_nothing_taken_makes_no_frame():
 
 
 def test_sources_are_counted_as_they_come():
-    machine = sequencer(memory=Memory([price(1.0, sequence=1)]))
+    machine = sequencer(memory=Memory.of([price(1.0, sequence=1)]))
     ticks = [price(2.0, sequence=2), price(2.0, sequence=2, source="other"), price(3.0, sequence=1)]
     one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
     assert machine.sources == len(machine.memory().quotes) == 2

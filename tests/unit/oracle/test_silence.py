@@ -150,7 +150,7 @@ def test_a_successor_tells_the_same_whenever_it_takes_over(steps):
         seconds += after
         ticks = [price(seconds, source=source, instrument=name) for source, name in dict.fromkeys(names)]
         assert told(whole, seconds, *ticks) == told(taken_over, seconds, *ticks)
-        log.append(taken_over.news(ticks))
+        log.append(taken_over.news())
         if killed:
             snapshot = len(log) % 2 == 0
             memory = taken_over.memory() if snapshot else together(log)
@@ -161,9 +161,4 @@ def test_a_successor_tells_the_same_whenever_it_takes_over(steps):
 
 
 def together(log):
-    stored = [msgspec.msgpack.decode(msgspec.msgpack.encode(each), type=Memory) for each in log]
-    return Memory(
-        quotes=[quote for each in stored for quote in each.quotes],
-        doubts=[doubt for each in stored for doubt in each.doubts],
-        estimates=[estimate for each in stored for estimate in each.estimates],
-    )
+    return Memory.joined(msgspec.msgpack.decode(msgspec.msgpack.encode(each), type=Memory) for each in log)
