@@ -49,10 +49,10 @@ def _passes(
 ) -> float:
     """The first vote, from one end, at which more than 1/`parts` of the weight is passed."""
     total, passed = 0, 0
-    for i in range(count):
-        if which == _EVERY or marks[i] % 3 == 1:
-            voter = voters[marks[i] // 3]
-            total += voter.declared if declared else voter.weight
+    for i in range(count // 3):
+        total += voters[i].declared if declared else voters[i].weight
+    if which == _EVERY:
+        total *= 3
     for i in range(count):
         at = count - 1 - i if from_above else i
         if which == _EVERY or marks[at] % 3 == 1:
