@@ -6,7 +6,7 @@ something is up is a portfolio taken through its frames one by one. When what it
 that of deciding frame by frame.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from app.engine.tables import PairColumns
 from app.engine.turn import Turn
 from app.engine.valuation import Markets
 from app.engine.verdicts import Verdict
-from app.quant.arrays import IntArray
+from app.quant.arrays import BoolArray, IntArray
 
 
 def decide(
@@ -29,17 +29,32 @@ def decide(
     memories: Mapping[PolicyId, PolicyMemory],
     block: FrameBlock,
     todo: Todo,
+    defects: dict[PortfolioId, Exception] | None = None,
 ) -> dict[PortfolioId, Verdict]:
     """Carries portfolios through their frames of the block; the verdicts of those where something was up.
 
     The book keeps what was decided (work in flight, liquidations), so that the next block goes on from
     there; whoever could not commit a verdict puts the portfolio back as it is stored and decides again.
+
+    A portfolio that cannot be decided is a defect of ours, and no other portfolio's misfortune: where
+    `defects` are asked for, it is told there, has no verdict, and is no longer in the book.
     """
     turns: dict[int, Turn] = {}
+    failed: dict[int, Exception] = {}
     markets = Markets(block.on(book.universe))
     while todo:
         book.compact_when_due()
-        todo = _pass(book, memories, markets, turns, todo)
+        todo = _pass(book, memories, markets, turns, todo, failed)
+        if failed:
+            if defects is None:
+                raise next(iter(failed.values()))
+            todo = _without(todo, failed)
+    for slot, error in failed.items():
+        portfolio_id = book.portfolio_id(slot)
+        del turns[slot]
+        book.remove(portfolio_id)
+        assert defects is not None  # noqa: S101 - else it was raised
+        defects[portfolio_id] = error
     return {book.portfolio_id(slot): turn.verdict for slot, turn in turns.items()}
 
 
@@ -70,8 +85,7 @@ def portfolios_of(book: Book, todo: Todo) -> set[PortfolioId]:
 def only(book: Book, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
     """What of it these portfolios have to do, as far as they are still there."""
     slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
-    kept = np.isin(todo.slots, slots)
-    return Todo(todo.slots[kept], todo.frames[kept])
+    return _kept(todo, np.isin(todo.slots, slots))
 
 
 def anew(book: Book, block: FrameBlock, todo: Todo, portfolio_ids: Iterable[PortfolioId]) -> Todo:
@@ -80,6 +94,14 @@ def anew(book: Book, block: FrameBlock, todo: Todo, portfolio_ids: Iterable[Port
     slots = [book.slot(portfolio_id) for portfolio_id in portfolio_ids if portfolio_id in book]
     news = [(slot, k) for slot in slots for k in book.frames_of_news(slot, block)]
     return _ordered([*zip(asked.slots.tolist(), asked.frames.tolist(), strict=True), *news])
+
+
+def _without(todo: Todo, slots: Collection[int]) -> Todo:
+    return _kept(todo, ~np.isin(todo.slots, list(slots)))
+
+
+def _kept(todo: Todo, kept: BoolArray) -> Todo:
+    return Todo(todo.slots[kept], todo.frames[kept])
 
 
 def joined(todo: Todo, more: Todo) -> Todo:
@@ -99,6 +121,7 @@ def _pass(
     markets: Markets,
     turns: dict[int, Turn],
     todo: Todo,
+    failed: dict[int, Exception],
 ) -> Todo:
     """One look at everything in `todo`; answers what must be looked at again."""
     block = markets.block
@@ -115,13 +138,17 @@ def _pass(
     shown, places = completed(book, block, figures, chosen)
     for pair, place in zip(chosen.tolist(), places.tolist(), strict=True):
         slot, number, k = int(slots[pair]), int(pairs.number[pair]), int(pairs.frame[pair])
-        if slot in again:
+        if slot in again or slot in failed:
             continue
         view = book.view(number)
         turn = turns.get(slot)
         if turn is None:
             turn = turns[slot] = Turn(book, markets, memories, view.portfolio)
-        changed = turn.take(Sighting(number, view, k, block.frames[k], place, shown))
+        try:
+            changed = turn.take(Sighting(number, view, k, block.frames[k], place, shown))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this portfolio's alone
+            failed[slot] = error
+            continue
         watches = book.watch(view.portfolio.id, suppressed=turn.is_suppressed())
         wakes = turn.frames_to_wake(k)
         went_on, turn.went_on = turn.went_on, False
@@ -130,7 +157,8 @@ def _pass(
             news = book.frames_of_news(slot, block) if k < last else ()
             begin = k if changed else k + 1
             again[slot] = wakes.union(later for later in (*asked, *news) if later >= begin)
-    settle(book, block, pairs, figures, slots, up, {slot for slot, frames in again.items() if frames})
+    unsettled = {slot for slot, frames in again.items() if frames}.union(failed)
+    settle(book, block, pairs, figures, slots, up, unsettled)
     return _ordered((slot, k) for slot, frames in again.items() for k in frames)
 
 

@@ -13,6 +13,7 @@ class EvaluatorFigures(msgspec.Struct, frozen=True):
 
     `woken` sums over frames the portfolios that had to look at one, `looks` the views that were looked at for
     whatever reason, and `idle_looks` those of which nothing was up: the looser the bounds, the more.
+    `set_aside` is how many portfolios cannot be decided at present.
     """
 
     shards: tuple[ShardId, ...]
@@ -21,6 +22,7 @@ class EvaluatorFigures(msgspec.Struct, frozen=True):
     looks: int
     idle_looks: int
     book: Census
+    set_aside: int = 0
 
     def packed(self) -> bytes:
         return _encoder.encode(self)

@@ -37,6 +37,7 @@ from app.ports.figures import EvaluatorFigures
 from app.ports.leases import ShardGrant
 from app.ports.market import MarketFeed
 from app.services.load_book import load_rows
+from app.services.set_aside import SetAside
 from app.services.wake_times import WakeTimes
 
 READ_COUNT = 1_000
@@ -82,6 +83,7 @@ class Lane:
         self._memories: dict[PolicyId, PolicyMemory] = {}
         self._unsaved: dict[PolicyId, PortfolioId] = {}
         self._wakes = WakeTimes()
+        self._set_aside = SetAside()
         self._saved = self._grant.position
         self._saved_ns = self._swept_ns = self._listed_ns = self._reported_ns = clock.now_ns()
         self._frames = self._woken = 0
@@ -141,6 +143,7 @@ class Lane:
         news = await self._feed.read(count=READ_COUNT, block_ms=BLOCK_MS)
         unsettled, self._unsettled = self._unsettled, set()
         changed = {PortfolioId(UUID(bytes=packed)) for packed in news.changed} | unsettled
+        changed |= self._set_aside.due(self._market.time_ns)
         if self._elapsed_ns(self._swept_ns) > SWEEP_NS:
             await self._concluded()
             self._swept_ns = self._clock.now_ns()
@@ -198,12 +201,15 @@ class Lane:
 
         What `must` be committed is, though nothing was decided: its revision has been evaluated.
         """
-        verdicts = decide(self._book, self._memories, block, todo)
+        defects: dict[PortfolioId, Exception] = {}
+        verdicts = decide(self._book, self._memories, block, todo, defects)
+        newest = block.frames[-1]
+        self._set_aside.take(defects, time_ns=newest.time_ns, frame=newest.position.entry_id)
         for key in must:
             if key not in verdicts and key in self._book:
                 verdicts[key] = Verdict.of_nothing(self._book.portfolio(key))
         for key, verdict in list(verdicts.items()):
-            self._wakes.schedule(self._book.portfolio(key), verdict.memories, block.frames[-1].time_ns)
+            self._wakes.schedule(self._book.portfolio(key), verdict.memories, newest.time_ns)
             if not (verdict.must_commit or key in must):
                 self._remember(verdict)
                 self._unsaved |= dict.fromkeys(verdict.memories, key)
@@ -302,6 +308,7 @@ class Lane:
         found = {portfolio.id for portfolio in loaded.portfolios}
         for gone in set(portfolio_ids) - found:
             self._book.remove(gone)
+            self._set_aside.returned(gone)
         await self._take_in(loaded)
         return loaded.unevaluated
 
@@ -317,6 +324,7 @@ class Lane:
                 remembered = self._memories.get(stored.id, NOTHING)
                 self._book.recall(stored.id, remembered.registers_for(stored.version))
             self._book.put(portfolio)
+            self._set_aside.returned(portfolio.id)
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
             self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
             self._wakes.schedule(portfolio, self._memories, self._market.time_ns)
@@ -373,6 +381,7 @@ class Lane:
             woken=self._woken,
             looks=self._book.looks,
             idle_looks=self._book.idle_looks,
+            set_aside=len(self._set_aside),
             book=census_of(self._book),
         )
         if figures.shards:

@@ -32,6 +32,7 @@ from app.domain.policies import Cure, Guards, LiquidationGuard, Mode
 from app.domain.portfolio_events import state_event
 from app.domain.portfolios import MarginMode, PortfolioState
 from app.engine.memory import PolicyMemory
+from app.engine.turn import Turn
 from app.engine.verdicts import Verdict
 from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
 from app.entrypoints.cli import status
@@ -44,6 +45,7 @@ from app.services.manage_operator_policies import create_operator_policy
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
 from app.services.manage_portfolios import change_portfolio_state, delete_portfolio
 from app.services.replace_positions import replace_positions
+from app.services.set_aside import RETRY_NS
 from app.settings import Settings
 from tests import factories
 from tests.factories import BTC_INVERSE, BTC_PERP, BTC_SPOT
@@ -463,6 +465,38 @@ def frames_of(prices):
         change = Change(TickKind.PRICE, name, value, 0.0, 1, Quality.VALID, time_ns)
         changes = msgspec.Raw(msgspec.msgpack.encode([change]))
         yield PackedFrame(1, sequence, time_ns, "", 0, changes)
+
+
+async def test_who_cannot_be_decided_keeps_nobody_waiting_and_is_tried_again(
+    running, engine, redis, monkeypatch, capsys
+):
+    """A defect is put into the decision of one portfolio, beside another that has the same to decide."""
+    defective = await factories.create_portfolio(engine, running.tenant, policies=[GUARD])
+    broken = True
+    take = Turn.take
+
+    def take_or_fail(turn, sighting):
+        if broken and turn.portfolio.id == defective.id:
+            raise ZeroDivisionError("a defect of ours")
+        return take(turn, sighting)
+
+    monkeypatch.setattr(Turn, "take", take_or_fail)
+    await running.price(CALM)
+    await running.price(CRASH)
+    await eventually(running.adjustments)
+    assert await running.decisions(defective) == []
+
+    async def is_told():
+        return [each.set_aside for each in await read_figures(redis) if each.set_aside]
+
+    assert await eventually(is_told) == [1]
+    await status.show(running.settings)
+    assert "set aside: 1" in capsys.readouterr().out
+    broken = False
+    await running.heartbeat(BEGIN_NS + 2_000_000_000 + RETRY_NS)
+    await running.price(CRASH - 1.0)
+    await eventually(lambda: running.decisions(defective))
+    assert await running.revision_evaluated(defective) is not None
 
 
 async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, database_url, redis_url):

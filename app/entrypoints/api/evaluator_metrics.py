@@ -48,6 +48,14 @@ class EvaluatorMetrics(Collector):
             for shard, figures in self._said:
                 gauge.add_metric((shard,), measured(figures.book))
             yield gauge
+        set_aside = GaugeMetricFamily(
+            "ballast_evaluator_set_aside_portfolios",
+            "Portfolios that could not be decided and are tried again: a defect, see the evaluator's log.",
+            labels=_LANE,
+        )
+        for shard, figures in self._said:
+            set_aside.add_metric((shard,), figures.set_aside)
+        yield set_aside
         used = GaugeMetricFamily("ballast_evaluator_used_bytes", "Columns, by rows in use.", labels=_TABLE)
         allocated = GaugeMetricFamily("ballast_evaluator_allocated_bytes", "Columns, in all.", labels=_TABLE)
         for shard, figures in self._said:

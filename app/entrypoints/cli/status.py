@@ -21,6 +21,10 @@ async def show(settings: Settings) -> None:
         return
     console.print(_evaluators(said))
     console.print(_tables(said))
+    if set_aside := sum(each.set_aside for each in said):
+        console.print(
+            f"[red]set aside: {set_aside:,}[/red], which could not be decided; see evaluators' logs"
+        )
 
 
 def _evaluators(said: Sequence[EvaluatorFigures]) -> Table:
