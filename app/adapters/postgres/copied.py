@@ -72,6 +72,11 @@ class Copied:
 
     def distinct(self, field: int) -> tuple[IntArray, list[bytes]]:
         """Of every row the number of its value, and the values."""
+        numbers, first = self.numbered(field)
+        return numbers, [self.field(row, field) for row in first.tolist()]
+
+    def numbered(self, field: int) -> tuple[IntArray, IntArray]:
+        """Of every row the number of its value, and of every value the first row that has it."""
         numbers, first, slots = (
             np.empty(len(self), dtype=np.int64),
             np.empty(len(self), dtype=np.int64),
@@ -81,7 +86,7 @@ class Copied:
             table = np.full(slots, _EMPTY)
             count = _number(self.bytes, self.starts[field], table, numbers, first)
             if count >= 0:
-                return numbers, [self.field(row, field) for row in first[:count].tolist()]
+                return numbers, first[:count]
             slots *= 8
 
     def among(self, field: int, others: "Copied", of_others: int) -> IntArray:

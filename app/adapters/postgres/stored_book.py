@@ -59,10 +59,12 @@ FROM reserves r JOIN portfolios p ON p.id = r.portfolio_id
 WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL
 """
 _POLICIES: Final = """
-SELECT o.portfolio_id, o.ordinal, o.id, o.version, (o.operator_policy_id IS NOT NULL)::int4, o.document::text
+SELECT o.portfolio_id, o.ordinal, o.id, o.version, (o.operator_policy_id IS NOT NULL)::int4,
+    o.document_digest
 FROM policies o JOIN portfolios p ON p.id = o.portfolio_id
 WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL AND o.enabled AND o.deleted_at IS NULL
 """
+_DOCUMENTS: Final = "SELECT id, document::text FROM policies WHERE id = ANY($1::uuid[])"
 COPIES: Final = {
     "portfolios": (_PORTFOLIOS, 6),
     "accounts": (_ACCOUNTS, 6),
@@ -76,12 +78,15 @@ COPIES: Final = {
 
 async def read_shards(connection: Any, shards: Sequence[int]) -> "StoredBook":
     """In a transaction in which everything is seen as at one moment."""
-    return StoredBook(
-        **{
-            name: await copied(connection, query, shards, fields=fields)
-            for name, (query, fields) in COPIES.items()
-        }
-    )
+    copies = {
+        name: await copied(connection, query, shards, fields=fields)
+        for name, (query, fields) in COPIES.items()
+    }
+    policies = copies["policies"]
+    document, examples = policies.numbered(5)
+    ids = [UUID(bytes=policies.field(row, 2)) for row in examples.tolist()]
+    documents = dict(await connection.fetch(_DOCUMENTS, ids))
+    return StoredBook(**copies, document=document, documents=[documents[example] for example in ids])
 
 
 class _Grouped:
@@ -104,7 +109,9 @@ class _Grouped:
 
 
 class StoredBook:
-    """Numbers of portfolios are those of `ids`. Policies whose documents are the same are one."""
+    """Numbers of portfolios are those of `ids`. Policies whose documents are the same are one: `document` is
+    the number of each one's among `documents`.
+    """
 
     def __init__(
         self,
@@ -114,6 +121,8 @@ class StoredBook:
         balances: Copied,
         reserves: Copied,
         policies: Copied,
+        document: IntArray,
+        documents: Sequence[str],
     ) -> None:
         self._portfolios, self._accounts, self._positions = portfolios, accounts, positions
         self._balances, self._reserves, self._policies = balances, reserves, policies
@@ -126,7 +135,7 @@ class StoredBook:
         self._currency, self._currencies = portfolios.distinct(3)
         self._instrument, self._instruments = positions.distinct(2)
         self._asset, self._assets = balances.distinct(2)
-        self._document, self._documents = policies.distinct(5)
+        self._document, self._documents = document, documents
         self._parsed: dict[int, AnyPolicy] = {}
         self._setting, self._example_of = self._settings()
         self._paper = _is(accounts, 4, PAPER_VENUE)

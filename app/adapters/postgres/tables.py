@@ -283,6 +283,13 @@ policies = Table(
     Column("instruments", ARRAY(Text), nullable=False, server_default="{}", comment="what it names"),
     Column("document", JSONB, nullable=False, comment="domain.policies.Policy, as JSON"),
     Column(
+        "document_digest",
+        LargeBinary,
+        Computed("sha256(jsonb_send(document))", persisted=True),
+        nullable=False,
+        comment="SHA-256",
+    ),
+    Column(
         "operator_policy_id",
         ForeignKey("operator_policies.id", ondelete="CASCADE"),
         comment="whose copy for this portfolio it is; the trader's own without one",
