@@ -29,10 +29,9 @@ _POSITIVE, _NEGATIVE = 0, 0x4000
 class Copied:
     """The rows of a query. Nothing in them is NULL. `starts` is where each field of each row begins."""
 
-    def __init__(self, data: bytearray, fields: int) -> None:
+    def __init__(self, data: bytearray, fields: int, count: int) -> None:
         self.data = data
         self.bytes: Bytes = np.frombuffer(data, dtype=np.uint8)
-        count = _find(self.bytes, np.empty((fields, 0), dtype=np.int64))
         self.starts: IntArray = np.empty((fields, count), dtype=np.int64)
         _find(self.bytes, self.starts)
 
@@ -114,8 +113,8 @@ async def copied(connection: Any, query: str, *arguments: object, fields: int) -
     async def take(part: bytes) -> None:
         data.extend(part)
 
-    await connection.copy_from_query(query, *arguments, output=take, format="binary")
-    return Copied(data, fields)
+    status = await connection.copy_from_query(query, *arguments, output=take, format="binary")
+    return Copied(data, fields, int(status.removeprefix("COPY ")))
 
 
 def decimal_of(numeric: bytes) -> Decimal:
@@ -138,7 +137,7 @@ def warm_up() -> None:
     fields = (bytes(16), (1).to_bytes(4, "big"), bytes(8))
     row = b"".join(len(each).to_bytes(4, "big") + each for each in fields)
     data = bytes(_HEADER) + len(fields).to_bytes(2, "big") + row + b"\xff\xff"
-    rows = Copied(bytearray(data), len(fields))
+    rows = Copied(bytearray(data), len(fields), 1)
     rows.halves(0)
     rows.distinct(0)
     rows.among(0, rows, 0)
@@ -157,22 +156,14 @@ def in_order(*keys: NDArray[Any]) -> IntArray:
 
 
 @compiled_in_place
-def _find(data: Bytes, starts: IntArray) -> int:
-    """How many rows there are; of those that fit, where each field begins."""
-    at, row = _HEADER, 0
-    while at + 1 < data.size:
-        fields = (np.int64(data[at]) << 8) | data[at + 1]
-        if fields == 0xFFFF:
-            break
+def _find(data: Bytes, starts: IntArray) -> None:
+    """Where each field of each row begins."""
+    at = _HEADER
+    for row in range(starts.shape[1]):
         at += 2
-        for field in range(fields):
-            length = _unsigned(data, at, 4)
-            at += 4
-            if row < starts.shape[1]:
-                starts[field, row] = at
-            at += length
-        row += 1
-    return row
+        for field in range(starts.shape[0]):
+            starts[field, row] = at + 4
+            at += 4 + _unsigned(data, at, 4)
 
 
 @inlined_in_place
@@ -293,6 +284,9 @@ def _join(
         table[slot] = row
     for row in range(our_starts.size):
         length = _unsigned(ours, our_starts[row] - 4, 4)
+        if row > 0 and _is_same(ours, our_starts[row], ours, our_starts[row - 1], length):
+            found[row] = found[row - 1]
+            continue
         slot = _hash(ours, our_starts[row], length) % table.size
         while table[slot] != _EMPTY and not _is_same(
             ours, our_starts[row], theirs, their_starts[table[slot]], length
