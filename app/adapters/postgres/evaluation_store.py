@@ -107,9 +107,6 @@ _HEADS = """
 SELECT id, unevaluated AS open FROM portfolios
 WHERE shard = ANY($1::int[]) AND id = ANY($2::uuid[]) AND deleted_at IS NULL ORDER BY id
 """
-_UNEVALUATED = """
-SELECT id FROM portfolios WHERE shard = ANY($1::int[]) AND unevaluated AND deleted_at IS NULL
-"""
 _ACTING = f"""
 SELECT DISTINCT p.id FROM adjustments a JOIN portfolios p ON p.id = a.portfolio_id
 WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL
@@ -163,7 +160,7 @@ class PostgresEvaluationStore:
             return Loaded(
                 portfolios=await load_portfolios(connection, [row["id"] for row in acting]),
                 instruments=[_instrument(row) for row in await connection.fetch(_INSTRUMENTS)],
-                unevaluated=frozenset(row["id"] for row in await connection.fetch(_UNEVALUATED, held)),
+                unevaluated=stored.unevaluated,
                 memories=_memories(await connection.fetch(_MEMORIES, held)),
                 stored=stored,
             )

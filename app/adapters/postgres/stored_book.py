@@ -35,7 +35,7 @@ from app.engine.universe import Universe
 from app.quant.arrays import BoolArray, IntArray
 
 _PORTFOLIOS: Final = """
-SELECT p.id, p.tenant_id, p.name, p.valuation_currency, p.state, p.revision
+SELECT p.id, p.tenant_id, p.name, p.valuation_currency, p.state, p.revision, p.unevaluated
 FROM portfolios p WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL
 """
 _ACCOUNTS: Final = """
@@ -66,7 +66,7 @@ WHERE p.shard = ANY($1::int[]) AND p.deleted_at IS NULL AND o.enabled AND o.dele
 """
 _DOCUMENTS: Final = "SELECT id, document::text FROM policies WHERE id = ANY($1::uuid[])"
 COPIES: Final = {
-    "portfolios": (_PORTFOLIOS, 6),
+    "portfolios": (_PORTFOLIOS, 7),
     "accounts": (_ACCOUNTS, 6),
     "positions": (_POSITIONS, 6),
     "balances": (_BALANCES, 5),
@@ -144,6 +144,11 @@ class StoredBook:
         quantity, entry_price = positions.floats(3), positions.floats(4)
         self._held = PositionRows(self._instrument, quantity, entry_price, positions.integers(5))
         self._cash = BalanceRows(self._asset, balances.floats(3), balances.floats(4))
+
+    @property
+    def unevaluated(self) -> frozenset[PortfolioId]:
+        """Whose present revision no commit has seen yet."""
+        return frozenset(self.ids[n] for n in np.flatnonzero(self._portfolios.integers(6)).tolist())
 
     @property
     def nbytes(self) -> int:
