@@ -2,7 +2,8 @@
 
 Ours is what an evaluator does when it takes a shard over. The floor copies the same columns of the same
 tables out, in PostgreSQL's binary format, joins nothing and keeps nothing. Portfolios share 1,000 different
-pairs of policies; in the peer every pair is another one, and each policy has to be read by itself.
+pairs of policies, and ours copies a document once for all who have it, where the floor copies it each time;
+in the peer every pair is another one, and each policy has to be read by itself.
 """
 
 import json
