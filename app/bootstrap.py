@@ -36,6 +36,7 @@ from app.adapters.redis_streams.market_reader import (
     read_clock,
     read_consensus,
     read_oracle,
+    read_rejections,
     read_whole_consensus,
 )
 from app.adapters.redis_streams.progress import RedisProgress
@@ -50,7 +51,7 @@ from app.domain.errors import ConfigurationError
 from app.ports.leases import ShardGrant
 from app.ports.management import Caller, MarketNow
 from app.ports.market import TickPublisher
-from app.ports.sources import ReadOracle
+from app.ports.sources import ReadOracle, ReadRejections
 from app.services.authenticate import authenticate
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
@@ -74,6 +75,7 @@ class ApiParts:
     market: MarketNow
     evaluators: "Evaluators"
     oracle: ReadOracle
+    rejections: ReadRejections
     publisher: TickPublisher
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     hub: Hub
@@ -218,6 +220,7 @@ class Stack:
             market=market,
             evaluators=await self.evaluators(),
             oracle=await self.oracle_now(),
+            rejections=partial(read_rejections, redis),
             publisher=await self.ticks(),
             checks=checks,
             hub=hub,

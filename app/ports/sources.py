@@ -26,12 +26,18 @@ class Listings(Protocol):
     async def read(self) -> Listed: ...
 
 
+Rejections = Mapping[str, Mapping[str, int]]
+"""How often the oracle refused whom for which reason: "" is nobody known."""
+
+
 class OracleNow(NamedTuple):
-    """What the oracle remembers, and how often it refused whom for which reason: "" is nobody known."""
+    """What the oracle remembers, and whom it refused."""
 
     memory: Memory
-    rejections: Mapping[str, Mapping[str, int]]
+    rejections: Rejections
 
 
 ReadOracle = Callable[[], Awaitable[OracleNow]]
 """Without asking the oracle: as it was with its last write."""
+
+ReadRejections = Callable[[], Awaitable[Rejections]]

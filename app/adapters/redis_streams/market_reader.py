@@ -54,9 +54,14 @@ def decoded_memory(log: Sequence[bytes]) -> Memory:
 async def read_oracle(redis: "Redis") -> OracleNow:
     """What the oracle remembers, as of its last write, and what it refused."""
     log: Any = await redis.lrange(MEMORY, 0, -1)
+    return OracleNow(decoded_memory(log), await read_rejections(redis))
+
+
+async def read_rejections(redis: "Redis") -> dict[str, dict[str, int]]:
+    """By source and reason."""
     counts: dict[Any, Any] = await redis.hgetall(REJECTIONS)
     rejections: dict[str, dict[str, int]] = {}
     for name, count in counts.items():
         reason, _, source = name.decode().partition("|")
         rejections.setdefault(source, {})[reason] = int(count)
-    return OracleNow(decoded_memory(log), rejections)
+    return rejections

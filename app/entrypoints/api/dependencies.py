@@ -21,7 +21,7 @@ from app.oracle.memory import Memory
 from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
 from app.ports.market import TickPublisher
-from app.ports.sources import OracleNow, ReadOracle
+from app.ports.sources import OracleNow, ReadOracle, ReadRejections, Rejections
 from app.services.authenticate import authenticate
 
 Check = Callable[[], Awaitable[object]]
@@ -33,6 +33,10 @@ async def _nobody() -> Sequence[EvaluatorFigures]:
 
 async def _no_oracle() -> OracleNow:
     return OracleNow(Memory(), {})
+
+
+async def _no_rejections() -> Rejections:
+    return {}
 
 
 class _Nowhere(TickPublisher):
@@ -50,6 +54,7 @@ class Dependencies:
     checks: Mapping[str, Check] = field(default_factory=dict)
     evaluators: Evaluators = _nobody
     oracle: ReadOracle = _no_oracle
+    rejections: ReadRejections = _no_rejections
     publisher: TickPublisher = field(default_factory=_Nowhere)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4

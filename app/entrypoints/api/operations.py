@@ -5,14 +5,16 @@ import time
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
-from prometheus_client.registry import CollectorRegistry
+from prometheus_client.registry import Collector, CollectorRegistry
 from pydantic import Field
 from redis.exceptions import RedisError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.entrypoints.api.dependencies import Check, Deps
+from app.domain.errors import Unavailable
+from app.entrypoints.api.dependencies import Check, Dependencies, Deps
 from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
+from app.entrypoints.api.oracle_metrics import OracleMetrics
 from app.entrypoints.api.schemas import Shown
 
 router = APIRouter(tags=["operations"])
@@ -53,15 +55,28 @@ async def _failure(check: Check) -> str | None:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(deps: Deps) -> Response:
-    """Prometheus text format: what this process served, and what the evaluators say of themselves."""
-    try:
-        said = await deps.evaluators()
-    except RedisError:
-        said = ()  # requests are counted though nobody can be asked
-    evaluators = CollectorRegistry()
-    evaluators.register(EvaluatorMetrics(said))
-    text = generate_latest(deps.registry) + generate_latest(evaluators)
+    """Prometheus text format: what this process served, what the evaluators say of themselves, and whom the
+    oracle refused.
+    """
+    shared = CollectorRegistry()
+    for read in (_of_evaluators, _of_the_oracle):
+        try:
+            shared.register(await read(deps))
+        except (RedisError, Unavailable):
+            continue  # requests are counted though nobody can be asked
+    text = generate_latest(deps.registry) + generate_latest(shared)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _of_evaluators(deps: Dependencies) -> Collector:
+    return EvaluatorMetrics(await deps.evaluators())
+
+
+async def _of_the_oracle(deps: Dependencies) -> Collector:
+    rejections = await deps.rejections()
+    async with deps.units() as unit:
+        registered = (await unit.sources.declared()).sources
+    return OracleMetrics(rejections, registered)
 
 
 class Measured:

@@ -105,6 +105,7 @@ def api(*, host: str, port: int) -> Role:
             checks=parts.checks,
             evaluators=parts.evaluators,
             oracle=parts.oracle,
+            rejections=parts.rejections,
             publisher=parts.publisher,
         )
         app = create_app(

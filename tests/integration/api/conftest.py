@@ -16,6 +16,7 @@ from app.adapters.redis_streams.market_reader import (
     read_clock,
     read_consensus,
     read_oracle,
+    read_rejections,
     read_whole_consensus,
 )
 from app.adapters.redis_streams.tick_log import RedisTickLog
@@ -69,6 +70,7 @@ def dependencies(engine, redis, wire, units, market_rows) -> Dependencies:
         checks={"database": database, "redis": redis.ping},
         evaluators=partial(read_figures, redis),
         oracle=partial(read_oracle, redis),
+        rejections=partial(read_rejections, redis),
         publisher=RedisTickLog(wire),
     )
 

@@ -267,3 +267,23 @@ async def test_publishing_has_a_scope_of_its_own(engine, http, tenant, redis):
     assert (await publisher("POST", TICKS_PATH, document(tick("a", 1, 1.0)))).status_code == 202
     assert_problem(await publisher("GET", "/v1/oracle/sources"), 403, "denied")
     assert await appended(redis) == 1
+
+
+async def test_refusals_are_measured_by_reason_and_registered_source(api, declared, running_oracle):
+    """Names that nobody registered are one, however many were heard of them."""
+    await running_oracle.publish(
+        [tick("a", 1, 100.0), tick("a", 2, -1.0), *(tick(f"b{n}", 1, 100.0) for n in range(3))]
+    )
+    await at(api, "1-1")
+    await running_oracle.publish(
+        [*(tick(f"b{n}", 1, 1.0) for n in range(3)), tick("?", 1, -1.0), tick("signer", 1, 1.0)]
+    )
+    await running_oracle.publish([tick("a", 3, 100.5)])
+    await at(api, "1-2")
+    text = (await api.http.get("/metrics")).text
+    assert {line for line in text.splitlines() if line.startswith("ballast_oracle_refused_ticks_total")} == {
+        'ballast_oracle_refused_ticks_total{reason="not_positive",source="a"} 1.0',
+        'ballast_oracle_refused_ticks_total{reason="old_sequence",source="other"} 3.0',
+        'ballast_oracle_refused_ticks_total{reason="not_positive",source="other"} 1.0',
+        'ballast_oracle_refused_ticks_total{reason="unsigned",source="signer"} 1.0',
+    }

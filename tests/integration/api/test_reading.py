@@ -8,7 +8,12 @@ import pytest
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.evaluator_figures import read_figures
 from app.adapters.redis_streams.market_feed import RedisMarketFeed
-from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
+from app.adapters.redis_streams.market_reader import (
+    read_clock,
+    read_consensus,
+    read_rejections,
+    read_whole_consensus,
+)
 from app.domain.market import StreamPosition, TickKind
 from app.domain.metrics import METRICS, MetricName
 from app.engine.book import Book
@@ -182,12 +187,22 @@ async def test_without_redis_it_is_not_ready_and_says_so(units, engine, tenant, 
         values=partial(read_consensus, gone),
         everything=partial(read_whole_consensus, gone),
     )
-    asked = partial(read_figures, gone)
-    app = create_app(Dependencies(units=units, market=market, checks={"redis": gone.ping}, evaluators=asked))
+    app = create_app(
+        Dependencies(
+            units=units,
+            market=market,
+            checks={"redis": gone.ping},
+            evaluators=partial(read_figures, gone),
+            rejections=partial(read_rejections, gone),
+        )
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()["failing"]) == (503, {"redis": "ConnectionError"})
-        assert (await http.get("/metrics")).status_code == 200
+        metrics = await http.get("/metrics")
+        assert metrics.status_code == 200
+        assert "ballast_http_requests_total" in metrics.text
+        assert "ballast_oracle" not in metrics.text
         client = Client(http, await factories.create_key(engine, tenant))
         assert_problem(await client("GET", "/v1/market"), 503, "unavailable")
         await client.portfolio()
