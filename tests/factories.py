@@ -28,6 +28,7 @@ from app.domain.identifiers import (
 from app.domain.instruments import Instrument, InstrumentKind, OptionType, Settlement
 from app.domain.policies import StoredPolicy
 from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, PortfolioState, Position, Reserve
+from app.services.manage_keys import tenant_id_of
 
 BTC_SPOT = Instrument(id="BTC-USDT", kind=InstrumentKind.SPOT, underlying="BTC", quote="USDT")
 BTC_PERP = Instrument(
@@ -90,11 +91,11 @@ async def create_instruments(engine: AsyncEngine, instruments: Sequence[Instrume
 
 
 async def create_tenant(engine: AsyncEngine, *, name: str | None = None) -> TenantId:
-    tenant_id = uuid4()
+    name = name or f"tenant {uuid4()}"
+    tenant_id = tenant_id_of(name)
     async with engine.begin() as connection:
-        row = {"id": tenant_id, "name": name or f"tenant {tenant_id}"}
-        await _insert(connection, tables.tenants, [row])
-    return TenantId(tenant_id)
+        await _insert(connection, tables.tenants, [{"id": tenant_id, "name": name}])
+    return tenant_id
 
 
 async def create_key(engine: AsyncEngine, tenant_id: TenantId, *, scopes: Sequence[str] = ALL_SCOPES) -> str:

@@ -11,7 +11,8 @@ BallastError
 │   ├── AlreadyExists       the name or id is taken
 │   └── IdempotencyConflict same key, other body, or still in flight
 ├── Denied                  authenticated, but not allowed
-│   └── OperatorsOwn        a rule of whoever runs the service, which traders do not change
+│   ├── OperatorsOwn        a rule of whoever runs the service, which traders do not change
+│   └── NotPublisher        a source that the registry lets others speak for, or nobody
 ├── Unavailable             a part that is needed is not there now; trying again is right
 │   ├── PriceUnknown        no consensus price for what must be valued
 │   ├── FeedLost            the other end of a feed is away, or says what cannot be understood
@@ -81,6 +82,10 @@ class Denied(BallastError):
 
 class OperatorsOwn(Denied):
     """Seen by the trader whose portfolio it binds, changed by the operator alone."""
+
+
+class NotPublisher(Denied):
+    """The registry of sources does not name the caller's tenant as the publisher."""
 
 
 class Unavailable(BallastError):

@@ -41,7 +41,8 @@ class Source:
 
     `quote` is the currency of its prices, whatever the instrument's is: where the two differ, its price is
     converted by the consensus of the spot market between them. With a `public_key` (Ed25519, 32 bytes) it is
-    heard only in entries that are signed by it, and it is not heard at all unless `enabled`.
+    heard only in entries that are signed by it, and it is not heard at all unless `enabled`. The tenant named
+    as `publisher`, and no other, may send its ticks over HTTP; without one whoever has them signed.
     """
 
     weight: float = 1.0
@@ -50,6 +51,7 @@ class Source:
     quote: str | None = None
     maximum_age_ns: int | None = None
     public_key: bytes | None = None
+    publisher: str | None = None
     enabled: bool = True
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ SourceName = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
 _Currency = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
 _Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 _Fraction = Annotated[float, Field(gt=0, le=1_000)]
+_Tenant = Annotated[str, Field(min_length=1, max_length=200)]
 _PublicKey = Annotated[Base64, Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
 _USUAL_QUORUM, _USUAL_LADDER = Quorum(), Ladder()
 _OF_QUORUM = frozenset({"least_sources", "least_weight"})
@@ -33,6 +34,7 @@ class SourceDocument(Document):
     quote: _Currency | None = None
     maximum_age_seconds: _Seconds | None = None
     public_key: _PublicKey | None = None
+    publisher: _Tenant | None = None
     enabled: bool = True
 
     def declared(self) -> Source:
@@ -44,6 +46,7 @@ class SourceDocument(Document):
             quote=self.quote,
             maximum_age_ns=None if age is None else round(age * SECOND_NS),
             public_key=self.public_key,
+            publisher=self.publisher,
             enabled=self.enabled,
         )
 

@@ -30,7 +30,7 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
         0,
         [
             "added instrument BTC-USD",
-            *(f"added source {name}" for name in ("*", "binanceus", "desk", "kraken")),
+            *(f"added source {name}" for name in ("*", "binanceus", "desk", "house", "kraken")),
         ],
     )
     assert ballast("sources", "apply", str(FILE), **servers)[1] == ""
@@ -38,10 +38,18 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
     mistaken.write_text("sources: {a: {weight: 0}}")
     code, _, said = ballast("sources", "apply", str(mistaken), **servers)
     assert (code, "/sources/a/weight" in said, "Traceback" in said) == (2, True, False)
-    assert len((await PostgresListings(asyncpg_pool).read()).declared.sources) == 4
+    assert len((await PostgresListings(asyncpg_pool).read()).declared.sources) == 5
 
     code, said, _ = ballast("sources", **servers)
     assert (code, "desk (signs)" in said) == (0, True), "nobody was heard yet"
+    assert "house (sent by demo)" in said
+    for tenant, warned in (("demo", False), ("others", True)):
+        code, key, said = ballast("keys", "create", "--tenant", tenant, "--scope", "ticks", **servers)
+        assert (code, key[:5], f"names {tenant} as the publisher of no source" in said) == (
+            0,
+            "blst_",
+            warned,
+        )
     async with oracle(engine, redis_url, database_url, clock="replay") as publisher:
         await publisher.send(flat_fields(good(1, value=-1.0)))
         await publisher.frame_of(flat_fields(good(2)))

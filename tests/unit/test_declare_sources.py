@@ -20,6 +20,7 @@ def test_the_example_says_everything_that_can_be_said():
         "binanceus": Source(weight=2.0, quote="USDT"),
         "kraken": Source(quote="USDC", maximum_age_ns=120_000_000_000),
         "desk": Source(kind=TickKind.PRICE, base="BTC", quote="USD", public_key=key),
+        "house": Source(publisher="demo"),
         "*": Source(weight=0.5),
     }
     assert declared.quorums == {"BTC-USD": Quorum(2, 1.5)}
@@ -51,6 +52,7 @@ def test_what_an_instrument_leaves_out_is_left_to_its_kind():
         ("sources: {a: {maximum_age_seconds: 0}}", "/sources/a/maximum_age_seconds"),
         ("sources: {a: {public_key: '?'}}", "/sources/a/public_key"),
         (f"sources: {{a: {{public_key: {b64encode(bytes(31)).decode()}}}}}", "/sources/a/public_key"),
+        ("sources: {a: {publisher: ''}}", "/sources/a/publisher"),
         ("sources: {a: {colour: red}}", "/sources/a/colour"),
         (f"sources: {{{'a' * 65}: {{}}}}", f"/sources/{'a' * 65}/[key]"),
         ("instruments: {X: {least_sources: 0}}", "/instruments/X/least_sources"),

@@ -12,13 +12,13 @@ from app.oracle.declared import Declared, Ladder, Quorum, Source
 from app.ports.sources import Listed, Listings, SourceStore
 
 _SOURCES: Final = """
-SELECT id, weight, kind, base, quote, maximum_age_ns, public_key, enabled FROM sources ORDER BY id
+SELECT id, weight, kind, base, quote, maximum_age_ns, public_key, publisher, enabled FROM sources ORDER BY id
 """
 _TERMS: Final = "SELECT instrument, terms FROM consensus_terms ORDER BY instrument"
 _LOCK: Final = "LOCK TABLE sources, consensus_terms IN SHARE ROW EXCLUSIVE MODE"
 _INSERT_SOURCE: Final = """
-INSERT INTO sources (id, weight, kind, base, quote, maximum_age_ns, public_key, enabled)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO sources (id, weight, kind, base, quote, maximum_age_ns, public_key, publisher, enabled)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 _INSERT_TERMS: Final = "INSERT INTO consensus_terms (instrument, terms) VALUES ($1, $2::jsonb)"
 
@@ -48,7 +48,7 @@ class SourceRows(SourceStore):
         await self._raw.execute("DELETE FROM sources")
         await self._raw.execute("DELETE FROM consensus_terms")
         sources = [
-            (name, s.weight, s.kind, s.base, s.quote, s.maximum_age_ns, s.public_key, s.enabled)
+            (name, s.weight, s.kind, s.base, s.quote, s.maximum_age_ns, s.public_key, s.publisher, s.enabled)
             for name, s in declared.sources.items()
         ]
         await self._raw.executemany(_INSERT_SOURCE, sources)
@@ -88,5 +88,6 @@ def _source(row: Any) -> Source:
         quote=row["quote"],
         maximum_age_ns=row["maximum_age_ns"],
         public_key=row["public_key"],
+        publisher=row["publisher"],
         enabled=row["enabled"],
     )

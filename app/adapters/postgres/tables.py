@@ -100,6 +100,7 @@ sources = Table(
     Column("quote", Text, comment="currency of its prices; null: the instrument's"),
     Column("maximum_age_ns", BigInteger),
     Column("public_key", LargeBinary, comment="Ed25519; null: it does not sign"),
+    Column("publisher", Text, comment="name of the tenant that may speak for it over HTTP; null: none"),
     Column("enabled", Boolean, nullable=False),
     _created(),
     CheckConstraint("weight BETWEEN 0.001 AND 1000", name="weight_in_range"),

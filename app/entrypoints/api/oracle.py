@@ -6,15 +6,15 @@ from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
+from app.domain.identifiers import TenantId
 from app.domain.market import Quality, Rejection, TickKind
 from app.domain.times import rfc3339
 from app.entrypoints.api.dependencies import Deps, Publisher, Reader
 from app.entrypoints.api.market import QUALITY, Rejections, ShownVote, number
 from app.entrypoints.api.schemas import Moment, Shown
 from app.entrypoints.api.strict_json import StrictRoute
-from app.oracle.declared import Source
 from app.oracle.standing import Standing, Voice
-from app.services.publish_ticks import TicksDocument, publish_ticks
+from app.services.publish_ticks import TicksDocument, may_publish, publish_ticks
 from app.services.show_sources import ShownSources, show_sources
 
 router = APIRouter(prefix="/v1/oracle", tags=["oracle"], route_class=StrictRoute)
@@ -53,11 +53,15 @@ class ShownSource(Shown):
     public_key: str | None = Field(
         description="Ed25519, base64: its entries must be signed.", examples=[None]
     )
+    may_publish: bool = Field(
+        description="Whether the tenant's keys of the scope `ticks` may send its ticks; signed, if it signs."
+    )
     words: list[ShownWord] = Field(description="Its last on each line.")
     rejections: Rejections
 
     @classmethod
-    def of(cls, name: str, source: Source, shown: ShownSources, clock_ns: int) -> "ShownSource":
+    def of(cls, name: str, shown: ShownSources, clock_ns: int, tenant_id: TenantId) -> "ShownSource":
+        source = shown.declared.source(name)
         key = source.public_key
         return cls(
             id=name,
@@ -68,6 +72,7 @@ class ShownSource(Shown):
             base=source.base,
             quote=source.quote,
             public_key=None if key is None else b64encode(key).decode(),
+            may_publish=may_publish(source, tenant_id),
             words=[ShownWord.about(voice, line, clock_ns) for voice, line in shown.voices(name)],
             rejections=dict(shown.rejections.get(name, {})),
         )
@@ -98,13 +103,17 @@ class TakenTicks(Shown):
 
 
 @router.post("/ticks", status_code=202)
-async def publish(document: TicksDocument, _caller: Publisher, deps: Deps) -> TakenTicks:
+async def publish(document: TicksDocument, caller: Publisher, deps: Deps) -> TakenTicks:
     """Appends a batch to the stream of ticks, for publishers without Redis; it needs the scope `ticks`.
+
+    Each source has to be one whose publisher is the key's tenant, by the registry, or one that signs.
 
     A batch that is sent again counts once, by the sequences of its ticks. A signed one is taken whole or not
     at all. Where nothing is taken, the problem tells of each tick why.
     """
-    published = await publish_ticks(deps.units, deps.market, deps.publisher, document)
+    published = await publish_ticks(
+        deps.units, deps.market, deps.publisher, document, tenant_id=caller.tenant_id
+    )
     if published.entry is None:
         raise RequestValidationError(
             [
@@ -124,11 +133,11 @@ async def publish(document: TicksDocument, _caller: Publisher, deps: Deps) -> Ta
 
 
 @router.get("/sources")
-async def read_sources(_caller: Reader, deps: Deps) -> ShownRegistry:
+async def read_sources(caller: Reader, deps: Deps) -> ShownRegistry:
     """Who is declared or was heard: what they may say, what they said last, and why they were refused."""
     shown = await show_sources(deps.units, deps.oracle)
     _, clock_ns = await deps.market.clock()
-    sources = [ShownSource.of(name, shown.declared.source(name), shown, clock_ns) for name in shown.names()]
+    sources = [ShownSource.of(name, shown, clock_ns, caller.tenant_id) for name in shown.names()]
     return ShownRegistry(
         clock=rfc3339(clock_ns), sources=sources, rejections_of_others=dict(shown.rejections.get("", {}))
     )

@@ -47,6 +47,10 @@ RunningDataDir = Annotated[
     ),
 ]
 Evaluators = Annotated[int, typer.Option(min=1, max=64, help="How many evaluator processes.")]
+_SPEAKS_FOR_NOBODY = (
+    "the registry names {tenant} as the publisher of no source: until it does (`ballast sources apply`), "
+    "the key can send signed ticks only"
+)
 
 
 @application.command("migrate")
@@ -90,6 +94,9 @@ async def _create_key(settings: Settings, tenant: str, name: str, scopes: list[S
     async with stack(settings) as connected:
         units = await connected.units()
         async with units() as unit:
+            declared = await unit.sources.declared()
+            if Scope.TICKS in scopes and tenant not in {each.publisher for each in declared.sources.values()}:
+                typer.echo(_SPEAKS_FOR_NOBODY.format(tenant=tenant), err=True)
             tenant_id = await ensure_tenant(unit, tenant)
             _, token = await create_key(
                 unit,

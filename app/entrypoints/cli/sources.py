@@ -6,6 +6,7 @@ from rich.table import Table
 
 from app.bootstrap import stack
 from app.domain.errors import Unavailable
+from app.oracle.declared import Source
 from app.services.declare_sources import Registry, declare_sources
 from app.services.show_sources import ShownSources, show_sources
 from app.settings import Settings
@@ -44,12 +45,12 @@ def _sources(shown: ShownSources, clock_ns: int) -> Table:
     for name in shown.names():
         source = shown.declared.source(name)
         refused = _refused(shown, name)
-        signs = " (signs)" if source.public_key else ""
+        title = _title(name, source)
         voices = shown.voices(name)
         for number, (voice, _) in enumerate(voices):
             tick = voice.tick
             table.add_row(
-                name + signs,
+                title,
                 tick.kind,
                 tick.instrument,
                 f"{tick.value:.10g}",
@@ -61,10 +62,18 @@ def _sources(shown: ShownSources, clock_ns: int) -> Table:
             )
         if not voices:
             weight = f"{source.weight if source.enabled else 0.0:g}"
-            table.add_row(name + signs, "", "", "", "", weight, "", "", refused)
+            table.add_row(title, "", "", "", "", weight, "", "", refused)
     if "" in shown.rejections:
         table.add_row("(nobody known)", "", "", "", "", "", "", "", _refused(shown, ""))
     return table
+
+
+def _title(name: str, source: Source) -> str:
+    """With how its ticks may come over HTTP, if at all."""
+    ways = ["signs"] if source.public_key else []
+    if source.publisher:
+        ways.append(f"sent by {source.publisher}")
+    return f"{name} ({', '.join(ways)})" if ways else name
 
 
 def _consensus(shown: ShownSources, clock_ns: int) -> Table:

@@ -84,7 +84,7 @@ async def http(dependencies) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def tenant(engine, market_rows) -> Any:
-    return await factories.create_tenant(engine)
+    return await factories.create_tenant(engine, name="house")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.waiting import eventually
 BTC = "BTC-USDT"
 MILLISECOND = 1_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = KEY.public_key().public_bytes_raw()
 TICKS_PATH = "/v1/oracle/ticks"
 
 
@@ -35,20 +36,26 @@ async def running_oracle(asyncpg_pool, redis_url, wire, market_rows):
         yield RedisTickLog(wire)
 
 
+async def declare(units, declared):
+    async with units() as unit:
+        await unit.sources.declare(declared)
+
+
 @pytest.fixture
 async def declared(units):
-    async with units() as unit:
-        await unit.sources.declare(
-            Declared(
-                {
-                    "a": Source(weight=2.0),
-                    "signer": Source(public_key=KEY.public_key().public_bytes_raw()),
-                    "quiet": Source(quote="USD", enabled=False),
-                },
-                {BTC: Quorum(2)},
-                {BTC: Ladder()},
-            )
-        )
+    sources = {
+        "a": Source(weight=2.0, publisher="house"),
+        "signer": Source(public_key=PUBLIC),
+        "quiet": Source(quote="USD", publisher="house", enabled=False),
+        "*": Source(publisher="house"),
+    }
+    await declare(units, Declared(sources, {BTC: Quorum(2)}, {BTC: Ladder()}))
+
+
+@pytest.fixture
+async def spoken_for(units):
+    """Everybody, by the tenant of `api`."""
+    await declare(units, Declared({"*": Source(publisher="house")}))
 
 
 async def position(api):
@@ -112,6 +119,7 @@ async def test_a_person_sees_why(api, declared, running_oracle):
     assert by_id["signer"]["rejections"] == {"unsigned": 1}
     assert by_id["signer"]["words"] == []
     assert registry["rejections_of_others"] == {"unknown_instrument": 1}
+    assert {name: source["may_publish"] for name, source in by_id.items()} == dict.fromkeys(by_id, True)
 
 
 async def test_before_the_first_frame_and_without_an_oracle(api, redis):
@@ -144,7 +152,7 @@ async def refusals(redis):
     return [Rejection(dict(fields(flat))[b"reason"].decode()) for _, flat in entries]
 
 
-async def test_ticks_over_http_make_one_frame_and_count_once(api, running_oracle, redis):
+async def test_ticks_over_http_make_one_frame_and_count_once(api, spoken_for, running_oracle, redis):
     batch = document(tick("a", 1, 100.1, confidence=0.5), tick("b", 1, 100.1, confidence=0.5))
     taken = await api("POST", TICKS_PATH, batch, Idempotency_Key=None)
     assert (taken.status_code, taken.json()["accepted"], taken.json()["refused"]) == (202, 2, [])
@@ -183,7 +191,7 @@ async def test_the_good_ticks_of_a_batch_are_taken_and_the_others_told_why(api, 
     assert all(each["detail"] for each in taken["refused"])
 
 
-async def test_stale_ticks_are_told_so_once_there_is_a_clock(api, running_oracle):
+async def test_stale_ticks_are_told_so_once_there_is_a_clock(api, spoken_for, running_oracle):
     assert (await api("POST", TICKS_PATH, document(tick("b", 1, 100.0)))).status_code == 202
     await at(api, "1-1")
     stale = document(tick("b", 2, 100.0, time_ns=CLOCK_NS - 61 * SECOND_NS))
@@ -237,7 +245,9 @@ async def test_a_signed_batch_is_taken_whole_or_not_at_all(api, declared, runnin
         ({"ticks": [changed()["ticks"][0]] * (MAXIMUM_TICKS + 1)}, "/ticks"),
     ],
 )
-async def test_f13_what_cannot_be_a_batch_of_ticks_is_told_with_its_place(api, redis, body, pointer):
+async def test_f13_what_cannot_be_a_batch_of_ticks_is_told_with_its_place(
+    api, spoken_for, redis, body, pointer
+):
     problem = assert_problem(await api("POST", TICKS_PATH, body), 422, "invalid-input")
     assert pointer in [error["pointer"] for error in problem["errors"]]
     assert await appended(redis) == 0
@@ -260,13 +270,48 @@ async def test_f17_bodies_that_nobody_should_send(api, redis, content, status):
     assert await appended(redis) == 0
 
 
-async def test_publishing_has_a_scope_of_its_own(engine, http, tenant, redis):
+async def test_publishing_has_a_scope_of_its_own(engine, http, tenant, spoken_for, redis):
     others = Client(http, await factories.create_key(engine, tenant, scopes=["read", "trade", "admin"]))
     assert_problem(await others("POST", TICKS_PATH, document(tick("a", 1, 1.0))), 403, "denied")
     publisher = Client(http, await factories.create_key(engine, tenant, scopes=["ticks"]))
     assert (await publisher("POST", TICKS_PATH, document(tick("a", 1, 1.0)))).status_code == 202
     assert_problem(await publisher("GET", "/v1/oracle/sources"), 403, "denied")
     assert await appended(redis) == 1
+
+
+async def test_nobody_is_spoken_for_but_by_its_publisher(api, stranger, units, redis):
+    """By its signature where the registry names no publisher; by both where it names one of who signs."""
+    sources = {
+        "ours": Source(publisher="house"),
+        "silent": Source(),
+        "signer": Source(public_key=PUBLIC),
+        "both": Source(public_key=PUBLIC, publisher="house"),
+    }
+    await declare(units, Declared(sources))
+
+    async def answer(client, *names, signed=False):
+        ticks = [tick(name, 1, 100.0) for name in names]
+        signature = KEY.sign(signed_bytes(ticks)) if signed else None
+        return await client("POST", TICKS_PATH, document(*ticks, signature=signature))
+
+    assert (await answer(api, "ours")).status_code == 202
+    assert (await answer(stranger, "signer", signed=True)).status_code == 202
+    assert (await answer(api, "both", "ours", signed=True)).status_code == 202
+    assert_problem(await answer(stranger, "signer"), 422, "invalid-input")
+    for client, names, signed in (
+        (api, ["silent"], False),
+        (api, ["silent"], True),
+        (api, ["undeclared"], False),
+        (api, ["ours", "undeclared"], False),
+        (stranger, ["ours"], False),
+        (stranger, ["both"], True),
+    ):
+        problem = assert_problem(await answer(client, *names, signed=signed), 403, "not-publisher")
+        assert f"may not speak for {names[-1]}:" in problem["detail"]
+        assert "ballast sources apply" in problem["detail"]
+    await declare(units, Declared())
+    assert_problem(await answer(api, "ours"), 403, "not-publisher")
+    assert await appended(redis) == 3
 
 
 async def test_refusals_are_measured_by_reason_and_registered_source(api, declared, running_oracle):
