@@ -44,11 +44,14 @@ class Roles:
 
 
 @asynccontextmanager
-async def running_roles(settings: Settings, log_path: Path, names: Sequence[str]):
+async def running_roles(settings: Settings, log_path: Path, names: Sequence[str], *, port: int | None = None):
+    """`port` is the API's, where that is among them."""
     stop = asyncio.Event()
     with log_path.open("wb") as log:
         supervisor = Supervisor(environment(settings), log=log)
-        task = asyncio.create_task(supervisor.run([Part(name, [name]) for name in names], stop))
+        options = {"api": ["--port", str(port)]}
+        parts = [Part(name, [name, *options.get(name, ())]) for name in names]
+        task = asyncio.create_task(supervisor.run(parts, stop))
         roles = Roles(supervisor, log_path, names)
         try:
             await roles.all_run()
