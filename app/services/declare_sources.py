@@ -5,13 +5,14 @@ stands for all that the file does not name.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from app.domain.market import MAXIMUM_NAME, TickKind
-from app.oracle.declared import SECOND_NS, Declared, Ladder, Quorum, Source
+from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Ladder, Quorum, Source, Standard
+from app.oracle.kinds import STANDARDS
 from app.oracle.signatures import PUBLIC_KEY_BYTES
 from app.ports.management import UnitOfWork
 from app.services.documents import Base64, Document
@@ -23,8 +24,7 @@ _Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 _Fraction = Annotated[float, Field(gt=0, le=1_000)]
 _Tenant = Annotated[str, Field(min_length=1, max_length=200)]
 _PublicKey = Annotated[Base64, Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
-_USUAL_QUORUM, _USUAL_LADDER = Quorum(), Ladder()
-_OF_QUORUM = frozenset({"least_sources", "least_weight"})
+Terms = TypeVar("Terms", Quorum, Ladder)
 
 
 class SourceDocument(Document):
@@ -38,62 +38,130 @@ class SourceDocument(Document):
     enabled: bool = True
 
     def declared(self) -> Source:
-        age = self.maximum_age_seconds
         return Source(
             weight=self.weight,
             kind=self.kind,
             base=self.base,
             quote=self.quote,
-            maximum_age_ns=None if age is None else round(age * SECOND_NS),
+            maximum_age_ns=_nanoseconds(self.maximum_age_seconds),
             public_key=self.public_key,
             publisher=self.publisher,
             enabled=self.enabled,
         )
 
 
-class ConsensusDocument(Document):
-    """Of an instrument, an index, a chain or a depth: its quorum, and its thresholds of the ladder.
+class TermsDocument(Document):
+    """A quorum, and thresholds of the ladder; what is left out is said by whoever asks."""
+
+    least_sources: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    least_weight: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
+    volatile_ratio: Annotated[float, Field(gt=1, le=1_000_000)] | None = None
+    uncertain_fraction: _Fraction | None = None
+    dispersed_fraction: _Fraction | None = None
+    diverging_fraction: _Fraction | None = None
+    stale_for_margin_seconds: _Seconds | None = None
+    stale_for_trading_seconds: _Seconds | None = None
+
+    def quorum(self, usual: Quorum) -> Quorum | None:
+        """None where nothing is said of it."""
+        said = {"sources": self.least_sources, "weight": self.least_weight}
+        return _changed(usual, said)
+
+    def ladder(self, usual: Ladder, *, of: str) -> Ladder | None:
+        """The same. ValueError where it would be stale for margin first."""
+        changed = _changed(
+            usual,
+            {
+                "volatile_ratio": self.volatile_ratio,
+                "uncertain_fraction": self.uncertain_fraction,
+                "dispersed_fraction": self.dispersed_fraction,
+                "diverging_fraction": self.diverging_fraction,
+                "stale_for_margin_ns": _nanoseconds(self.stale_for_margin_seconds),
+                "stale_for_trading_ns": _nanoseconds(self.stale_for_trading_seconds),
+            },
+        )
+        if changed is not None and changed.stale_for_trading_ns > changed.stale_for_margin_ns:
+            raise ValueError(
+                f"{of} would be stale for margin after {changed.stale_for_margin_ns / SECOND_NS:g} s, "
+                f"and for trading only after {changed.stale_for_trading_ns / SECOND_NS:g} s: declare both"
+            )
+        return changed
+
+
+class ConsensusDocument(TermsDocument):
+    """Of an instrument, an index, a chain or a depth.
 
     Where one threshold is said, those left out are what prices have; where none is, the kind's own hold.
     """
 
-    least_sources: Annotated[int, Field(ge=1, le=1_000)] = _USUAL_QUORUM.sources
-    least_weight: Annotated[float, Field(ge=0, le=1_000_000)] = _USUAL_QUORUM.weight
-    volatile_ratio: Annotated[float, Field(gt=1, le=1_000_000)] = _USUAL_LADDER.volatile_ratio
-    uncertain_fraction: _Fraction = _USUAL_LADDER.uncertain_fraction
-    dispersed_fraction: _Fraction = _USUAL_LADDER.dispersed_fraction
-    diverging_fraction: _Fraction = _USUAL_LADDER.diverging_fraction
-    stale_for_margin_seconds: _Seconds = _USUAL_LADDER.stale_for_margin_ns / SECOND_NS
-    stale_for_trading_seconds: _Seconds = _USUAL_LADDER.stale_for_trading_ns / SECOND_NS
 
-    def quorum(self) -> Quorum | None:
-        if not self.model_fields_set & _OF_QUORUM:
-            return None
-        return Quorum(self.least_sources, self.least_weight)
+class KindDocument(TermsDocument):
+    """Of all values of a kind that do not declare their own; what is left out is the kind's default."""
 
-    def ladder(self) -> Ladder | None:
-        if not self.model_fields_set - _OF_QUORUM:
-            return None
-        return Ladder(
-            volatile_ratio=self.volatile_ratio,
-            uncertain_fraction=self.uncertain_fraction,
-            dispersed_fraction=self.dispersed_fraction,
-            diverging_fraction=self.diverging_fraction,
-            stale_for_margin_ns=round(self.stale_for_margin_seconds * SECOND_NS),
-            stale_for_trading_ns=round(self.stale_for_trading_seconds * SECOND_NS),
+    tolerance: Annotated[float, Field(ge=0, le=1_000)] | None = None
+
+    def standard(self, kind: TickKind) -> Standard:
+        """ValueError for what no such kind has."""
+        if kind not in STANDARDS:
+            raise ValueError(f"nobody agrees on a {kind}")
+        of_averages = self.volatile_ratio is not None or self.diverging_fraction is not None
+        if of_averages and kind not in CONVERTED:
+            raise ValueError(
+                f"a {kind} is not held against its average: leave out volatile_ratio and diverging_fraction"
+            )
+        usual = STANDARDS[kind]
+        return Standard(
+            ladder=self.ladder(usual.ladder, of=kind) or usual.ladder,
+            quorum=self.quorum(usual.quorum) or usual.quorum,
+            tolerance=usual.tolerance if self.tolerance is None else self.tolerance,
         )
+
+
+def _changed(usual: Terms, said: Mapping[str, Any]) -> Terms | None:
+    given = {name: value for name, value in said.items() if value is not None}
+    return replace(usual, **given) if given else None
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * SECOND_NS)
 
 
 class Registry(Document):
     sources: dict[SourceName, SourceDocument] = Field(default_factory=dict)
+    kinds: dict[TickKind, KindDocument] = Field(default_factory=dict)
     instruments: dict[SourceName, ConsensusDocument] = Field(default_factory=dict)
 
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_have_that(cls, kinds: dict[TickKind, KindDocument]) -> dict[TickKind, KindDocument]:
+        for kind, each in kinds.items():
+            each.standard(kind)
+        return kinds
+
+    @field_validator("instruments")
+    @classmethod
+    def _ladders_are_whole(
+        cls, instruments: dict[SourceName, ConsensusDocument], others: ValidationInfo
+    ) -> dict[SourceName, ConsensusDocument]:
+        usual = _of_prices(others.data.get("kinds", {})).ladder
+        for name, each in instruments.items():
+            each.ladder(usual, of=name)
+        return instruments
+
     def declared(self) -> Declared:
+        usual = _of_prices(self.kinds)
+        quorums = {name: each.quorum(usual.quorum) for name, each in self.instruments.items()}
+        ladders = {name: each.ladder(usual.ladder, of=name) for name, each in self.instruments.items()}
         return Declared(
             sources={name: each.declared() for name, each in self.sources.items()},
-            quorums={name: quorum for name, each in self.instruments.items() if (quorum := each.quorum())},
-            ladders={name: ladder for name, each in self.instruments.items() if (ladder := each.ladder())},
+            quorums={name: quorum for name, quorum in quorums.items() if quorum},
+            ladders={name: ladder for name, ladder in ladders.items() if ladder},
+            kinds={kind: each.standard(kind) for kind, each in self.kinds.items()},
         )
+
+
+def _of_prices(kinds: Mapping[TickKind, KindDocument]) -> Standard:
+    return kinds.get(TickKind.PRICE, KindDocument()).standard(TickKind.PRICE)
 
 
 def parse_registry(text: str) -> Registry:
@@ -102,7 +170,7 @@ def parse_registry(text: str) -> Registry:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Sources and instruments by name."""
+    """Sources, kinds and instruments by name."""
 
     added: Collection[str]
     changed: Collection[str]
@@ -129,5 +197,6 @@ def _by_name(declared: Declared) -> dict[str, object]:
     terms = {name: (declared.quorums.get(name), declared.ladders.get(name)) for name in named}
     return {
         **{f"source {name}": source for name, source in declared.sources.items()},
+        **{f"kind {kind}": standard for kind, standard in declared.kinds.items()},
         **{f"instrument {name}": each for name, each in terms.items()},
     }

@@ -46,6 +46,7 @@ GROWING = set(metadata.tables) - {
     "webhook_endpoints",
     "sources",
     "consensus_terms",
+    "kind_terms",
 }
 LEASE = timedelta(seconds=30)
 

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from app.adapters.postgres.source_rows import PostgresListings, SourceRows
 from app.adapters.redis_streams.tick_log import flat_fields
 from app.domain.market import Quality, Rejection, TickKind
-from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source
+from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source, Standard
+from app.oracle.kinds import STANDARDS
 from app.oracle.signatures import signed_bytes
 from app.services.declare_sources import declare_sources
 from tests import factories
@@ -24,6 +25,10 @@ EVERYTHING = Declared(
     },
     quorums={BTC: Quorum(3, 1.7)},
     ladders={BTC: Ladder(2.0, 0.1, 0.2, 0.3, 4, 5)},
+    kinds={
+        TickKind.GAS_PRICE: Standard(Ladder(2.5, 0.15, 0.25, 0.35, 6, 7), Quorum(4, 1.5), 0.125),
+        TickKind.SENTIMENT: STANDARDS[TickKind.SENTIMENT],
+    },
 )
 
 
@@ -63,8 +68,10 @@ async def test_what_a_declaration_changed_is_told(asyncpg_pool):
 
     await declare(asyncpg_pool, Declared({"a": Source(), "b": Source()}, {BTC: Quorum()}, {BTC: Ladder()}))
     async with asyncpg_pool.acquire() as connection, connection.transaction():
-        found = await declare_sources(Unit(connection), Declared({"b": Source(2.0), "c": Source()}))
-    assert (found.added, found.changed) == (["source c"], ["source b"])
+        found = await declare_sources(
+            Unit(connection), Declared({"b": Source(2.0), "c": Source()}, kinds={TickKind.STRESS: Standard()})
+        )
+    assert (found.added, found.changed) == (["kind stress", "source c"], ["source b"])
     assert found.removed == [f"instrument {BTC}", "source a"]
 
 

@@ -30,6 +30,7 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
         0,
         [
             "added instrument BTC-USD",
+            *(f"added kind {name}" for name in ("book_depth", "gas_price", "pool_depth", "sentiment")),
             *(f"added source {name}" for name in ("*", "binanceus", "desk", "house", "kraken")),
         ],
     )
@@ -57,4 +58,7 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
     assert ["venue", "price", "BTC-USDT", "50000", "0", "0.5", "0", "0.0", ""] in rows
     assert ["BTC-USDT", "price", "50000", "0", "valid", "1", "0.0", "50000", "50000"] in rows
+    assert ["gas_price (declared)", "2", "0", "15.0", "120.0", "0.5", "0.5", "0.5"] in rows
+    assert ["sentiment (declared)", "1", "0", "180,000.0", "360,000.0", "inf", "inf", "0"] in rows
+    assert ["funding_rate", "1", "0", "3,600.0", "32,400.0", "inf", "inf", "0"] in rows
     assert ["(nobody known)", "", "", "", "", "", "", "", "1 not_positive"] in rows

@@ -1,15 +1,18 @@
 """The registry's file: what it may say, and how a mistake in it is told."""
 
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.domain.errors import InvalidInput
 from app.domain.market import TickKind
-from app.oracle.declared import Ladder, Quorum, Source
+from app.oracle.declared import Ladder, Quorum, Source, Standard
+from app.oracle.kinds import STANDARDS
 from app.services.declare_sources import Difference, parse_registry
 
+DECLARED_KINDS = (TickKind.GAS_PRICE, TickKind.SENTIMENT, TickKind.BOOK_DEPTH, TickKind.POOL_DEPTH)
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "sources.yaml"
 
 
@@ -29,6 +32,24 @@ def test_the_example_says_everything_that_can_be_said():
             uncertain_fraction=0.01, stale_for_trading_ns=10_000_000_000, stale_for_margin_ns=120_000_000_000
         )
     }
+    gas, sentiment, book, pool = (STANDARDS[kind] for kind in DECLARED_KINDS)
+    assert declared.kinds == {
+        TickKind.GAS_PRICE: Standard(
+            replace(gas.ladder, stale_for_trading_ns=15_000_000_000), Quorum(2), tolerance=0.5
+        ),
+        TickKind.SENTIMENT: replace(
+            sentiment,
+            ladder=replace(
+                sentiment.ladder,
+                stale_for_trading_ns=180_000_000_000_000,
+                stale_for_margin_ns=360_000_000_000_000,
+            ),
+        ),
+        TickKind.BOOK_DEPTH: replace(
+            book, ladder=replace(book.ladder, uncertain_fraction=0.8, dispersed_fraction=0.8)
+        ),
+        TickKind.POOL_DEPTH: replace(pool, quorum=Quorum(weight=1.5)),
+    }
 
 
 def test_what_an_instrument_leaves_out_is_left_to_its_kind():
@@ -37,6 +58,19 @@ def test_what_an_instrument_leaves_out_is_left_to_its_kind():
     ).declared()
     assert declared.quorums == {"Y": Quorum(2)}
     assert declared.ladders == {"Z": Ladder(volatile_ratio=3.0)}
+
+
+def test_what_an_instrument_leaves_out_of_its_ladder_is_what_prices_have():
+    declared = parse_registry(
+        """
+        kinds: {price: {stale_for_margin_seconds: 300, least_weight: 2}}
+        instruments: {X: {stale_for_trading_seconds: 200, least_sources: 3}}
+        """
+    ).declared()
+    margin = {"stale_for_margin_ns": 300_000_000_000}
+    assert declared.kinds[TickKind.PRICE].ladder == Ladder(**margin)
+    assert declared.ladders == {"X": Ladder(**margin, stale_for_trading_ns=200_000_000_000)}
+    assert declared.quorums == {"X": Quorum(3, 2.0)}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +92,15 @@ def test_what_an_instrument_leaves_out_is_left_to_its_kind():
         ("instruments: {X: {least_sources: 0}}", "/instruments/X/least_sources"),
         ("instruments: {X: {volatile_ratio: 1}}", "/instruments/X/volatile_ratio"),
         ("instruments: {X: {uncertain_fraction: .inf}}", "/instruments/X/uncertain_fraction"),
+        ("instruments: {X: {stale_for_trading_seconds: 61}}", "/instruments"),
+        ("instruments: {X: {tolerance: 0.1}}", "/instruments/X/tolerance"),
+        ("kinds: {rumour: {}}", "/kinds/rumour/[key]"),
+        ("kinds: {heartbeat: {}}", "/kinds"),
+        ("kinds: {gas_price: {least_sources: 0}}", "/kinds/gas_price/least_sources"),
+        ("kinds: {gas_price: {tolerance: -1}}", "/kinds/gas_price/tolerance"),
+        ("kinds: {gas_price: {stale_for_margin_seconds: 29}}", "/kinds"),
+        ("kinds: {gas_price: {volatile_ratio: 2}}", "/kinds"),
+        ("kinds: {sentiment: {diverging_fraction: 0.5}}", "/kinds"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(text, place):

@@ -115,6 +115,23 @@ consensus_terms = Table(
     _created(),
 )
 
+# Of kinds that have other terms than the usual ones; columns, because JSON has no infinity.
+kind_terms = Table(
+    "kind_terms",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("tolerance", Double, nullable=False, comment="share of the consensus"),
+    Column("least_sources", Integer, nullable=False),
+    Column("least_weight", Double, nullable=False),
+    Column("volatile_ratio", Double, nullable=False),
+    Column("uncertain_fraction", Double, nullable=False, comment="infinity: none is too uncertain"),
+    Column("dispersed_fraction", Double, nullable=False),
+    Column("diverging_fraction", Double, nullable=False),
+    Column("stale_for_margin_ns", BigInteger, nullable=False),
+    Column("stale_for_trading_ns", BigInteger, nullable=False),
+    _created(),
+)
+
 markets = Table(
     "markets",
     metadata,

@@ -6,7 +6,8 @@ from rich.table import Table
 
 from app.bootstrap import stack
 from app.domain.errors import Unavailable
-from app.oracle.declared import Source
+from app.oracle.declared import Declared, Source
+from app.oracle.kinds import STANDARDS, standard_of
 from app.services.declare_sources import Registry, declare_sources
 from app.services.show_sources import ShownSources, show_sources
 from app.settings import Settings
@@ -26,6 +27,7 @@ async def show(settings: Settings) -> None:
     console.width = max(console.width, _LEAST_WIDTH)
     console.print(_sources(shown, clock_ns))
     console.print(_consensus(shown, clock_ns))
+    console.print(_kinds(shown.declared))
 
 
 def _sources(shown: ShownSources, clock_ns: int) -> Table:
@@ -102,6 +104,35 @@ def _consensus(shown: ShownSources, clock_ns: int) -> Table:
                 f"{line.twap:.10g}",
                 f"{line.ewma:.10g}",
             )
+    return table
+
+
+def _kinds(declared: Declared) -> Table:
+    """What holds of a kind where an instrument, an index, a chain or a depth declares nothing of its own."""
+    table = _table(
+        "kinds",
+        "kind",
+        "sources",
+        "weight",
+        "stale for trading, s",
+        "for margin, s",
+        "uncertain",
+        "dispersed",
+        "tolerance",
+    )
+    for kind in STANDARDS:
+        standard = standard_of(kind, declared)
+        ladder, quorum = standard.ladder, standard.quorum
+        table.add_row(
+            kind + (" (declared)" if kind in declared.kinds else ""),
+            str(quorum.sources),
+            f"{quorum.weight:g}",
+            _seconds(ladder.stale_for_trading_ns),
+            _seconds(ladder.stale_for_margin_ns),
+            f"{ladder.uncertain_fraction:g}",
+            f"{ladder.dispersed_fraction:g}",
+            f"{standard.tolerance:g}",
+        )
     return table
 
 
