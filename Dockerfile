@@ -1,10 +1,12 @@
-# One image for every role: `docker run ballast api`, `oracle`, `evaluator`, `executor`, `courier`, `migrate`.
+# One image for every role: `docker run ballast api`, `oracle`, `evaluator`, `executor`, `courier`, `feed`,
+# `migrate`.
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /build
 RUN ["python", "-m", "venv", "/opt/ballast"]
 # The lock before the code: a change of the code leaves this layer as it is.
-COPY requirements/runtime.txt requirements/runtime.txt
-RUN ["/opt/ballast/bin/pip", "install", "--no-cache-dir", "--require-hashes", "-r", "requirements/runtime.txt"]
+# What feeds need is in it, so that every role has one image.
+COPY requirements/feeds.txt requirements/feeds.txt
+RUN ["/opt/ballast/bin/pip", "install", "--no-cache-dir", "--require-hashes", "-r", "requirements/feeds.txt"]
 COPY pyproject.toml README.md ./
 COPY app app
 COPY migrations migrations

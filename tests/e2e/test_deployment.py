@@ -20,6 +20,7 @@ pytest.importorskip("app.entrypoints.cli", reason="the command `ballast` is not 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+FEEDS = {name for name, service in OURS.items() if "profiles" in service}
 STOP_SECONDS = 30  # stop_grace_period
 
 
@@ -110,13 +111,26 @@ def test_migrate(image, environment, empty_database_url, tmp_path):
         )
 
 
+@pytest.mark.parametrize("name", sorted(FEEDS))
+def test_a_feed_says_what_has_to_be_listed_first(image, database_url, redis_url, tmp_path, name):
+    """Before it asks a source for anything."""
+    addresses = {"BALLAST_DATABASE_URL": database_url, "BALLAST_REDIS_URL": redis_url}
+    own = {"PATH": f"{image / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(image), **addresses}
+    done = subprocess.run(
+        ballast(image, *OURS[name]["command"]),
+        env=own, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("ballast: no instrument BTC-USD is listed"), done.stderr
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name != "migrate"])
+@pytest.mark.parametrize("name", sorted(OURS.keys() - FEEDS - {"migrate"}))
 async def test_role_starts_and_stops(image, environment, tmp_path, name):
     """Up to where it says that it has started (the API: until its health check passes), then SIGTERM."""
     port = free_port()

@@ -13,11 +13,13 @@ import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from jsonschema import Draft202012Validator
 
+from app.entrypoints.cli.feed import parse_instruments
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-ROLES = {"api", "oracle", "evaluator", "executor", "courier"}
+ROLES = {"api", "oracle", "evaluator", "executor", "courier", "feed"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PINNED_IMAGE = re.compile(r"^[a-z0-9/._-]+:\d+\.\d+(\.\d+)?(-[a-z0-9]+)*$")
 
@@ -43,6 +45,15 @@ def test_the_schema_would_notice():
 
 def test_every_role_has_a_service():
     assert {service["command"][0] for service in OURS.values()} == ROLES | {"migrate"}
+
+
+def test_feeds_start_when_they_are_asked_for():
+    """They need sources that are reached and instruments that are listed."""
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert {name for name, asked in profiles.items() if asked} == {"feed-kraken"}
+    name, *_, instruments = OURS["feed-kraken"]["command"][1:]
+    assert profiles["feed-kraken"] == ["feeds"]
+    assert (name, parse_instruments(instruments)) == ("kraken", {"BTC-USD": "BTC/USD"})
 
 
 def test_references_lead_somewhere():

@@ -39,12 +39,11 @@ def _pyth(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
 def _exchange(choice: FeedChoice, lines: Sequence[Line]) -> Feed:
     from app.adapters.feeds.exchanges import POLL_EVERY, ExchangeFeed
 
-    if choice.url:
-        raise InvalidInput(f"ccxt knows where {choice.name} is: leave out --url and BALLAST_FEED_URL")
     return ExchangeFeed(
         source=choice.source,
         exchange=choice.name,
         lines=lines,
+        url=choice.url,
         quote=choice.quote,
         poll=choice.poll,
         every=choice.every or POLL_EVERY,

@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import ccxt
 from ccxt import async_support, pro
@@ -62,7 +63,10 @@ class _Question(NamedTuple):
 
 
 class ExchangeFeed:
-    """`terms` is what ccxt makes the exchange of, beside its own."""
+    """`url` is a server in the exchange's place, its own or a proxy, that has all of its paths.
+
+    `terms` is what ccxt makes the exchange of, beside its own.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class ExchangeFeed:
         source: str,
         exchange: str,
         lines: Sequence[Line],
+        url: str | None = None,
         quote: str | None = None,
         poll: bool = False,
         every: timedelta = POLL_EVERY,
@@ -80,9 +85,14 @@ class ExchangeFeed:
             raise InvalidInput(
                 f"no feed {exchange}: there are pyth, chainlink, uniswap, and every exchange that ccxt knows"
             )
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+            raise InvalidInput(
+                f"--url of {exchange} begins with http:// or https://, and WebSockets follow it"
+            )
         self.source = source
         self._id = exchange
         self._lines = lines
+        self._url = url
         self._quote = quote
         self._poll = poll
         self._every_seconds = every.total_seconds()
@@ -117,6 +127,8 @@ class ExchangeFeed:
         """The exchange, its markets known; errors in our terms."""
         streams = not self._poll and self._id in pro.exchanges
         exchange = getattr(pro if streams else async_support, self._id)(self._terms)
+        if self._url is not None:
+            exchange.urls["api"] = _moved(exchange.urls["api"], self._url)
         try:
             if self._markets:
                 exchange.set_markets(self._markets)
@@ -219,6 +231,16 @@ class ExchangeFeed:
 async def _asked(question: _Question, after_seconds: float) -> Sequence[Tick]:
     await asyncio.sleep(after_seconds)
     return await question.ask()
+
+
+def _moved(addresses: Any, url: str) -> Any:
+    """The same paths at `url`; what is secured there is secured throughout."""
+    if isinstance(addresses, Mapping):
+        return {name: _moved(each, url) for name, each in addresses.items()}
+    server, theirs = urlsplit(url), urlsplit(addresses)
+    kind = "ws" if theirs.scheme.startswith("ws") else "http"
+    scheme = kind + "s" * (server.scheme == "https")
+    return urlunsplit((scheme, server.netloc, server.path.rstrip("/") + theirs.path, "", ""))
 
 
 def _words(error: Exception) -> str:

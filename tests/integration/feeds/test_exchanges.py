@@ -67,6 +67,17 @@ async def test_prices_marks_funding_and_volatilities_of_deribit(poll, monkeypatc
     assert ("ticker" in server.asked) == poll
 
 
+@pytest.mark.parametrize("poll", [False, True])
+async def test_a_server_in_the_place_of_the_exchange_is_asked_at_its_paths(poll):
+    """Over REST and over its WebSocket."""
+    async with deribit() as server:
+        listening = ExchangeFeed(
+            source="deribit", exchange="deribit", lines=LINES[:1], url=server.server.url + "/", poll=poll
+        )
+        assert (await first_of(listening))[0].instrument == "BTC-PERPETUAL"
+        assert ("ticker" in server.asked) == poll
+
+
 async def test_a_funding_rate_is_told_per_interval_of_the_instrument(monkeypatch):
     hourly = PERPETUAL.model_copy(update={"funding_interval_hours": 1})
     written = Written()

@@ -39,9 +39,9 @@ def test_a_feed_that_there_is_not_is_refused():
         open_feed(FeedChoice(name="nobody", instruments={}, source="nobody"), [])
 
 
-def test_an_address_that_would_be_left_alone_is_refused():
-    with pytest.raises(InvalidInput, match="leave out --url"):
-        open_feed(FeedChoice(name="kraken", instruments={}, source="kraken", url="http://else"), [])
+def test_an_address_of_an_exchange_is_one_for_http():
+    with pytest.raises(InvalidInput, match="--url of kraken begins with http:// or https://"):
+        open_feed(FeedChoice(name="kraken", instruments={}, source="kraken", url="ws://else"), [])
 
 
 def test_a_chain_has_to_be_said():
