@@ -11,7 +11,7 @@ import numpy as np
 from app.domain.market import Tick, TickKind
 from app.oracle.admission import BOUNDS, POSITIVE
 from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Pair, Source
-from app.oracle.kinds import ladder_of, maximum_age_ns, quorum_of, standard_of
+from app.oracle.kinds import ladder_of, quorum_of, standard_of, voting_age_ns
 from app.oracle.memory import Doubt, Estimate, Memory
 from app.oracle.packing import Names, array_of, packed_changes, packed_ticks
 from app.oracle.records import (
@@ -305,8 +305,8 @@ class Board:
         converter, divides = self._converter(line, source) if source.enabled else (UNKNOWN_LINE, False)
         record = self._place_records[place]
         record["weight"] = weight_units(source.weight)
-        age_ns = maximum_age_ns(line.kind, self._declared, self._maximum_age_ns)
-        record["maximum_age_ns"] = source.maximum_age_ns or age_ns
+        record["maximum_age_ns"] = voting_age_ns(line.kind, source, self._declared, self._maximum_age_ns)
+        record["heartbeat_ns"] = source.heartbeat_ns
         record["converter"], record["divides"] = converter, divides
 
     def _converter(self, line: Line, source: Source) -> tuple[int, bool]:

@@ -43,6 +43,9 @@ class Source:
     converted by the consensus of the spot market between them. With a `public_key` (Ed25519, 32 bytes) it is
     heard only in entries that are signed by it, and it is not heard at all unless `enabled`. The tenant named
     as `publisher`, and no other, may send its ticks over HTTP; without one whoever has them signed.
+
+    `heartbeat_ns` is of a source that is silent while its price moves little, and speaks again after so long
+    at the latest: until then its word is as good as new, and every age begins thereafter.
     """
 
     weight: float = 1.0
@@ -50,6 +53,7 @@ class Source:
     base: str | None = None
     quote: str | None = None
     maximum_age_ns: int | None = None
+    heartbeat_ns: int = 0
     public_key: bytes | None = None
     publisher: str | None = None
     enabled: bool = True

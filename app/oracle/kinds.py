@@ -7,7 +7,7 @@ uncertain. Only prices are held against their average.
 from math import inf
 
 from app.domain.market import TickKind
-from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Ladder, Quorum, Standard
+from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Ladder, Quorum, Source, Standard
 
 _MINUTE_NS, _HOUR_NS = 60 * SECOND_NS, 3_600 * SECOND_NS
 
@@ -52,8 +52,18 @@ def quorum_of(kind: TickKind, name: str, declared: Declared) -> Quorum:
     return own or standard_of(kind, declared).quorum
 
 
-def maximum_age_ns(kind: TickKind, declared: Declared, of_prices_ns: int) -> int:
-    """Of a tick that is let in, and of a word that votes."""
+def voting_age_ns(kind: TickKind, source: Source, declared: Declared, of_prices_ns: int) -> int:
+    """How old a word may be that votes: as its source declares, else as its kind, after the heartbeat."""
+    return (source.maximum_age_ns or _usual_age_ns(kind, declared, of_prices_ns)) + source.heartbeat_ns
+
+
+def admitted_age_ns(kind: TickKind, source: Source, declared: Declared, of_prices_ns: int) -> int:
+    """How old a tick may be that is let in: no source is kept out by what others of its kind are held to."""
+    usual_ns = _usual_age_ns(kind, declared, of_prices_ns)
+    return max(usual_ns, source.maximum_age_ns or 0) + source.heartbeat_ns
+
+
+def _usual_age_ns(kind: TickKind, declared: Declared, of_prices_ns: int) -> int:
     if kind in CONVERTED or kind is TickKind.HEARTBEAT:
         return of_prices_ns
     return standard_of(kind, declared).ladder.stale_for_margin_ns

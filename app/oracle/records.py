@@ -34,7 +34,8 @@ PLACE = np.dtype(
         ("previous", "<f8"),  # its value before this entry, 0 where it had none
         ("time_ns", "<i8"),
         ("previous_ns", "<i8"),
-        ("maximum_age_ns", "<i8"),
+        ("maximum_age_ns", "<i8"),  # its heartbeat included
+        ("heartbeat_ns", "<i8"),  # its word stands for so long as if it were said again
         ("weight", "<i8"),  # as declared
         ("doubt", "<i8"),  # how often its weight is halved
         ("doubted_ns", "<i8"),  # when that last changed or was confirmed

@@ -17,7 +17,7 @@ from app.domain.market import Change, PackedFrame, Quality, Rejection, Tick, Tic
 from app.oracle.admission import LATEST_NS, check_time, check_word
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair
-from app.oracle.kinds import ladder_of, maximum_age_ns, standard_of
+from app.oracle.kinds import admitted_age_ns, ladder_of, standard_of
 from app.oracle.memory import Memory
 from app.oracle.packing import array_of
 from app.oracle.settled import Settled
@@ -262,7 +262,7 @@ class Sequencer:
         lines = self._board.lines
         source, heard = self._board.source(tick.source), lines[tick.kind]
         check_word(tick, source, seal, instruments=self.instruments, heard=heard)
-        age_ns = maximum_age_ns(tick.kind, self.declared, limits.maximum_age_ns)
+        age_ns = admitted_age_ns(tick.kind, source, self.declared, limits.maximum_age_ns)
         check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
             line = lines[tick.kind].get(tick.instrument)

@@ -34,13 +34,15 @@ _VOLATILE, _NON_POSITIVE = int(Quality.TOO_VOLATILE), int(Quality.NON_POSITIVE)
 @inlined_in_place
 def _gather(
     places: Records, estimates: Records, voters: Records, first: int, now_ns: int
-) -> tuple[int, int, int, int]:
-    """How many may vote, how many of them are fresh, their newest time, and their weight.
+) -> tuple[int, int, int, int, int]:
+    """How many may vote, how many of them are fresh, their newest time, the least age, and their weight.
+
+    A word has no age until its source's heartbeat is over.
 
     Where nobody is fresh, the newest one votes alone. Whoever quotes in another currency votes only where
     that currency has a consensus of its own that is neither old nor in doubt.
     """
-    count, fresh, newest_ns, weight = 0, 0, 0, 0
+    count, fresh, newest_ns, age_ns, weight = 0, 0, 0, 0, 0
     at = first
     while at != NOBODY:
         place = places[at]
@@ -68,9 +70,11 @@ def _gather(
             voter.place = at
             count += 1
             weight += voter.weight
+            own_ns = max(0, now_ns - place.time_ns - place.heartbeat_ns)
+            age_ns = own_ns if fresh <= 1 else min(age_ns, own_ns)
             newest_ns = place.time_ns if fresh <= 1 else max(newest_ns, place.time_ns)
         at = place.next
-    return count, fresh, newest_ns, weight
+    return count, fresh, newest_ns, age_ns, weight
 
 
 @inlined_in_place
@@ -209,7 +213,7 @@ def _settle(
     found: int,
 ) -> int:
     estimate = estimates[row]
-    count, fresh, newest_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+    count, fresh, newest_ns, age_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
     estimate.sources = fresh
     if estimate.samples > 0:
         _pass_time(estimate, now_ns)
@@ -217,7 +221,7 @@ def _settle(
         estimate.quality = _INSUFFICIENT
         return found
     value, confidence, dispersion = polled(voters, count, votes, marks)
-    quality = _quality(line, estimate, value, confidence, dispersion, now_ns - newest_ns)
+    quality = _quality(line, estimate, value, confidence, dispersion, age_ns)
     estimate.quality = _STALE_FOR_MARGIN if fresh == 0 and quality < _STALE_FOR_MARGIN else quality
     if quality == _NON_POSITIVE:
         return found
@@ -249,8 +253,8 @@ def _fade(
         line, estimate = lines[row], estimates[row]
         if line.heard or not line.fades or estimate.samples == 0:
             continue
-        count, fresh, newest_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
-        age_ns, quality = now_ns - newest_ns, _VALID
+        count, fresh, _, age_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+        quality = _VALID
         if count < max(1, line.least_sources) or weight < line.least_weight:
             quality = _INSUFFICIENT
         elif fresh == 0 or age_ns > line.margin_age_ns:

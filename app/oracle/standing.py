@@ -8,7 +8,7 @@ import numpy as np
 
 from app.domain.market import Change, Quality, Tick, TickKind
 from app.oracle.declared import Declared
-from app.oracle.kinds import maximum_age_ns
+from app.oracle.kinds import voting_age_ns
 from app.oracle.memory import Memory
 from app.oracle.records import ESTIMATE, Record
 
@@ -84,7 +84,7 @@ def standings(
         source, doubt = declared.source(name), doubts.get((kind, instrument, name))
         halvings, since_ns = (doubt.halvings, doubt.since_ns) if doubt is not None else (0, 0)
         weight = source.weight if source.enabled else 0.0
-        age_ns = source.maximum_age_ns or maximum_age_ns(kind, declared, of_prices_ns)
+        age_ns = voting_age_ns(kind, source, declared, of_prices_ns)
         voice = Voice(tick, age_ns, weight, halvings, since_ns)
         voices.setdefault((kind, instrument), []).append(voice)
     nothing = np.zeros(1, dtype=ESTIMATE)

@@ -33,6 +33,7 @@ class SourceDocument(Document):
     base: _Currency | None = None
     quote: _Currency | None = None
     maximum_age_seconds: _Seconds | None = None
+    heartbeat_seconds: Annotated[float, Field(ge=0, le=30 * 86_400)] = 0.0
     public_key: _PublicKey | None = None
     publisher: _Tenant | None = None
     enabled: bool = True
@@ -44,6 +45,7 @@ class SourceDocument(Document):
             base=self.base,
             quote=self.quote,
             maximum_age_ns=_nanoseconds(self.maximum_age_seconds),
+            heartbeat_ns=round(self.heartbeat_seconds * SECOND_NS),
             public_key=self.public_key,
             publisher=self.publisher,
             enabled=self.enabled,

@@ -20,7 +20,7 @@ from app.domain.instruments import Instrument, InstrumentKind
 from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
 from app.oracle.admission import check_time, check_word
 from app.oracle.declared import Declared, Pair, Source
-from app.oracle.kinds import maximum_age_ns
+from app.oracle.kinds import admitted_age_ns
 from app.oracle.sequencer import Limits
 from app.oracle.signatures import SIGNATURE_BYTES, Seal
 from app.ports.management import MarketNow, UnitsOfWork
@@ -153,11 +153,12 @@ async def _refused(
     for number, tick in enumerate(ticks):
         line = (tick.source, tick.kind, tick.instrument)
         try:
-            check_word(tick, declared.source(tick.source), seal, instruments=pairs, heard=())
+            source = declared.source(tick.source)
+            check_word(tick, source, seal, instruments=pairs, heard=())
             check_time(
                 tick,
                 now_ns=now_ns,
-                maximum_age_ns=maximum_age_ns(tick.kind, declared, limits.maximum_age_ns),
+                maximum_age_ns=admitted_age_ns(tick.kind, source, declared, limits.maximum_age_ns),
                 maximum_lead_ns=limits.maximum_replay_lead_ns,
             )
             if line in last and tick.sequence <= last[line]:

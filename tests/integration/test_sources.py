@@ -20,7 +20,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
 EVERYTHING = Declared(
     sources={
-        "desk": Source(0.1, TickKind.PRICE, "BTC", "USD", 90_000_000_001, PUBLIC, "house", enabled=False),
+        "desk": Source(0.1, TickKind.PRICE, "BTC", "USD", 90_000_000_001, 7, PUBLIC, "house", enabled=False),
         "venue": Source(),
     },
     quorums={BTC: Quorum(3, 1.7)},

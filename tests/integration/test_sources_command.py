@@ -31,7 +31,7 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
         [
             "added instrument BTC-USD",
             *(f"added kind {name}" for name in ("book_depth", "gas_price", "pool_depth", "sentiment")),
-            *(f"added source {name}" for name in ("*", "binanceus", "desk", "house", "kraken")),
+            *(f"added source {name}" for name in ("*", "binanceus", "chainlink", "desk", "house", "kraken")),
         ],
     )
     assert ballast("sources", "apply", str(FILE), **servers)[1] == ""
@@ -39,7 +39,7 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
     mistaken.write_text("sources: {a: {weight: 0}}")
     code, _, said = ballast("sources", "apply", str(mistaken), **servers)
     assert (code, "/sources/a/weight" in said, "Traceback" in said) == (2, True, False)
-    assert len((await PostgresListings(asyncpg_pool).read()).declared.sources) == 5
+    assert len((await PostgresListings(asyncpg_pool).read()).declared.sources) == 6
 
     code, said, _ = ballast("sources", **servers)
     assert (code, "desk (signs)" in said) == (0, True), "nobody was heard yet"

@@ -23,6 +23,7 @@ def test_the_example_says_everything_that_can_be_said():
         "binanceus": Source(weight=2.0, quote="USDT"),
         "kraken": Source(quote="USDC", maximum_age_ns=120_000_000_000),
         "desk": Source(kind=TickKind.PRICE, base="BTC", quote="USD", public_key=key),
+        "chainlink": Source(heartbeat_ns=3_660_000_000_000),
         "house": Source(publisher="demo"),
         "*": Source(weight=0.5),
     }
@@ -84,6 +85,7 @@ def test_what_an_instrument_leaves_out_of_its_ladder_is_what_prices_have():
         ("sources: {a: {weight: 1001}}", "/sources/a/weight"),
         ("sources: {a: {kind: rumour}}", "/sources/a/kind"),
         ("sources: {a: {maximum_age_seconds: 0}}", "/sources/a/maximum_age_seconds"),
+        ("sources: {a: {heartbeat_seconds: -1}}", "/sources/a/heartbeat_seconds"),
         ("sources: {a: {public_key: '?'}}", "/sources/a/public_key"),
         (f"sources: {{a: {{public_key: {b64encode(bytes(31)).decode()}}}}}", "/sources/a/public_key"),
         ("sources: {a: {publisher: ''}}", "/sources/a/publisher"),

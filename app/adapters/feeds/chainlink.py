@@ -2,8 +2,8 @@
 
 `latestRoundData` gives an answer with `decimals` digits behind the point, and when it was set: that is the
 tick's time, however old. An answer stands until the price has moved by the feed's threshold or its heartbeat
-is over, up to a day, so the source has to be declared with an age that its heartbeat fits in. Chainlink
-publishes no confidence.
+is over, up to a day, so the source has to be declared with that heartbeat. Chainlink publishes no
+confidence.
 https://docs.chain.link/data-feeds/api-reference
 """
 

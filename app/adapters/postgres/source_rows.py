@@ -13,7 +13,8 @@ from app.oracle.declared import Declared, Ladder, Quorum, Source, Standard
 from app.ports.sources import Listed, Listings, SourceStore
 
 _SOURCES: Final = """
-SELECT id, weight, kind, base, quote, maximum_age_ns, public_key, publisher, enabled FROM sources ORDER BY id
+SELECT id, weight, kind, base, quote, maximum_age_ns, heartbeat_ns, public_key, publisher, enabled
+FROM sources ORDER BY id
 """
 _TERMS: Final = "SELECT instrument, terms FROM consensus_terms ORDER BY instrument"
 _KINDS: Final = """
@@ -23,8 +24,9 @@ FROM kind_terms ORDER BY kind
 """
 _LOCK: Final = "LOCK TABLE sources, consensus_terms, kind_terms IN SHARE ROW EXCLUSIVE MODE"
 _INSERT_SOURCE: Final = """
-INSERT INTO sources (id, weight, kind, base, quote, maximum_age_ns, public_key, publisher, enabled)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO sources (
+    id, weight, kind, base, quote, maximum_age_ns, heartbeat_ns, public_key, publisher, enabled
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 _INSERT_TERMS: Final = "INSERT INTO consensus_terms (instrument, terms) VALUES ($1, $2::jsonb)"
 _INSERT_KIND: Final = """
@@ -60,10 +62,7 @@ class SourceRows(SourceStore):
         await self._raw.execute("DELETE FROM sources")
         await self._raw.execute("DELETE FROM consensus_terms")
         await self._raw.execute("DELETE FROM kind_terms")
-        sources = [
-            (name, s.weight, s.kind, s.base, s.quote, s.maximum_age_ns, s.public_key, s.publisher, s.enabled)
-            for name, s in declared.sources.items()
-        ]
+        sources = [(name, *astuple(source)) for name, source in declared.sources.items()]
         await self._raw.executemany(_INSERT_SOURCE, sources)
         named = declared.quorums.keys() | declared.ladders.keys()
         terms = {name: _Terms(declared.quorums.get(name), declared.ladders.get(name)) for name in named}
@@ -110,6 +109,7 @@ def _source(row: Any) -> Source:
         base=row["base"],
         quote=row["quote"],
         maximum_age_ns=row["maximum_age_ns"],
+        heartbeat_ns=row["heartbeat_ns"],
         public_key=row["public_key"],
         publisher=row["publisher"],
         enabled=row["enabled"],

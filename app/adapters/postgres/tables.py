@@ -99,6 +99,7 @@ sources = Table(
     Column("base", Text),
     Column("quote", Text, comment="currency of its prices; null: the instrument's"),
     Column("maximum_age_ns", BigInteger),
+    Column("heartbeat_ns", BigInteger, nullable=False, server_default="0"),
     Column("public_key", LargeBinary, comment="Ed25519; null: it does not sign"),
     Column("publisher", Text, comment="name of the tenant that may speak for it over HTTP; null: none"),
     Column("enabled", Boolean, nullable=False),

@@ -9,12 +9,17 @@ import pytest
 from app.adapters.feeds.chain import ChainFeed
 from app.adapters.feeds.chainlink import chainlink
 from app.adapters.feeds.uniswap import mean_price, uniswap
+from app.adapters.postgres.source_rows import SourceRows
+from app.adapters.redis_streams.tick_log import flat_fields
 from app.domain.errors import FeedLost, InvalidInput
 from app.domain.instruments import Instrument
-from app.domain.market import Tick, TickKind
+from app.domain.market import Quality, Rejection, Tick, TickKind
+from app.oracle.declared import Declared, Source
 from app.ports.feeds import Line
+from tests import factories
 from tests.integration.feeds.evm import evm
 from tests.integration.feeds.listening import Written, published
+from tests.running_oracle import oracle
 from tests.waiting import eventually
 
 ETH = Instrument(id="ETH-USDC", kind="spot", underlying="ETH", quote="USDC")
@@ -42,6 +47,26 @@ async def test_an_answer_of_chainlink_has_its_own_time_however_old():
         told = await first_of(feed(chain, Line(IN_DOLLARS, aggregator.address), chainlink("chain")))
     time_ns = hour_ago * 10**9
     assert told == [Tick(TickKind.PRICE, "chain", "ETH-USD", time_ns + 12_345, time_ns, 3_000.12345678)]
+
+
+@pytest.mark.parametrize(("source", "heard"), [(Source(heartbeat_ns=7_200 * 10**9), True), (Source(), False)])
+async def test_an_hour_old_answer_is_the_price_where_the_heartbeat_says_so(
+    engine, database_url, redis_url, asyncpg_pool, source, heard
+):
+    """By the oracle role, on the wall clock."""
+    await factories.create_instruments(engine, [IN_DOLLARS])
+    async with asyncpg_pool.acquire() as connection, connection.transaction():
+        await SourceRows(connection).declare(Declared({"chain": source}))
+    async with evm() as chain, oracle(engine, redis_url, database_url, clock="live") as market:
+        aggregator = chain.deploy("Aggregator", 8, "ETH / USD")
+        chain.send(aggregator.functions.tell(1, 3_000_00000000, int(time.time()) - 3_600))
+        (tick,) = await first_of(feed(chain, Line(IN_DOLLARS, aggregator.address), chainlink("chain")))
+        if heard:
+            (change,) = (await market.frame_of(flat_fields(tick))).changes
+            assert (change.value, change.quality, change.time_ns) == (3_000.0, Quality.VALID, tick.time_ns)
+        else:
+            entry = await market.send(flat_fields(tick))
+            assert await eventually(market.refusals) == [(entry, Rejection.STALE)]
 
 
 async def test_an_answer_that_stands_is_told_once_and_the_next_one_after_a_lost_node(monkeypatch):

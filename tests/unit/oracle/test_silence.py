@@ -1,10 +1,11 @@
 """Of whom nobody speaks, the quality falls with the market clock, and nothing else does."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.market import Change, Quality, Tick, TickKind
+from app.domain.market import Change, Quality, Rejection, Tick, TickKind
 from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source
 from app.oracle.memory import Memory
 from app.oracle.sequencer import ClockMode, Sequencer
@@ -13,7 +14,11 @@ SECOND = 1_000_000_000
 START_NS = 1_767_225_600 * SECOND
 BTC, ETH, USDC = "BTC-USD", "ETH-USD", "USDC-USD"
 PAIRS = {name: Pair(*name.split("-"), is_spot=True) for name in (BTC, ETH, USDC)}
-SOURCES = {"coins": Source(quote="USDC"), "slow": Source(maximum_age_ns=3 * SECOND)}
+SOURCES = {
+    "coins": Source(quote="USDC"),
+    "slow": Source(maximum_age_ns=3 * SECOND),
+    "beats": Source(heartbeat_ns=20 * SECOND),
+}
 
 
 def machine(clock=ClockMode.LIVE, memory=None, sequence=0, time_ns=START_NS, **declared):
@@ -59,6 +64,43 @@ def test_a_silent_price_falls_through_the_ladder_and_stands_as_it_was_told():
         )
     (again,) = told(market, 62.5, price(62.5, 101.0))
     assert (again.value, again.quality) == (101.0, Quality.VALID)
+
+
+def test_a_word_is_as_good_as_new_until_the_heartbeat_of_its_source_is_over():
+    """Let in half an hour after it was said, it stands for another half; then it ages as any other."""
+    market = machine(sources={"beats": Source(heartbeat_ns=3_600 * SECOND)})
+    (known,) = told(market, 0.5, price(-1_800.0, source="beats"))
+    assert (known.quality, known.time_ns) == (Quality.VALID, START_NS - 1_800 * SECOND)
+    fallen = {seconds: told(market, seconds) for seconds in (900.0, 1_805.0, 1_806.0, 1_860.0, 1_861.0)}
+    assert {seconds: changes[0].quality for seconds, changes in fallen.items() if changes} == {
+        1_806.0: Quality.STALE_FOR_TRADING,
+        1_861.0: Quality.STALE_FOR_MARGIN,
+    }
+
+
+def test_one_that_stands_keeps_the_line_from_being_stale():
+    market = machine(sources=SOURCES)
+    (known,) = told(market, 0.0, price(0.0, source="beats"), price(0.0, 102.0, source="a"))
+    assert known.sources == 2
+    assert [told(market, seconds) for seconds in (6.0, 25.0)] == [(), ()]
+    assert [change.quality for change in told(market, 26.0)] == [Quality.STALE_FOR_TRADING]
+
+
+@pytest.mark.parametrize(
+    ("source", "age_seconds"),
+    [
+        (Source(), 60),
+        (Source(maximum_age_ns=3 * SECOND), 60),
+        (Source(maximum_age_ns=90 * SECOND), 90),
+        (Source(heartbeat_ns=3_600 * SECOND), 3_660),
+        (Source(maximum_age_ns=90 * SECOND, heartbeat_ns=3_600 * SECOND), 3_690),
+    ],
+)
+def test_what_its_source_may_say_late_is_let_in_late(source, age_seconds):
+    market = machine(sources={"a": source})
+    ticks = [price(-age_seconds - 0.001), price(-age_seconds)]
+    step = market.take(entry="1-1", ticks=ticks, wall_ns=START_NS)
+    assert (step.quotes, [refusal.reason for _, refusal in step.rejected]) == (ticks[1:], [Rejection.STALE])
 
 
 def test_it_is_told_with_whatever_frame_comes_first_in_a_second():
@@ -132,9 +174,7 @@ def test_averages_and_volatility_do_not_notice():
 STEPS = st.lists(
     st.tuples(
         st.floats(0.001, 9.0),
-        st.lists(
-            st.tuples(st.sampled_from(["a", "slow", "coins"]), st.sampled_from([BTC, ETH, USDC])), max_size=3
-        ),
+        st.lists(st.tuples(st.sampled_from(["a", *SOURCES]), st.sampled_from([BTC, ETH, USDC])), max_size=3),
         st.booleans(),
     ),
     max_size=12,
