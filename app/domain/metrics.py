@@ -1,8 +1,9 @@
 """The registry of metrics: the one vocabulary that policies, conditions, the API and the docs share.
 
 A reference names a figure in one word: `leverage` of the whole portfolio, `margin_ratio@main` of the account
-`main`, `net_delta.BTC` of an underlying, `price.BTC-USDT-PERP` of an instrument, `stress.MARKET` of an index,
-`gas_price.ethereum` of a chain, `book_depth.binance/BTC-USDT/50bps` of a market up to a distance.
+`main`, `net_delta.BTC` of an underlying, `price.BTC-USDT-PERP` of an instrument, `twap.BTC-USDT-PERP/300s` of
+its average over a time, `stress.MARKET` of an index, `gas_price.ethereum` of a chain,
+`book_depth.binance/BTC-USDT/50bps` of a market up to a distance.
 """
 
 import re
@@ -36,6 +37,10 @@ class MetricName(StrEnum):
     THETA = "theta"
     THETA_PER_DAY = "theta_per_day"
     PRICE = "price"
+    TWAP = "twap"
+    TWAP_CONFIDENCE = "twap_confidence"
+    EWMA_PRICE = "ewma_price"
+    EWMA_CONFIDENCE = "ewma_confidence"
     IMPLIED_VOLATILITY = "implied_volatility"
     REALIZED_VOLATILITY = "realized_volatility"
     FORECAST_VOLATILITY = "forecast_volatility"
@@ -54,6 +59,7 @@ class Level(StrEnum):
     ACCOUNT = "account"
     UNDERLYING = "underlying"
     INSTRUMENT = "instrument"
+    AVERAGE = "average"
     INDEX = "index"
     CHAIN = "chain"
     BOOK = "book"
@@ -65,6 +71,7 @@ _WRITTEN = {
     Level.ACCOUNT: "{}@main",
     Level.UNDERLYING: "{}.BTC",
     Level.INSTRUMENT: "{}.BTC-USDT-PERP",
+    Level.AVERAGE: "{}.BTC-USDT-PERP/300s",
     Level.INDEX: "{}.MARKET",
     Level.CHAIN: "{}.ethereum",
     Level.BOOK: "{}.binance/BTC-USDT/50bps",
@@ -98,6 +105,7 @@ _MARGIN = (Level.ACCOUNT, Level.PORTFOLIO)
 _PORTFOLIO = (Level.PORTFOLIO,)
 _UNDERLYING = (Level.UNDERLYING,)
 _INSTRUMENT = (Level.INSTRUMENT,)
+_AVERAGE = (Level.AVERAGE,)
 
 METRICS: dict[MetricName, Metric] = {
     m.name: m
@@ -182,6 +190,35 @@ METRICS: dict[MetricName, Metric] = {
             at_least_zero=True,
         ),
         Metric(
+            MetricName.TWAP,
+            "quote currency",
+            _AVERAGE,
+            "time-weighted average of the price over so many seconds; known once they have passed",
+            at_least_zero=True,
+        ),
+        Metric(
+            MetricName.TWAP_CONFIDENCE,
+            "quote currency",
+            _AVERAGE,
+            "the same average of the confidence of the price, the half width of its consensus",
+            at_least_zero=True,
+        ),
+        Metric(
+            MetricName.EWMA_PRICE,
+            "quote currency",
+            _AVERAGE,
+            "exponentially weighted average of the price with a half-life of so many seconds; known once one "
+            "has passed",
+            at_least_zero=True,
+        ),
+        Metric(
+            MetricName.EWMA_CONFIDENCE,
+            "quote currency",
+            _AVERAGE,
+            "the same average of the confidence of the price",
+            at_least_zero=True,
+        ),
+        Metric(
             MetricName.IMPLIED_VOLATILITY,
             _ANNUAL,
             _INSTRUMENT,
@@ -253,6 +290,7 @@ _SUBJECT = {
     Level.ACCOUNT: re.compile(r".{1,80}"),
     Level.UNDERLYING: re.compile(r"[A-Za-z0-9.]{1,16}"),
     Level.INSTRUMENT: re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"),
+    Level.AVERAGE: re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}/[1-9][0-9]{0,5}s"),
     Level.INDEX: UNLISTED[TickKind.STRESS],
     Level.CHAIN: UNLISTED[TickKind.GAS_PRICE],
     Level.BOOK: UNLISTED[TickKind.BOOK_DEPTH],
@@ -263,7 +301,7 @@ _SUBJECT = {
 @dataclass(frozen=True, slots=True)
 class MetricRef:
     """One figure; `subject` is the account, underlying, instrument, index or what else the level is of, empty
-    for the portfolio.
+    for the portfolio. Of an average it is the instrument and the time (`BTC-USDT-PERP/300s`).
     """
 
     name: MetricName
@@ -336,7 +374,7 @@ MetricReference = Annotated[
             "type": "string",
             "maxLength": _LONGEST_TEXT,
             "description": "A metric of the registry: `name`, `name@account`, or `name.` and an underlying, "
-            "an instrument, an index, a chain or a depth; see `GET /v1/metrics`.",
+            "an instrument, an average, an index, a chain or a depth; see `GET /v1/metrics`.",
             "examples": ["margin_ratio@main"],
         }
     ),

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
+from app.engine.averages import Averages
 from app.engine.columns import Columns
 from app.engine.frame_block import ONE, UNKNOWN, FrameBlock, RecordNumbers, Records
-from app.engine.series import SeriesSpec, Told
+from app.engine.series import Average, SeriesSpec, Told
 from app.engine.told_series import ToldSeries
 from app.engine.universe import NO_COLUMN, Universe
 from app.engine.volatilities import Estimated, MeasuredState, Volatilities
@@ -37,7 +38,7 @@ class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """
 
     known: list[tuple[Change, int]]
-    series: list[tuple[SeriesSpec, int, MeasuredState | None]]
+    series: list[tuple[SeriesSpec, int, MeasuredState | bytes | None]]
 
 
 _Place = tuple[dict[str, tuple[Change, int]], Mapping[str, int], IntArray | None]
@@ -63,6 +64,7 @@ class MarketView:
         self._followed = 0  # of the series that were asked for, the first so many
         self._told = ToldSeries()
         self._volatilities = Volatilities(universe.size + 1)
+        self._averages = Averages(universe.size)
         self._forget(0)
 
     def _forget(self, now_ns: int) -> None:
@@ -74,6 +76,7 @@ class MarketView:
         self._last: dict[TickKind, dict[str, tuple[Change, int]]] = {kind: {} for kind in TickKind}
         self._places = self._places_by_kind()
         self._volatilities.forget(now_ns)
+        self._averages.forget(now_ns)
 
     def _places_by_kind(self) -> dict[TickKind, _Place]:
         universe = self.universe
@@ -107,11 +110,18 @@ class MarketView:
         self.begun = begun
         self._stand(snapshot.known, time_ns)
         for column, (_, sequence, state) in zip(columns, snapshot.series, strict=True):
-            if state is not None and column in self._volatilities:
-                estimated = self._volatilities.restore(column, state)
-                if estimated is not None:
-                    self.standing[column] = self._estimate_record(estimated, sequence)
+            estimated = self._go_on(column, state)
+            if estimated is not None:
+                self.standing[column] = self._estimate_record(estimated, sequence)
         self.position, self.time_ns = position, time_ns
+
+    def _go_on(self, column: int, state: MeasuredState | bytes | None) -> Estimated | None:
+        """From what is remembered of a volatility, or (packed) of an average."""
+        if isinstance(state, MeasuredState) and column in self._volatilities:
+            return self._volatilities.restore(column, state)
+        if isinstance(state, bytes) and column in self._averages:
+            return self._averages.restore(column, state)
+        return None
 
     def on(self, universe: Universe) -> "MarketView":
         """The same market seen with other listings."""
@@ -123,11 +133,12 @@ class MarketView:
     def _packed(self, kept: Container[int]) -> bytes:
         self._follow_series(self.time_ns)
         known = [known for kind in self._last.values() for known in kind.values()]
+        measured = (self._volatilities, self._averages)
         series = [
             (
                 spec,
                 int(self.records.arrays.frame[self.standing[column]]),
-                self._volatilities.state(column) if column in self._volatilities else None,
+                next((of.state(column) for of in measured if column in of), None),
             )
             for spec, column in self.universe.series_columns.items()
             if column in kept
@@ -150,7 +161,7 @@ class MarketView:
         times_ns, told = clock_ns[1:], news.columns
         ceased = self._told.withhold(times_ns, told, self.standing, states, self.records.arrays)
         estimated: Sequence[Estimated] = ()
-        if self._volatilities:
+        if self._volatilities or self._averages:
             estimated = self._estimate(frames, times_ns, news, changed_frames, states)
         self.standing = states[-1].copy()
         self.position, self.time_ns = frames[-1].position, frames[-1].time_ns
@@ -196,9 +207,12 @@ class MarketView:
                 if known := self._last[spec.kind].get(spec.name):
                     self._stand([known], time_ns)
             elif (row := self.universe.index.get(spec.instrument)) is not None:
+                self.begun = True
+                if isinstance(spec, Average):
+                    self._averages.follow(column, row, spec, begun_ns=time_ns)
+                    continue
                 price = int(self.universe.terms.price_row[row])
                 self._volatilities.follow(column, price, spec.measure, begun_ns=time_ns)
-                self.begun = True
 
     def _stand(self, known: Iterable[tuple[Change, int]], time_ns: int) -> None:
         news, sequences = _News(), list[int]()
@@ -238,9 +252,13 @@ class MarketView:
         changed_frames: IntArray,
         states: RecordNumbers,
     ) -> Sequence[Estimated]:
-        """Volatilities whose bars were closed, put into the states."""
-        values = (change.value for change in news.changes)
-        found = self._volatilities.take(times_ns, changed_frames, news.columns, values)
+        """Volatilities whose bars were closed and averages whose steps were, put into the states."""
+        values = [change.value for change in news.changes]
+        confidences = [change.confidence for change in news.changes]
+        found = [
+            *self._volatilities.take(times_ns, changed_frames, news.columns, values),
+            *self._averages.take(times_ns, changed_frames, news.columns, values, confidences),
+        ]
         for estimated in found:
             record = self._estimate_record(estimated, frames[estimated.k].sequence)
             states[estimated.k :, estimated.column] = record

@@ -7,7 +7,7 @@ from app.domain.market import TickKind
 from app.domain.metrics import Level, MetricName, MetricRef
 from app.domain.portfolios import Portfolio
 from app.engine.conditions import Opcode, Operand
-from app.engine.series import STANDARD, Forecast, Realized, SeriesSpec, Told
+from app.engine.series import STANDARD, Average, Forecast, Realized, SeriesSpec, Told, Weighting
 from app.engine.universe import NO_COLUMN, Universe
 
 _UNKNOWN = (Operand(Opcode.UNKNOWN),)
@@ -42,6 +42,12 @@ _UNDERLYING = {
     MetricName.THETA: (Opcode.THETA, 1.0),
     MetricName.THETA_PER_DAY: (Opcode.THETA, 1.0 / 365.0),
 }
+_AVERAGES = {
+    MetricName.TWAP: (Weighting.TIME, False),
+    MetricName.TWAP_CONFIDENCE: (Weighting.TIME, True),
+    MetricName.EWMA_PRICE: (Weighting.EXPONENTIAL, False),
+    MetricName.EWMA_CONFIDENCE: (Weighting.EXPONENTIAL, True),
+}
 _TOLD = {
     MetricName.STRESS: TickKind.STRESS,
     MetricName.SENTIMENT: TickKind.SENTIMENT,
@@ -70,6 +76,8 @@ class Operands:
                 return self._of_underlying(metric)
             case Level.INSTRUMENT:
                 return self._of_instrument(metric)
+            case Level.AVERAGE:
+                return self._of_average(metric)
             case Level.INDEX | Level.CHAIN | Level.BOOK | Level.POOL:
                 return (self.of_series(Told(_TOLD[metric.name], metric.subject)),)
             case _:
@@ -131,3 +139,11 @@ class Operands:
         if column == NO_COLUMN:
             return _UNKNOWN
         return (Operand(Opcode.MARKET_COLUMN, column),)
+
+    def _of_average(self, metric: MetricRef) -> tuple[Operand, ...]:
+        name, _, seconds = metric.subject.removesuffix("s").rpartition("/")
+        instrument = InstrumentId(name)
+        if instrument not in self._universe.index:
+            return _UNKNOWN
+        weighting, of_confidence = _AVERAGES[metric.name]
+        return (self.of_series(Average(instrument, weighting, int(seconds), of_confidence)),)

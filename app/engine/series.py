@@ -1,11 +1,12 @@
-"""What of the market is kept only where some policy reads it: indices and depths, and volatilities.
+"""What of the market is kept only where some policy reads it: indices, depths, volatilities and averages.
 
 A series is a column of the market from the moment on at which somebody asks for it (`Universe.series`). A
-figure of an index, a chain or a depth is what the oracle says; a volatility is measured from the frames
-(`volatilities`).
+figure of an index, a chain or a depth is what the oracle says; volatilities and averages are measured from
+the frames (`volatilities`, `averages`).
 """
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -74,4 +75,20 @@ class Forecast(msgspec.Struct, frozen=True, tag=True):
         return STANDARD
 
 
-SeriesSpec = Told | Realized | Forecast
+class Weighting(StrEnum):
+    """All of the last so many seconds alike, or by a half-life of so many."""
+
+    TIME = "time"
+    EXPONENTIAL = "exponential"
+
+
+class Average(msgspec.Struct, frozen=True, tag=True):
+    """Of an instrument's price, or of the confidence of it, over so many seconds of the market clock."""
+
+    instrument: InstrumentId
+    weighting: Weighting
+    seconds: int
+    of_confidence: bool = False
+
+
+SeriesSpec = Told | Realized | Forecast | Average

@@ -7,7 +7,7 @@ comparison for each series that follows it. Once the window is full, the estimat
 alone, whoever follows the series and since when.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import nan
 from typing import NamedTuple
@@ -73,7 +73,9 @@ _NONE_CLOSED = _room_for(0)
 
 
 class Estimated(NamedTuple):
-    """A volatility as of `time_ns`, the end of its last bar, from frame k of the block on; NaN: not known."""
+    """A volatility or an average as of `time_ns`, the end of its last bar or step, from frame k of the block
+    on; NaN: not known.
+    """
 
     k: int
     column: int
@@ -133,7 +135,7 @@ class Volatilities:
             alike.forget()
 
     def take(
-        self, times_ns: IntArray, frames: IntArray, columns: Sequence[int], values: Iterable[float]
+        self, times_ns: IntArray, frames: IntArray, columns: Sequence[int], values: Sequence[float]
     ) -> Sequence[Estimated]:
         """What follows from a block, in order: `values[i]` came to stand in `columns[i]` in `frames[i]`."""
         quiet = times_ns.size == 1 and times_ns[0] < self._due_ns[0]
@@ -144,7 +146,7 @@ class Volatilities:
             times_ns,
             frames,
             np.array(columns, dtype=np.int64),
-            np.array(list(values), dtype=np.float64),
+            np.array(values, dtype=np.float64),
             self._first_of,
             self._bars.arrays,
             self._bars.length,

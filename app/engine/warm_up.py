@@ -16,7 +16,7 @@ from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
 from app.engine.programme import Programme
 from app.engine.risk import portfolio_risk
-from app.engine.series import STANDARD, Forecast
+from app.engine.series import STANDARD, Average, Forecast, Weighting
 from app.engine.solver import Solver
 from app.engine.universe import Universe
 
@@ -42,6 +42,7 @@ def warm_up() -> None:
     book, market = Book(universe), MarketView(universe)
     book.put(_portfolio())
     universe.series(Forecast(_PERPETUAL.instrument_id))
+    universe.series(Average(_PERPETUAL.instrument_id, Weighting.TIME, STANDARD.bar_seconds))
     change = Change(TickKind.PRICE, _PERPETUAL.id, 1.0, 0.0, 1, Quality.VALID, 1)
     market.advance([Frame(1, 1, 1, "", 0, (change,))])
     block = market.advance([Frame(1, 2, STANDARD.bar_seconds * NS_PER_SECOND, "", 0, (change,))])

@@ -1,7 +1,7 @@
 """What policies read of the market besides prices, through the oracle and the evaluator, killed on the way.
 
-An evaluator that goes on from a snapshot has to know of a volatility what an undisturbed one knows: what it
-decided is compared with the decision core's own answer to all the frames in one go.
+An evaluator that goes on from a snapshot has to know of a volatility or an average what an undisturbed one
+knows: what it decided is compared with the decision core's own answer to all the frames in one go.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from app.adapters.redis_streams.keys import MARKET
 from app.bootstrap import stack
-from app.domain.conditions import Comparison
-from app.domain.families.rule import Hedge
+from app.domain.conditions import AllOf, Comparison
+from app.domain.families.rule import Hedge, Notify
 from app.domain.identifiers import PolicyId
 from app.domain.market import Frame, Tick, TickKind
 from app.domain.policies import Guards, Mode, Rule, StoredPolicy, VolatilityTarget
@@ -38,6 +38,15 @@ RULE = Rule(
     name="step aside", mode=Mode.RECOMMEND, guards=GUARDS,
     condition=Comparison(metric="stress.MARKET", op="above", value="0.7"),
     actions=[Hedge(underlying="BTC", target_delta="0.5", hedge_instruments=(BTC_PERP.id,))],
+)  # fmt: skip
+AVERAGED = Rule(
+    name="dear for a while", mode=Mode.RECOMMEND, guards=GUARDS,
+    actions=[Notify(message="above its average")],
+    condition=AllOf(conditions=[
+        Comparison(metric=f"price.{BTC_PERP.id}", op="above", other=f"twap.{BTC_PERP.id}/7s"),
+        Comparison(metric=f"ewma_price.{BTC_PERP.id}/2s", op="below", other=f"price.{BTC_PERP.id}"),
+        Comparison(metric=f"ewma_confidence.{BTC_PERP.id}/2s", op="at_most", value="1"),
+    ]),
 )  # fmt: skip
 TARGET = VolatilityTarget(
     name="steady", underlying="BTC", mode=Mode.RECOMMEND, guards=GUARDS,
@@ -116,7 +125,7 @@ class Running:
 async def running(engine, asyncpg_pool, database_url, redis_url, redis):
     await factories.create_market(engine)
     tenant = await factories.create_tenant(engine)
-    portfolio = await factories.create_portfolio(engine, tenant, policies=[RULE])
+    portfolio = await factories.create_portfolio(engine, tenant, policies=[RULE, AVERAGED])
     settings = Settings(database_url=database_url, redis_url=redis_url, clock="replay", instance="test")
     stop = asyncio.Event()
     async with AsyncExitStack() as resources:
@@ -180,5 +189,6 @@ async def test_an_evaluator_that_was_killed_decides_on_series_as_if_it_had_not_b
     frames = await running.frames()
     assert [frame.sequence for frame in frames] == list(range(1, 58))
     expected = decided(running.portfolio, frames, since=23, policy=policy)
-    assert {policy.id, running.portfolio.policies[0].id} == {policy_id for policy_id, *_ in expected}
+    stored = [*running.portfolio.policies, policy]
+    assert {each.id for each in stored} == {policy_id for policy_id, *_ in expected}
     assert await running.decisions() == expected

@@ -48,6 +48,8 @@ def test_a_subject_may_hold_the_marks_themselves(text):
             ),
         ),
         ("equity@", "'equity@': '' cannot be the name of an account"),
+        ("twap.BTC-USDT", "'twap.BTC-USDT': 'BTC-USDT' cannot be the name of an average"),
+        ("twap.BTC-USDT/0s", "'twap.BTC-USDT/0s': 'BTC-USDT/0s' cannot be the name of an average"),
         ("price.BTC USDT", "'price.BTC USDT': 'BTC USDT' cannot be the name of an instrument"),
     ],
 )

@@ -219,6 +219,8 @@ def test_every_metric_of_a_portfolio_is_read_or_known_to_be_missing():
     texts = [text.replace("BTC-USDT-PERP", "BTC-C") for text in texts]
     values = Reader(texts).values(market_at(PRICES | {"BTC-C": 0.04})[1])
     assert {text for text, value in values.items() if isnan(value)} == {
+        "twap.BTC-C/300s", "twap_confidence.BTC-C/300s", "ewma_price.BTC-C/300s",
+        "ewma_confidence.BTC-C/300s",
         "realized_volatility.BTC-C", "forecast_volatility.BTC-C", "funding_rate.BTC-C", "stress.MARKET",
         "sentiment.MARKET", "gas_price.ethereum", "book_depth.binance/BTC-USDT/50bps",
         "pool_depth.ethereum/WETH-USDC-5/50bps",

@@ -19,7 +19,16 @@ from app.domain.portfolios import Account, Balance, MarginMode, Portfolio, Portf
 from app.engine.book import Book
 from app.engine.decide import affected, decide
 from app.engine.market_view import MarketView
-from app.engine.series import MINIMUM_BARS, STANDARD, Forecast, Measure, Realized, Told
+from app.engine.series import (
+    MINIMUM_BARS,
+    STANDARD,
+    Average,
+    Forecast,
+    Measure,
+    Realized,
+    Told,
+    Weighting,
+)
 from app.engine.universe import Universe
 from app.quant.estimators import bar_volatilities, bars
 from app.quant.estimators.bars import Bars
@@ -41,12 +50,16 @@ SPECS = [
     *(Realized(PERP.id, measure(estimator)) for estimator in Estimator),
     Realized(ETH.id, measure()),
     Realized(PERP.id, measure(Estimator.PARKINSON, window_bars=13)),
+    Average(PERP.id, Weighting.TIME, 64),
+    Average(PERP.id, Weighting.EXPONENTIAL, 40),
+    Average(PERP.id, Weighting.EXPONENTIAL, 40, of_confidence=True),
+    Average(ETH.id, Weighting.TIME, 300),
     Told(TickKind.STRESS, "MARKET"),
 ]
 
 
 def change(name, value, time_ns, kind=TickKind.PRICE):
-    return Change(kind, name, value, 0.0, 1, Quality.VALID, time_ns)
+    return Change(kind, name, value, value / 1_000.0, 1, Quality.VALID, time_ns)
 
 
 def random_frames(seed, count=400, generation=1):
@@ -292,7 +305,7 @@ def test_with_other_listings_the_series_go_on():
     assert view.begun
     assert block.lacks(universe)
     moved = block.on(universe)
-    of_perpetual = [spec for spec in SPECS if spec != Realized(ETH.id, measure())]
+    of_perpetual = [spec for spec in SPECS if isinstance(spec, Told) or spec.instrument == PERP.id]
     columns = [universe.series(spec) for spec in of_perpetual]
     was = [block.universe.series(spec) for spec in of_perpetual]
     np.testing.assert_array_equal(moved.values(0, np.array(columns)), block.values(0, np.array(was)))

@@ -332,8 +332,14 @@ class Side:
             self.book.put(replace(done, in_flight=(), revision=done.revision + 1))
 
 
-def live_side_by_side(seed, *, portfolios, blocks, ruled=False):
+def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=()):
+    """`beside`: policies that everybody has besides his own."""
     world = World(seed, portfolios=portfolios, ruled=ruled)
+    for policy in beside:
+        world.portfolios = [
+            replace(each, policies=(*each.policies, StoredPolicy(world.chance.identity(), 1, policy)))
+            for each in world.portfolios
+        ]
     sleeper, watcher = Side(world, sleeps=True), Side(world, sleeps=False)
     acted = 0
     for frames in [[world.frame], *(world.frames() for _ in range(blocks))]:
@@ -350,6 +356,23 @@ def live_side_by_side(seed, *, portfolios, blocks, ruled=False):
     for slot in range(portfolios):
         assert sleeper.book.deciding(slot).portfolio == watcher.book.deciding(slot).portfolio
     return sleeper.looks, watcher.looks, acted
+
+
+AVERAGED = [
+    Rule(
+        name=metric, guards=Guards(**FREE),
+        actions=[{"kind": "scale", "factor": "0.95", "underlying": asset}],
+        condition={"kind": "comparison", "metric": metric, "op": "below", "value": f"{PRICES[asset]:.2f}"},
+    )
+    for asset, metric in (("BTC", "twap.BTC-USDT-PERP/320s"), ("ETH", "ewma_price.ETH-USDT-PERP/80s"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whoever_sleeps_beside_an_average_decides_and_remembers_the_same(seed):
+    looks, all_looks, acted = live_side_by_side(seed, portfolios=15, blocks=60, ruled=True, beside=AVERAGED)
+    assert acted > 5
+    assert looks < all_looks
 
 
 @pytest.mark.parametrize("seed", range(6))
