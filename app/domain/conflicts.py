@@ -130,18 +130,23 @@ def _guards(policy: AnyPolicy, other: AnyPolicy) -> Iterator[Conflict]:
     distances = MetricName.LIQUIDATION_DISTANCE
     if not shares or (policy.metric is distances) != (other.metric is distances):
         return
-    if _danger(policy, policy.restore) >= _danger(other, other.trigger):
+    if _is_held_by(policy, other) and _danger(policy, policy.restore) >= _danger(other, other.trigger):
         yield Conflict(
             "restores_into_trigger",
             f"restored to {policy.restore}, {other.name!r} fires at once: its trigger is {other.trigger}",
             "/restore",
         )
-    if _danger(other, other.restore) >= _danger(policy, policy.trigger):
+    if _is_held_by(other, policy) and _danger(other, other.restore) >= _danger(policy, policy.trigger):
         yield Conflict(
             "triggers_after_restore",
             f"{other.name!r} restores to {other.restore}, which fires this one",
             "/trigger",
         )
+
+
+def _is_held_by(policy: LiquidationGuard, other: LiquidationGuard) -> bool:
+    """Whether the other sees at least the danger that this one sees: prices as far against the account."""
+    return policy.confidence_multiple <= other.confidence_multiple
 
 
 def _danger(policy: LiquidationGuard, level: Decimal) -> Decimal:

@@ -63,7 +63,7 @@ def _outcomes(policy: AnyPolicy) -> Iterator[tuple[str, MetricRef, Range]]:
         case DeltaNeutral():
             low, high = delta_limits(policy)
             yield "/target_delta", _delta(policy.underlying), Range(float(low), float(high))
-        case LiquidationGuard(account=str(account)):
+        case LiquidationGuard(account=str(account)) if not policy.confidence_multiple:
             yield "/restore", MetricRef.parse(f"{policy.metric}@{account}"), _at(policy.restore)
         case _:
             return

@@ -19,6 +19,7 @@ from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
 _DISTANCE, _RULE = int(TriggerKind.LIQUIDATION_DISTANCE), int(TriggerKind.RULE)
+_ADVERSE = int(TriggerKind.ADVERSE_MARGIN_RATIO)
 _METRIC, _VOLATILITY = int(TriggerKind.METRIC), int(TriggerKind.VOLATILITY)
 _WITHOUT_BOUND = (
     int(Opcode.UNKNOWN),
@@ -131,7 +132,7 @@ def _is_awake(view: int, tables: Tables, watched: ViewWatchColumns, entries: Ent
 def _is_boundless(view: int, row: int, tables: Tables, first_column: int) -> bool:
     """A trigger that `radii` does not understand, taken by itself: of a rule, one that follows a change."""
     triggers, opcodes, kind = tables.triggers, tables.conditions.opcode, tables.triggers.kind[row]
-    if tables.views.portfolio_margin[view] or kind == _DISTANCE:
+    if tables.views.portfolio_margin[view] or kind in (_DISTANCE, _ADVERSE):
         return True
     first = tables.views.condition[view] + triggers.condition[row]
     stop = tables.views.condition[view] + triggers.condition_stop[row]

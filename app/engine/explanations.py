@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from app.domain.metrics import MetricName
 from app.domain.policies import AnyPolicy, DeltaNeutral, LiquidationGuard, StressResponse
 from app.domain.values import decimal_text
+from app.engine.guard_goals import figure_name
 from app.engine.rounding import metric_text
 from app.engine.scene import Row
 from app.engine.trigger_rows import NONE, TriggerKind
@@ -15,6 +16,8 @@ def conditions_of(policy: AnyPolicy, rows: Sequence[Row], *, accounts: Sequence[
     found: dict[str, str] = {}
     if isinstance(policy, LiquidationGuard):
         found["trigger"] = decimal_text(policy.trigger)
+        if policy.confidence_multiple:
+            found["confidence_multiple"] = decimal_text(policy.confidence_multiple)
     for row in rows:
         name, value = figure_of(policy, row, accounts=accounts)
         found[name] = metric_text(value)
@@ -29,12 +32,12 @@ def figure_of(policy: AnyPolicy, row: Row, *, accounts: Sequence[str]) -> tuple[
     """The registered name of what a row compares, qualified, and its value."""
     where = "" if row.account == NONE else f".{accounts[row.account]}"
     match row.kind:
-        case TriggerKind.MARGIN_RATIO if isinstance(policy, LiquidationGuard):
+        case TriggerKind.MARGIN_RATIO | TriggerKind.ADVERSE_MARGIN_RATIO if isinstance(
+            policy, LiquidationGuard
+        ):
             inverse = policy.metric is MetricName.HEALTH_FACTOR
             value = (1.0 / row.value if row.value else float("inf")) if inverse else row.value
-            return f"{policy.metric}{where}", value
-        case TriggerKind.MARGIN_RATIO:
-            return f"{MetricName.MARGIN_RATIO}{where}", row.value
+            return f"{figure_name(policy)}{where}", value
         case TriggerKind.LIQUIDATION_DISTANCE:
             return f"{MetricName.LIQUIDATION_DISTANCE}{where}", row.value
         case TriggerKind.LEVERAGE:

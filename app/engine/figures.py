@@ -13,7 +13,9 @@ class AccountFigures(NamedTuple):
     """Notionals are of deltas: their sum, and the sum of their magnitudes.
 
     `backing` is what margins are held against: the equity; of a loan, Σ collateral x liquidation threshold.
-    `distance` is how far prices may move until it is liquidated; NaN where no policy asks.
+    `distance` is how far prices may move until it is liquidated. A spread is what one confidence of every
+    price, against the account, takes of its positions and of its collateral, and adds to the maintenance
+    margin. All of these are NaN where no policy asks.
     """
 
     equity: FloatArray
@@ -24,6 +26,18 @@ class AccountFigures(NamedTuple):
     gross_notional: FloatArray
     distance: FloatArray
     backing: FloatArray
+    position_spread: FloatArray
+    collateral_spread: FloatArray
+    maintenance_spread: FloatArray
+
+
+@inlined_in_place
+def margin_ratio_of(backing: float, maintenance: float) -> float:
+    if np.isnan(backing) or np.isnan(maintenance):
+        return np.nan
+    if maintenance <= 0.0:
+        return 0.0
+    return maintenance / backing if backing > 0.0 else np.inf
 
 
 class ExposureFigures(NamedTuple):

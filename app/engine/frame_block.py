@@ -139,6 +139,27 @@ class FrameBlock:
             path[open_] += 1
         return values
 
+    def confidence_shares(self, frames: IntArray, columns: IntArray) -> FloatArray:
+        """The confidence of each price, as a share of it, each on its own frame."""
+        numbers = self.standing[frames, columns]
+        value, confidence = self.records.value[numbers], self.records.confidence[numbers]
+        shares: FloatArray = np.divide(confidence, value, out=np.zeros(value.size), where=value > 0.0)
+        return shares
+
+    def conversion_spreads(self, frames: IntArray, conversions: IntArray) -> FloatArray:
+        """The confidences of the prices that a conversion leads over, added up as shares of them."""
+        columns, paths = self.universe.conversions.arrays, self.universe.paths.arrays
+        path, stop = columns.start[conversions], columns.stop[conversions]
+        found: FloatArray = np.zeros(frames.size)
+        while (open_ := np.flatnonzero(path < stop)).size:
+            at, frame = path[open_], frames[open_]
+            first, second = paths.first[at], paths.second[at]
+            known = ~np.isnan(self.values(frame, first) * self.values(frame, second))
+            shares = self.confidence_shares(frame, first) + self.confidence_shares(frame, second)
+            found[open_] = np.where(known, shares, 0.0)
+            path[open_] = np.where(known, stop[open_], at + 1)
+        return found
+
     def price_rows(self, k: int, *, marks: Iterable[int], conversions: Iterable[int]) -> list[int]:
         """Instruments whose prices are used on a frame."""
         rows = set(marks)

@@ -8,9 +8,14 @@ from app.domain.metrics import MetricName
 from app.domain.policies import LiquidationGuard
 from app.domain.portfolios import MarginMode
 from app.engine.levers import size_of
-from app.engine.scene import ROUNDING, Goal, Row, Scene
+from app.engine.scene import ROUNDING, Goal, Row, Scene, Terms
 from app.engine.state import In
 from app.engine.trigger_rows import TriggerKind
+
+
+def figure_name(policy: LiquidationGuard) -> str:
+    """Not that of the registry where prices are taken against the account."""
+    return f"adverse_{policy.metric}" if policy.confidence_multiple else policy.metric
 
 
 def guard_goals(
@@ -24,24 +29,33 @@ def guard_goals(
 
 
 def _margin(number: int, policy: LiquidationGuard, row: Row, scene: Scene, *, acts: bool) -> Goal:
-    """Maintenance - ratio x what backs it <= 0."""
+    """Maintenance - ratio x what backs it <= 0, at prices that are against the account by what the row says.
+
+    What is traded has the spread of what is held, and collateral that of the collateral there is.
+    """
     level = policy.restore if acts else policy.trigger
     ratio = float(level if policy.metric is MetricName.MARGIN_RATIO else 1 / level)
     state = scene.state
     equity, maintenance = (state.within(figure, row.account) for figure in (In.BACKING, In.MAINTENANCE))
-    terms = ((maintenance, 1.0), (equity, -ratio))
-    now = scene.at(maintenance) - ratio * scene.at(equity)
+    required, backed = 1.0 + row.of_maintenance, 1.0 - row.of_backing
+    terms: Terms = ((maintenance, required), (equity, -ratio * backed))
+    now = required * scene.at(maintenance) - ratio * backed * scene.at(equity)
+    backs: Terms = ((equity, backed),)
+    if row.of_gross:
+        gross = state.within(In.GROSS, row.account)
+        terms, backs = (*terms, (gross, ratio * row.of_gross)), (*backs, (gross, -row.of_gross))
+        now += ratio * row.of_gross * scene.at(gross)
     allowed = 0.0 if acts else max(now, 0.0)
     slack = ROUNDING * ratio * abs(scene.at(equity)) + ROUNDING * scene.at(maintenance)
     return Goal(
         number,
         0,
-        f"{policy.metric}@{scene.account_name(row.account)}",
+        f"{figure_name(policy)}@{scene.account_name(row.account)}",
         terms,
         (-inf, allowed),
         (-inf, allowed + slack),
         level=float(level),
-        per=((equity, 1.0),) if policy.metric is MetricName.MARGIN_RATIO else ((maintenance, -ratio),),
+        per=backs if policy.metric is MetricName.MARGIN_RATIO else ((maintenance, -ratio * required),),
     )
 
 

@@ -6,7 +6,7 @@ Figures are handed on one by one: arrays would be counted in and out with every 
 import numpy as np
 
 from app.engine.conditions import evaluate
-from app.engine.figures import AccountFigures, ExposureFigures
+from app.engine.figures import AccountFigures, ExposureFigures, margin_ratio_of
 from app.engine.tables import ConditionFigures, Findings, Tables, TriggerFigures
 from app.engine.trigger_rows import NONE, TriggerKind
 from app.quant.arrays import FloatArray, IntArray
@@ -15,7 +15,7 @@ from app.quant.no_trade_bands import whalley_wilmott_half_band, zakamouline_half
 
 _DELTA, _DELTA_OF_GROSS = int(TriggerKind.DELTA), int(TriggerKind.DELTA_OF_GROSS)
 _ZAKAMOULINE = int(TriggerKind.DELTA_ZAKAMOULINE)
-_MARGIN_RATIO = int(TriggerKind.MARGIN_RATIO)
+_MARGIN_RATIO, _ADVERSE = int(TriggerKind.MARGIN_RATIO), int(TriggerKind.ADVERSE_MARGIN_RATIO)
 _LIQUIDATION_DISTANCE = int(TriggerKind.LIQUIDATION_DISTANCE)
 _LEVERAGE = int(TriggerKind.LEVERAGE)
 _DOLLAR_GAMMA = int(TriggerKind.DOLLAR_GAMMA)
@@ -59,6 +59,13 @@ def judge_triggers(
             value = exposures.vega[exposure] * _VOLATILITY_POINT
         elif kind == _LEVERAGE:
             value = _leverage(accounts.gross_notional, accounts.equity, first, stop)
+        elif kind == _ADVERSE:
+            multiple = tables.parameters.value[rows.parameters[row]]
+            taken = accounts.position_spread[account] + accounts.collateral_spread[account]
+            value = margin_ratio_of(
+                accounts.backing[account] - multiple * taken,
+                accounts.maintenance_margin[account] + multiple * accounts.maintenance_spread[account],
+            )
         elif kind >= _METRIC:
             programme = views.condition[view]
             value, advances = evaluate(

@@ -14,6 +14,7 @@ from app.engine.frame_block import FrameBlock
 from app.engine.observation import observe_pairs, starts_of
 from app.engine.option_units import option_units, units_held
 from app.engine.portfolio_accounts import account_requirements
+from app.engine.spreads import spreads
 from app.engine.tables import (
     ConditionFigures,
     Findings,
@@ -69,7 +70,8 @@ def observe(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
 def glance(book: Book, block: FrameBlock, pairs: PairColumns) -> Figures:
     """What is found of many pairs: figures are kept only where the pairs are few."""
     few = pairs.number.size <= _FEW
-    asked = book.columns.arrays.asks_distance[pairs.number]
+    views = book.columns.arrays
+    asked = views.asks_distance[pairs.number] | views.asks_spread[pairs.number]
     return _looked_at(book, block, pairs, apart=few or bool(asked.any()))
 
 
@@ -102,6 +104,7 @@ def _looked_at(book: Book, block: FrameBlock, pairs: PairColumns, *, apart: bool
         options=OptionFigures(*np.empty((len(OptionFigures._fields), options))),
     )
     _put_distances(book, block, pairs, figures)
+    _put_spreads(book, block, pairs, figures)
     observe_pairs(
         pairs,
         tables,
@@ -125,9 +128,27 @@ def _put_distances(book: Book, block: FrameBlock, pairs: PairColumns, figures: F
     figures.accounts.distance[:] = np.nan
     asked = np.flatnonzero(book.columns.arrays.asks_distance[pairs.number])
     if asked.size:
-        counts = figures.starts[0, asked + 1] - figures.starts[0, asked]
-        first = np.repeat(figures.starts[0, asked] - np.cumsum(counts) + counts, counts)
-        figures.accounts.distance[first + np.arange(first.size)] = distances(book, block, pairs, asked)
+        figures.accounts.distance[_accounts_of(asked, figures)] = distances(book, block, pairs, asked)
+
+
+def _put_spreads(book: Book, block: FrameBlock, pairs: PairColumns, figures: Figures) -> None:
+    """Where a policy takes prices against an account."""
+    accounts = figures.accounts
+    into = accounts.position_spread, accounts.collateral_spread, accounts.maintenance_spread
+    for column in into:
+        column[:] = np.nan
+    asked = np.flatnonzero(book.columns.arrays.asks_spread[pairs.number])
+    if asked.size:
+        at = _accounts_of(asked, figures)
+        for column, found in zip(into, spreads(book, block, pairs, asked), strict=True):
+            column[at] = found
+
+
+def _accounts_of(asked: IntArray, figures: Figures) -> IntArray:
+    """Where the accounts of pairs stand, one after the other."""
+    counts = figures.starts[0, asked + 1] - figures.starts[0, asked]
+    first = np.repeat(figures.starts[0, asked] - np.cumsum(counts) + counts, counts)
+    return first + np.arange(first.size)
 
 
 def mark_prices(block: FrameBlock, k: int) -> dict[InstrumentId, float]:

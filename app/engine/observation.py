@@ -12,7 +12,14 @@ from app.engine.conditions import (
     FIRST_OPERATION,
     Opcode,
 )
-from app.engine.figures import AccountFigures, ExposureFigures, of_account, of_exposure, of_portfolio
+from app.engine.figures import (
+    AccountFigures,
+    ExposureFigures,
+    margin_ratio_of,
+    of_account,
+    of_exposure,
+    of_portfolio,
+)
 from app.engine.judging import judge_triggers
 from app.engine.reading_ahead import read_ahead
 from app.engine.tables import (
@@ -323,19 +330,10 @@ def _is_broken(row: int, at: int, table: AccountColumns, accounts: AccountFigure
     """Once all that it holds was added: its backing and ratio, and whether it is to be closed."""
     if not table.lends[row]:
         accounts.backing[at] = accounts.equity[at]
-    ratio = _margin_ratio(accounts.backing[at], accounts.maintenance_margin[at])
+    ratio = margin_ratio_of(accounts.backing[at], accounts.maintenance_margin[at])
     accounts.margin_ratio[at] = ratio
     is_broken: bool = table.liquidates[row] and ratio >= 1.0
     return is_broken
-
-
-@inlined_in_place
-def _margin_ratio(backing: float, maintenance: float) -> float:
-    if np.isnan(backing) or np.isnan(maintenance):
-        return np.nan
-    if maintenance <= 0.0:
-        return 0.0
-    return maintenance / backing if backing > 0.0 else np.inf
 
 
 @inlined_in_place

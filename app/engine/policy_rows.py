@@ -48,6 +48,7 @@ class PolicyRows(Struct, frozen=True):
     registers: int
     remembering: tuple[Compiled, ...]
     asks_distance: bool
+    asks_spread: bool
     reads_reserves: bool
 
 
@@ -64,6 +65,7 @@ class PolicyTables(NamedTuple):
     mark_start: IntArray
     registers: IntArray
     asks_distance: BoolArray
+    asks_spread: BoolArray
 
 
 TRIGGER_FIELDS = ("kind", "asset", "account", "target", "low", "high", "parameters", "condition",
@@ -110,7 +112,7 @@ class _Compiler:
         self._conditions: list[Row] = []
         self._registers = 0
         self._remembering: list[Compiled] = []
-        self._asks_distance = False
+        self._asks_distance = self._asks_spread = False
 
     def rows(self) -> PolicyRows:
         universe, named = self._universe, self._policy.instruments
@@ -120,6 +122,7 @@ class _Compiler:
         parameters: list[float] = []
         for row in trigger_rows(self._policy, self._accounts, cost_rate=cheapest, tier=self._tier):
             self._asks_distance |= row.kind is TriggerKind.LIQUIDATION_DISTANCE
+            self._asks_spread |= row.kind is TriggerKind.ADVERSE_MARGIN_RATIO
             asset = NONE if row.underlying is None else universe.asset(row.underlying)
             bounds = (row.account, row.target, row.low, row.high, len(parameters))
             triggers.append((row.kind, asset, *bounds, *self._programme(row)))
@@ -132,6 +135,7 @@ class _Compiler:
             registers=self._registers,
             remembering=tuple(self._remembering),
             asks_distance=self._asks_distance,
+            asks_spread=self._asks_spread,
             reads_reserves=self._operands.reads_reserves,
         )
 
@@ -176,6 +180,7 @@ def tables_of_policies(policies: Sequence[PolicyRows]) -> PolicyTables:
         mark_start=_starts(marks),
         registers=np.array([each.registers for each in policies], dtype=np.int64),
         asks_distance=np.array([each.asks_distance for each in policies], dtype=bool),
+        asks_spread=np.array([each.asks_spread for each in policies], dtype=bool),
     )
 
 
@@ -194,4 +199,5 @@ _NO_POLICIES = PolicyTables(
     mark_start=np.zeros(1, dtype=np.int64),
     registers=np.zeros(0, dtype=np.int64),
     asks_distance=np.zeros(0, dtype=bool),
+    asks_spread=np.zeros(0, dtype=bool),
 )

@@ -5,7 +5,7 @@ straight line and what it may be off over a box, taken to grow no slower than in
 the box on which it does (see `marching`).
 
 Sound and no more: whatever is not understood here (accounts margined as a whole, distances to liquidation,
-rates of change) has no bound, and its view is looked at with all its news.
+prices taken against an account, rates of change) has no bound, and its view is looked at with all its news.
 """
 
 from typing import NamedTuple
@@ -30,6 +30,7 @@ SHRUNK = 1.0 - 1e-9
 _NS_PER_YEAR, _NS_PER_US = float(NS_PER_YEAR), 1_000
 
 _DISTANCE, _VOLATILITY_TARGET = int(TriggerKind.LIQUIDATION_DISTANCE), int(TriggerKind.VOLATILITY)
+_ADVERSE = int(TriggerKind.ADVERSE_MARGIN_RATIO)
 
 
 class Radii(NamedTuple):
@@ -148,7 +149,7 @@ def _is_understood(look: Look) -> bool:
     for row in range(views.trigger[look.number], views.trigger_stop[look.number]):
         first = views.condition[look.number] + triggers.condition[row]
         stop = views.condition[look.number] + triggers.condition_stop[row]
-        if triggers.kind[row] == _DISTANCE:
+        if triggers.kind[row] in (_DISTANCE, _ADVERSE):
             return False
         if triggers.kind[row] == _VOLATILITY_TARGET:
             # One column that is no price is pinned: with any news of it the view is looked at.

@@ -25,6 +25,7 @@ from app.domain.times import NS_PER_SECOND
 from app.domain.values import decimal_text
 from app.engine.book import Book
 from app.engine.explanations import conditions_of
+from app.engine.figures import AccountFigures
 from app.engine.frame_block import FrameBlock
 from app.engine.memory import PolicyMemory, Traded
 from app.engine.metrics import Figures
@@ -183,7 +184,7 @@ def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, 
     policies = len(book.view(view).holdings.policies)
     found: dict[int, list[Row]] = {number: [] for number in range(policies)}
     first = int(book.columns.arrays.trigger[view])
-    observed = figures.triggers
+    observed, first_account = figures.triggers, int(figures.starts[0, pair])
     for row, at in enumerate(range(here.start, here.stop), start=first):
         found[int(table.policy[row])].append(
             Row(
@@ -195,9 +196,30 @@ def rows_of(book: Book, figures: Figures, *, view: int, pair: int) -> dict[int, 
                 float(observed.low[at]),
                 float(observed.high[at]),
                 bool(observed.fired[at]),
+                *_taken_and_added(book, figures.accounts, row, first_account),
             )
         )
     return found
+
+
+def _taken_and_added(
+    book: Book, accounts: AccountFigures, row: int, first_account: int
+) -> tuple[float, float, float]:
+    """By prices that are taken against an account, as shares of its figures."""
+    table = book.triggers.arrays
+    if table.kind[row] != TriggerKind.ADVERSE_MARGIN_RATIO:
+        return 0.0, 0.0, 0.0
+    at, parameters = first_account + int(table.account[row]), book.parameters.arrays
+    multiple = float(parameters.value[table.parameters[row]])
+    of_gross, of_backing, of_maintenance = (
+        multiple * float(spread[at]) / float(figure[at]) if figure[at] > 0.0 else 0.0
+        for spread, figure in (
+            (accounts.position_spread, accounts.gross_notional),
+            (accounts.collateral_spread, accounts.backing),
+            (accounts.maintenance_spread, accounts.maintenance_margin),
+        )
+    )
+    return of_gross, of_backing, of_maintenance
 
 
 _KINDS = list(TriggerKind)

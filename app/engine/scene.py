@@ -62,7 +62,11 @@ def outside(value: float, accepted: Interval) -> float:
 
 
 class Row(Struct, frozen=True):
-    """A trigger as it was observed."""
+    """A trigger as it was observed.
+
+    Where prices are taken against an account, that takes a share of its gross notional and a share of its
+    backing away from what backs it, and adds a share to its maintenance margin.
+    """
 
     kind: TriggerKind
     exposure: int
@@ -72,6 +76,9 @@ class Row(Struct, frozen=True):
     low: float
     high: float
     fired: bool
+    of_gross: float = 0.0
+    of_backing: float = 0.0
+    of_maintenance: float = 0.0
 
 
 class Scene(Struct, frozen=True):

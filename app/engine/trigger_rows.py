@@ -53,6 +53,7 @@ class TriggerKind(IntEnum):
     METRIC = 10
     RULE = 11
     VOLATILITY = 12
+    ADVERSE_MARGIN_RATIO = 13
 
 
 class TriggerColumns(NamedTuple):
@@ -225,14 +226,17 @@ def _delta_row(policy: DeltaNeutral, cost_rate: float) -> TriggerRow:
 
 
 def _guard_row(policy: LiquidationGuard, ordinal: int) -> TriggerRow:
-    level = float(policy.trigger)
+    level, kind = float(policy.trigger), TriggerKind.MARGIN_RATIO
+    parameters: tuple[float, ...] = ()
+    if policy.confidence_multiple:
+        kind, parameters = TriggerKind.ADVERSE_MARGIN_RATIO, (float(policy.confidence_multiple),)
     match policy.metric:
         case MetricName.MARGIN_RATIO:
-            return TriggerRow(TriggerKind.MARGIN_RATIO, account=ordinal, high=nextafter(level, -inf))
+            high = nextafter(level, -inf)
+            return TriggerRow(kind, account=ordinal, high=high, parameters=parameters)
         case MetricName.HEALTH_FACTOR:
-            return TriggerRow(
-                TriggerKind.MARGIN_RATIO, account=ordinal, high=nextafter(float(1 / policy.trigger), -inf)
-            )
+            high = nextafter(float(1 / policy.trigger), -inf)
+            return TriggerRow(kind, account=ordinal, high=high, parameters=parameters)
         case MetricName.LIQUIDATION_DISTANCE:
             return TriggerRow(TriggerKind.LIQUIDATION_DISTANCE, account=ordinal, low=nextafter(level, inf))
         case _:

@@ -115,7 +115,7 @@ def _begin(view: int, laid: Laid, tables: Tables) -> None:
     views.mark[view] = laid.mark[0]
     views.watch[view] = views.watch_stop[view] = views.options[view] = 0
     views.due_ns[view] = views.alarm_ns[view] = NEVER_NS
-    views.asks_distance[view] = views.portfolio_margin[view] = False
+    views.asks_distance[view] = views.asks_spread[view] = views.portfolio_margin[view] = False
     views.live[view] = True
 
 
@@ -256,6 +256,7 @@ def _add_policy(
         tables.registers.value[laid.register[0]] = 0.0
         laid.register[0] += 1
     views.asks_distance[whose.number] |= given.asks_distance[policy]
+    views.asks_spread[whose.number] |= given.asks_spread[policy]
 
 
 @inlined_in_place

@@ -35,6 +35,7 @@ class ViewColumns(NamedTuple):
     due_ns: IntArray
     alarm_ns: IntArray
     asks_distance: BoolArray
+    asks_spread: BoolArray
     portfolio_margin: BoolArray
     live: BoolArray
 

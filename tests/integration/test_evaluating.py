@@ -4,6 +4,7 @@ Oracle and lane run in this process, on real Redis and PostgreSQL, wired as boot
 """
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from uuid import uuid4
@@ -80,12 +81,12 @@ class Running:
         self._ticks = ticks
         self._sequence = 0
 
-    async def price(self, value: float, *names: str) -> None:
+    async def price(self, value: float, *names: str, confidence: float = 1.0) -> None:
         """Published, of bitcoin when nothing is named; nobody is waited for."""
         self._sequence += 1
         time_ns = BEGIN_NS + self._sequence * 1_000_000_000
         ticks = [
-            Tick(TickKind.PRICE, "test", name, self._sequence, time_ns, value, 1.0)
+            Tick(TickKind.PRICE, "test", name, self._sequence, time_ns, value, confidence)
             for name in names or (BTC_PERP.id, BTC_SPOT.id)
         ]
         await self._ticks.publish(ticks)
@@ -270,6 +271,27 @@ async def test_what_a_plan_serves_and_misses_is_committed_with_it(running, short
     assert (miss.policy_id, miss.why) == (policy.id, MissReason.RESERVE_EXHAUSTED)
     loaded = await PostgresEvaluationStore(running.pool).load([short_of_reserve.id], range(4))
     assert [work.policies for work in loaded.portfolios[0].in_flight] == [(policy.id,)]
+
+
+async def test_a_guard_at_adverse_prices_acts_on_a_confidence_alone(running, engine):
+    """60,000 +- 1,000: ten times that leaves 10,000 of 20,000, and the price itself stands still."""
+    levels = {"trigger": Decimal("0.03"), "restore": Decimal("0.02"), "confidence_multiple": Decimal(10)}
+    portfolio = await factories.create_portfolio(
+        engine, running.tenant, policies=[GUARD.model_copy(update=levels)]
+    )
+    await eventually(lambda: running.pool.fetchval(SEEN, portfolio.id), what="the lane to know of it")
+    await running.price(CALM)
+    await running.price(CALM, confidence=1_000.0)
+    (decision,) = await eventually(lambda: running.decisions(portfolio))
+    assert (decision["sequence"], decision["outcome"]) == (2, "acted")
+    conditions = await running.pool.fetchval(
+        "SELECT conditions FROM decisions WHERE portfolio_id = $1", portfolio.id
+    )
+    assert json.loads(conditions) == {
+        "trigger": "0.03", "confidence_multiple": "10", "adverse_margin_ratio.main": "0.035",
+    }  # fmt: skip
+    await running.come_to(2)
+    assert await running.decisions() == []
 
 
 async def test_the_operators_policy_acts_first_and_though_the_trader_halts(running):

@@ -74,6 +74,12 @@ def pockets(target, maximum="9"):
 
 
 FIGHTS = [
+    (guard(restore="0.3", confidence_multiple="1"), guard(trigger="0.3", restore="0.2"), set()),
+    (
+        guard(restore="0.3"),
+        guard(trigger="0.3", restore="0.2", confidence_multiple="1"),
+        {"restores_into_trigger"},
+    ),
     (delta(target_delta="1"), delta(), {"target_outside_band", "band_excludes_target"}),
     (delta(target_delta="1"), delta(underlying="ETH"), set()),
     (delta(target_delta="0.1"), delta(), set()),

@@ -71,7 +71,17 @@ class LiquidationGuard(PolicyCommon):
                     "cures": ["top_up", "reduce"],
                     "top_up_from": [{"asset": "USDT", "keep": "500"}],
                     "emergency": {"trigger": "0.8", "cooldown_seconds": 60},
-                }
+                },
+                {
+                    "kind": "liquidation_guard",
+                    "name": "alive even if the price is a little worse",
+                    "mode": "auto",
+                    "metric": "health_factor",
+                    "account": "loan",
+                    "trigger": "1.3",
+                    "restore": "1.5",
+                    "confidence_multiple": "2",
+                },
             ]
         }
     )
@@ -83,6 +93,15 @@ class LiquidationGuard(PolicyCommon):
     )
     trigger: Annotated[Decimal, Field(gt=0)]
     restore: Annotated[Decimal, Field(gt=0)]
+    confidence_multiple: Annotated[
+        Decimal,
+        Field(
+            ge=0,
+            le=10,
+            description="Every price is taken so many of its confidences against the account: what it is "
+            "long below the consensus, what it is short or owes above. 0 takes the consensus.",
+        ),
+    ] = Decimal(0)
     cures: Annotated[tuple[Cure, ...], Field(min_length=1, max_length=4)] = (Cure.TOP_UP, Cure.REDUCE)
     account: Annotated[AccountName | None, Field(description="Every account when absent.")] = None
     top_up_from: Annotated[
@@ -114,6 +133,15 @@ class LiquidationGuard(PolicyCommon):
         elif not _falling(levels) or self.restore >= 1:
             raise ValueError(
                 "liquidation_distance: 0 is liquidation, so 1 > restore > trigger > emergency.trigger"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _metric_has_confidence(self) -> Self:
+        if self.confidence_multiple and self.metric is MetricName.LIQUIDATION_DISTANCE:
+            raise ValueError(
+                "confidence_multiple: a liquidation_distance is found from the consensus; guard margin_ratio "
+                "or health_factor"
             )
         return self
 

@@ -86,8 +86,8 @@ def looked_at(holdings, tree, frame):
 class World:
     """Portfolios of contracts, options, coins and loans in one to three accounts each; some on paper."""
 
-    def __init__(self, seed, *, portfolios, ruled=False):
-        self.ruled, self.chance = ruled, Chance(seed)
+    def __init__(self, seed, *, portfolios, ruled=False, uncertain=False):
+        self.ruled, self.uncertain, self.chance = ruled, uncertain, Chance(seed)
         self.chance.universe = WITH_POOLS
         self.frame = self.chance.frame()
         self.prices = {(c.kind, c.instrument): c.value for c in self.frame.changes}
@@ -243,6 +243,10 @@ class World:
             {"op": op} if kind == "comparison" else {"direction": chance.among(["above", "below"])}
         )
 
+    def confidence_of(self, price):
+        """Up to forty basis points, and otherwise in each frame."""
+        return price * 1e-3 * (self.sequence % 5) if self.uncertain else 0.0
+
     def frames(self):
         """A block: most of it noise, now and then a jump; nobody's news, too."""
         return [self.next_frame() for _ in range(int(self.chance.random.integers(1, 5)))]
@@ -270,8 +274,8 @@ class World:
                 self.prices[kind, name] *= 1 + moves.get(instrument.underlying, 0.0) + noise
                 ticked.add((kind, name))
         changes = tuple(
-            Change(kind, name, self.prices[kind, name], 0.0, 1, Quality.VALID, self.time_ns)
-            for kind, name in sorted(ticked)
+            Change(kind, name, value, self.confidence_of(value), 1, Quality.VALID, self.time_ns)
+            for (kind, name), value in ((key, self.prices[key]) for key in sorted(ticked))
         )
         return Frame(1, self.sequence, self.time_ns, f"1-{self.sequence}", 0, changes)
 
@@ -332,12 +336,18 @@ class Side:
             self.book.put(replace(done, in_flight=(), revision=done.revision + 1))
 
 
-def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=()):
-    """`beside`: policies that everybody has besides his own."""
-    world = World(seed, portfolios=portfolios, ruled=ruled)
-    for policy in beside:
+def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=None, uncertain=False):
+    """`beside`: policies that everybody has besides his own, or what makes them of these."""
+    world = World(seed, portfolios=portfolios, ruled=ruled, uncertain=uncertain)
+    if beside is not None:
         world.portfolios = [
-            replace(each, policies=(*each.policies, StoredPolicy(world.chance.identity(), 1, policy)))
+            replace(
+                each,
+                policies=(
+                    *each.policies,
+                    *(StoredPolicy(world.chance.identity(), 1, policy) for policy in beside(each)),
+                ),
+            )
             for each in world.portfolios
         ]
     sleeper, watcher = Side(world, sleeps=True), Side(world, sleeps=False)
@@ -370,7 +380,26 @@ AVERAGED = [
 
 @pytest.mark.parametrize("seed", range(2))
 def test_whoever_sleeps_beside_an_average_decides_and_remembers_the_same(seed):
-    looks, all_looks, acted = live_side_by_side(seed, portfolios=15, blocks=60, ruled=True, beside=AVERAGED)
+    looks, all_looks, acted = live_side_by_side(
+        seed, portfolios=15, blocks=60, ruled=True, beside=lambda _: AVERAGED
+    )
+    assert acted > 5
+    assert looks < all_looks
+
+
+def adverse(holdings):
+    """The guard that there is once more, at prices against the account, for those with several."""
+    for stored in holdings.policies:
+        if isinstance(stored.policy, LiquidationGuard) and len(holdings.accounts) > 1:
+            yield stored.policy.model_copy(update={"name": "adverse", "confidence_multiple": Decimal("1.5")})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whoever_sleeps_beside_a_guard_at_adverse_prices_decides_and_remembers_the_same(seed):
+    """Whoever has such a guard never sleeps."""
+    looks, all_looks, acted = live_side_by_side(
+        seed, portfolios=20, blocks=40, beside=adverse, uncertain=True
+    )
     assert acted > 5
     assert looks < all_looks
 
