@@ -24,8 +24,9 @@ import numpy as np
 
 from app.domain.times import NS_PER_YEAR
 from app.engine.book import Book
-from app.engine.columns import ordinals_within, row_ranges
+from app.engine.columns import ordinals_within
 from app.engine.frame_block import FrameBlock
+from app.engine.held_rows import HeldRows, held_rows
 from app.engine.portfolio_accounts import portfolio_distances
 from app.engine.tables import PairColumns
 from app.engine.trigger_rows import NONE
@@ -34,17 +35,6 @@ from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.solvency.books import BookStatus, PositionKind, books_of
 from app.quant.solvency.figures import account_figures
 from app.quant.solvency.liquidation import liquidation_levels
-
-
-class _Rows(NamedTuple):
-    """Of positions or balances. Accounts are counted through all pairs."""
-
-    number: IntArray
-    account: IntArray
-    frame: IntArray
-
-    def where(self, chosen: BoolArray) -> "_Rows":
-        return _Rows(*(column[chosen] for column in self))
 
 
 class _Parts(NamedTuple):
@@ -73,17 +63,8 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
     equity: 0 where it has, infinite where none does (what needs no margin is never liquidated), NaN where a
     price is not known.
     """
-    views, numbers = book.columns.arrays, pairs.number[asked]
-    accounts, owner = row_ranges(views.account[numbers], views.account_stop[numbers])
-    first = np.searchsorted(owner, np.arange(numbers.size))
-
-    def rows(starts: IntArray, stops: IntArray, account: IntArray) -> _Rows:
-        number, pair = row_ranges(starts[numbers], stops[numbers])
-        return _Rows(number, first[pair] + account[number], pairs.frame[asked][pair])
-
+    accounts, positions, balances = held_rows(book, pairs, asked)
     held, owned, terms = book.positions.arrays, book.balances.arrays, block.universe.terms
-    positions = rows(views.position, views.position_stop, held.account)
-    balances = rows(views.balance, views.balance_stop, owned.account)
     instrument = held.instrument[positions.number]
     lends = book.accounts.arrays.lends[accounts]
     option, loan = terms.option[instrument], lends[positions.account]
@@ -99,11 +80,13 @@ def distances(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray
     nearest = _nearest(block, _Parts._make(column[order] for column in joined), accounts.size)
     in_scenarios = book.accounts.arrays.portfolio_margin[accounts]
     if in_scenarios.any():
-        nearest[in_scenarios] = portfolio_distances(book, block, PairColumns(numbers, pairs.frame[asked]))
+        nearest[in_scenarios] = portfolio_distances(
+            book, block, PairColumns(pairs.number[asked], pairs.frame[asked])
+        )
     return nearest
 
 
-def _contracts(block: FrameBlock, rows: _Rows, held: PositionColumns) -> tuple[_Parts, _Parts]:
+def _contracts(block: FrameBlock, rows: HeldRows, held: PositionColumns) -> tuple[_Parts, _Parts]:
     """What moves of each, and what stays."""
     terms, instrument = block.universe.terms, held.instrument[rows.number]
     price = block.values(rows.frame, terms.price_row[instrument])
@@ -121,14 +104,14 @@ def _contracts(block: FrameBlock, rows: _Rows, held: PositionColumns) -> tuple[_
     )
 
 
-def _loans(block: FrameBlock, rows: _Rows, held: PositionColumns) -> _Parts:
+def _loans(block: FrameBlock, rows: HeldRows, held: PositionColumns) -> _Parts:
     asset, amount = held.underlying_value[rows.number], held.quantity[rows.number]
     rate = np.where(amount > 0.0, held.backing_rate[rows.number], 1.0)
     worth = amount * rate * block.conversion_values(rows.frame, asset)
     return _worths(rows.account, asset, worth, amount < 0.0)
 
 
-def _balances(block: FrameBlock, rows: _Rows, owned: BalanceColumns) -> _Parts:
+def _balances(block: FrameBlock, rows: HeldRows, owned: BalanceColumns) -> _Parts:
     asset, amount = owned.asset_value[rows.number], owned.amount[rows.number]
     counted = np.where(amount > 0.0, 1.0 - owned.haircut[rows.number], 1.0)
     worth = amount * counted * block.conversion_values(rows.frame, asset)
@@ -141,7 +124,7 @@ def _worths(account: IntArray, asset: IntArray, worth: FloatArray, needs_margin:
     return _Parts(account, asset, needs_margin, kind, worth, one, one, one, one, one, one)
 
 
-def _options(block: FrameBlock, rows: _Rows, held: PositionColumns) -> _Parts:
+def _options(block: FrameBlock, rows: HeldRows, held: PositionColumns) -> _Parts:
     """Valued in what they are settled in, their requirements in the underlying: so is its price here."""
     universe, instrument = block.universe, held.instrument[rows.number]
     terms, asset = universe.terms, held.underlying_value[rows.number]

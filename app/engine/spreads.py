@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from app.engine.book import Book
-from app.engine.columns import row_ranges
 from app.engine.frame_block import FrameBlock
+from app.engine.held_rows import HeldRows, held_rows
 from app.engine.option_units import option_units
 from app.engine.tables import PairColumns
 from app.engine.view_rows import BalanceColumns, PositionColumns
-from app.quant.arrays import BoolArray, FloatArray, IntArray
+from app.quant.arrays import FloatArray, IntArray
 
 
 class Spreads(NamedTuple):
@@ -31,33 +31,13 @@ class Spreads(NamedTuple):
     maintenance: FloatArray
 
 
-class _Rows(NamedTuple):
-    """Of positions or balances. Accounts are counted through all pairs."""
-
-    number: IntArray
-    account: IntArray
-    frame: IntArray
-
-    def where(self, chosen: BoolArray) -> "_Rows":
-        return _Rows(*(column[chosen] for column in self))
-
-
 def spreads(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray) -> Spreads:
     """Of every account of the pairs whose numbers are `asked`, one after the other.
 
     Sums are made in stored order. What has no price has no spread: the figures of its account are NaN then.
     """
-    views, numbers = book.columns.arrays, pairs.number[asked]
-    accounts, owner = row_ranges(views.account[numbers], views.account_stop[numbers])
-    first = np.searchsorted(owner, np.arange(numbers.size))
-
-    def rows(starts: IntArray, stops: IntArray, account: IntArray) -> _Rows:
-        number, pair = row_ranges(starts[numbers], stops[numbers])
-        return _Rows(number, first[pair] + account[number], pairs.frame[asked][pair])
-
+    accounts, positions, balances = held_rows(book, pairs, asked)
     held, owned = book.positions.arrays, book.balances.arrays
-    positions = rows(views.position, views.position_stop, held.account)
-    balances = rows(views.balance, views.balance_stop, owned.account)
     lends = book.accounts.arrays.lends[accounts]
     option, loan = block.universe.terms.option[held.instrument[positions.number]], lends[positions.account]
     found = Spreads(*np.zeros((3, accounts.size)))
@@ -70,7 +50,7 @@ def spreads(book: Book, block: FrameBlock, pairs: PairColumns, asked: IntArray) 
     return found
 
 
-def _add_contracts(block: FrameBlock, rows: _Rows, held: PositionColumns, found: Spreads) -> None:
+def _add_contracts(block: FrameBlock, rows: HeldRows, held: PositionColumns, found: Spreads) -> None:
     terms, instrument = block.universe.terms, held.instrument[rows.number]
     price = block.values(rows.frame, terms.price_row[instrument])
     units = np.abs(held.quantity[rows.number]) * terms.multiplier[instrument]
@@ -81,7 +61,7 @@ def _add_contracts(block: FrameBlock, rows: _Rows, held: PositionColumns, found:
     _add(found.maintenance, rows, spread * terms.maintenance_rate[instrument])
 
 
-def _add_options(block: FrameBlock, rows: _Rows, held: PositionColumns, found: Spreads) -> None:
+def _add_options(block: FrameBlock, rows: HeldRows, held: PositionColumns, found: Spreads) -> None:
     terms, instrument = block.universe.terms, held.instrument[rows.number]
     unit = option_units(block, rows.frame, instrument)
     units = held.quantity[rows.number] * terms.multiplier[instrument]
@@ -91,20 +71,20 @@ def _add_options(block: FrameBlock, rows: _Rows, held: PositionColumns, found: S
     _add(found.maintenance, rows, np.maximum(-units, 0.0) * (unit.maintenance - unit.mark) * worth * share)
 
 
-def _add_loans(block: FrameBlock, rows: _Rows, held: PositionColumns, found: Spreads) -> None:
+def _add_loans(block: FrameBlock, rows: HeldRows, held: PositionColumns, found: Spreads) -> None:
     amount, asset = held.quantity[rows.number], held.settlement_value[rows.number]
     spread = block.conversion_values(rows.frame, asset) * block.conversion_spreads(rows.frame, asset)
     _add(found.collateral, rows, np.maximum(amount, 0.0) * held.backing_rate[rows.number] * spread)
     _add(found.maintenance, rows, np.maximum(-amount, 0.0) * held.maintenance_rate[rows.number] * spread)
 
 
-def _add_balances(block: FrameBlock, rows: _Rows, owned: BalanceColumns, found: Spreads) -> None:
+def _add_balances(block: FrameBlock, rows: HeldRows, owned: BalanceColumns, found: Spreads) -> None:
     amount, asset = owned.amount[rows.number], owned.asset_value[rows.number]
     counted = np.where(amount > 0.0, 1.0 - owned.haircut[rows.number], 1.0)
     worth = np.abs(amount) * counted * block.conversion_values(rows.frame, asset)
     _add(found.collateral, rows, worth * block.conversion_spreads(rows.frame, asset))
 
 
-def _add(sums: FloatArray, rows: _Rows, spread: FloatArray) -> None:
+def _add(sums: FloatArray, rows: HeldRows, spread: FloatArray) -> None:
     """One after the other, so that an account's sum is the same whoever is its neighbour."""
     np.add.at(sums, rows.account, np.nan_to_num(spread, nan=0.0))
