@@ -72,7 +72,7 @@ class Book(BookTables):
         super().__init__(universe)
         self.sleeps = sleeps
         self._slots: dict[PortfolioId, int] = {}
-        self.slots = Columns(SlotColumns)
+        self.slots = Columns(SlotColumns, ("deciding", "standing", "watched", "place"))
         self._ids: list[PortfolioId] = []
         self._registers: dict[PolicyId, Registers] = {}
         self._frames_seen = 0

@@ -17,6 +17,8 @@ from app.engine.view_layout import Laid, Listed, lay_out
 from app.engine.view_rows import (
     OF_EVERY_LOOK,
     OF_EVERY_POSITION,
+    OF_SOME_LOOKS,
+    OF_SOME_POSITIONS,
     AccountColumns,
     BalanceColumns,
     ExposureColumns,
@@ -39,18 +41,18 @@ class BookTables:
 
     def clear(self, universe: Universe) -> None:
         self.universe = universe
-        self.accounts = Columns(AccountColumns, beside=AccountColumns._fields)
-        self.positions = Columns(PositionColumns, beside=OF_EVERY_POSITION)
-        self.balances = Columns(BalanceColumns, beside=BalanceColumns._fields)
-        self.exposures = Columns(ExposureColumns, beside=ExposureColumns._fields)
-        self.triggers = Columns(TriggerColumns, beside=TriggerColumns._fields)
+        self.accounts = Columns(AccountColumns, AccountColumns._fields)
+        self.positions = Columns(PositionColumns, OF_EVERY_POSITION, OF_SOME_POSITIONS)
+        self.balances = Columns(BalanceColumns, BalanceColumns._fields)
+        self.exposures = Columns(ExposureColumns, ExposureColumns._fields)
+        self.triggers = Columns(TriggerColumns, TriggerColumns._fields)
         self.parameters = Columns(ParameterColumns)
-        self.conditions = Columns(ConditionColumns, beside=ConditionColumns._fields)
+        self.conditions = Columns(ConditionColumns, ConditionColumns._fields)
         self.registers = Columns(RegisterColumns)
         self.marks = Columns(MarkColumns)
-        self.columns = Columns(ViewColumns, beside=OF_EVERY_LOOK)
+        self.columns = Columns(ViewColumns, OF_EVERY_LOOK, OF_SOME_LOOKS)
         self.watches = Watches()
-        self.view_watches = Columns(ViewWatchColumns, beside=ViewWatchColumns._fields)
+        self.view_watches = Columns(ViewWatchColumns, ViewWatchColumns._fields)
         self.margins_portfolios = False
         self.series_read: Counter[int] = Counter()
         """By column, in how many places series are read; no other one is in it."""

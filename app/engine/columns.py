@@ -1,6 +1,6 @@
 """A growable struct of arrays. Rows are appended in blocks and never move until compaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -19,13 +19,14 @@ Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 class Columns(Generic[Arrays]):
     """`arrays` is a NamedTuple of the columns at their full capacity: what compiled loops are given.
 
-    Columns that are read together may stand `beside` each other, row after row: few rows among many that are
-    not read are then on a line or two of memory each, and not on as many as there are columns.
+    Columns that are read together may stand `beside` each other, in one group or several, row after row: few
+    rows among many that are not read are then on a line or two of memory each, and not on as many as there
+    are columns.
     """
 
-    def __init__(self, kind: type[Arrays], beside: Collection[str] = ()) -> None:
+    def __init__(self, kind: type[Arrays], *beside: tuple[str, ...]) -> None:
         self._kind = kind
-        self._blocks = _blocks_of(kind, tuple(beside))
+        self._blocks = _blocks_of(kind, beside)
         self.length = 0
         self._claim_room(_FIRST_CAPACITY)
 
@@ -94,15 +95,14 @@ def _room(size: int) -> NDArray[np.uint8]:
 
 
 @cache
-def _blocks_of(kind: type[tuple[Any, ...]], beside: tuple[str, ...]) -> list[np.dtype[np.void]]:
-    """What rows are made of: of what stands beside each other, and of each other column.
+def _blocks_of(kind: type[tuple[Any, ...]], beside: tuple[tuple[str, ...], ...]) -> list[np.dtype[np.void]]:
+    """What rows are made of: of each group that stands beside each other, and of each other column.
 
     Hints are slow to read, and a book of one portfolio is made for every question about it.
     """
     dtypes = {name: _DTYPES[hint] for name, hint in get_type_hints(kind).items()}
-    alone = [[name] for name in dtypes if name not in beside]
-    groups = ([*beside], *alone) if beside else alone
-    return [np.dtype([(name, dtypes[name]) for name in names], align=True) for names in groups]
+    alone = ((name,) for name in dtypes if not any(name in names for names in beside))
+    return [np.dtype([(name, dtypes[name]) for name in names], align=True) for names in (*beside, *alone)]
 
 
 def row_ranges(starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:

@@ -46,6 +46,8 @@ OF_EVERY_LOOK = (
     "watch", "watch_stop", "register", "due_ns",
 )  # fmt: skip
 """Of a view: what is read when it is looked at, two lines of memory."""
+OF_SOME_LOOKS = ("slot", "options", "alarm_ns", "asks_distance", "portfolio_margin", "live")
+"""What is asked besides of those who wake, or fall asleep."""
 
 
 class AccountColumns(NamedTuple):
@@ -85,6 +87,8 @@ OF_EVERY_POSITION = (
     "instrument", "account", "exposure", "underlying_value", "settlement_value", "quantity", "entry_price",
 )  # fmt: skip
 """What is read of every position: not what only loans have, nor what the clock asks."""
+OF_SOME_POSITIONS = ("price_row", "initial_rate", "maintenance_rate", "backing_rate", "accrued_ns")
+"""What is read besides to find how long a view may sleep."""
 
 
 class BalanceColumns(NamedTuple):

@@ -16,9 +16,11 @@ class Kind(NamedTuple):
     other: BoolArray
 
 
-@pytest.mark.parametrize("beside", [(), ("value", "flag"), Kind._fields])
+@pytest.mark.parametrize(
+    "beside", [(), (("value", "flag"),), (("value", "flag"), ("number", "other")), (Kind._fields,)]
+)
 def test_rows_stay_as_the_columns_grow(beside):
-    columns = Columns(Kind, beside=beside)
+    columns = Columns(Kind, *beside)
     numbers = np.arange(200_000)
     for first in range(0, numbers.size, 20_000):
         rows = numbers[first : first + 20_000]
@@ -32,7 +34,7 @@ def test_rows_stay_as_the_columns_grow(beside):
 
 
 def test_columns_stand_beside_each_other_and_others_by_themselves():
-    columns = Columns(Kind, beside=("value", "flag"))
+    columns = Columns(Kind, ("value", "flag"))
     number, flag, value, other = columns.arrays
     assert number.strides == (8,)
     assert other.strides == (1,)
@@ -41,6 +43,6 @@ def test_columns_stand_beside_each_other_and_others_by_themselves():
 
 
 def test_what_is_large_begins_with_a_huge_page():
-    columns = Columns(Kind, beside=("number", "value"))
+    columns = Columns(Kind, ("number", "value"))
     columns.reserve(1 << 18)
     assert columns.arrays.number.ctypes.data % (1 << 21) == 0
