@@ -91,7 +91,7 @@ class BookTables:
 
     def reserve(self, times: float) -> None:
         """Room for so many times what there is: for whoever loads in parts, and has loaded the first."""
-        for table in (*self._rows(), self.view_watches, self.watches.entries):
+        for table in (*self._rows(), self.view_watches, self.watches.entries, self.watches.blocks):
             table.reserve(int(table.length * times))
 
     def _rows(self) -> tuple[Columns[Any], ...]:

@@ -166,6 +166,7 @@ def _sizes(book: Book) -> dict[str, TableBytes]:
         "watches": watches.columns,
         "links": watches.links,
         "chunks": watches.chunks,
+        "blocks": watches.blocks,
         "entries": watches.entries,
     }
     sizes = {name: TableBytes(*table.nbytes()) for name, table in tables.items()}

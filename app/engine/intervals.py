@@ -5,10 +5,10 @@ import numpy as np
 from app.engine.marching import LEAST
 from app.engine.radii import SHRUNK, Radii
 from app.engine.sketches import MINOR_SHARE, RATIO_SHARE
-from app.engine.tables import PairColumns, Tables
+from app.engine.tables import Market, PairColumns, Tables
 from app.engine.view_watches import Role, ViewWatchColumns
-from app.engine.watches import ChunkColumns, EntryColumns, put_entry
-from app.quant.arrays import FloatArray, IntArray
+from app.engine.watches import ITSELF, Intervals, WatchColumns, put_entry
+from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
 _MAIN, _RATIO, _PINNED = int(Role.MAIN), int(Role.RATIO), int(Role.PINNED)
@@ -20,35 +20,39 @@ def put_intervals(
     chosen: IntArray,
     pairs: PairColumns,
     tables: Tables,
+    market: Market,
     radii: Radii,
     watched: ViewWatchColumns,
-    values: FloatArray,
-    last_values: FloatArray,
-    entries: EntryColumns,
-    chunks: ChunkColumns,
+    watches: WatchColumns,
+    intervals: Intervals,
 ) -> None:
     """Where there is a radius, and where the end of the block is inside of all of them; who has none is woken
     by everything.
-
-    `values` of the watches, view after view, on the frame that was looked at.
     """
-    at = 0
+    last_frame = len(market.standing) - 1
     for i in range(chosen.size):
-        view = pairs.number[chosen[i]]
+        view, frame = pairs.number[chosen[i]], pairs.frame[chosen[i]]
         first, stop = tables.views.watch[view], tables.views.watch_stop[view]
         up, down, others, spread = radii.up[i], radii.down[i], radii.others[i], radii.spread[i]
         sleeps = min(up, down) > LEAST
         for row in range(first, stop):
-            low, high = _interval(values[at + row - first], watched.role[row], up, down, others, spread)
-            last = last_values[at + row - first]
+            value = _value(frame, watched.watch[row], watches, market)
+            low, high = _interval(value, watched.role[row], up, down, others, spread)
+            last = _value(last_frame, watched.watch[row], watches, market)
             is_inside = low <= last <= high or (np.isnan(last) and low > high)
             sleeps = sleeps and (is_inside or watched.role[row] == _UNUSED)
         for row in range(first, stop):
-            low, high = _interval(values[at + row - first], watched.role[row], up, down, others, spread)
-            if not sleeps:
-                low, high = np.inf, -np.inf
-            put_entry(watched.entry[row], low, high, entries, chunks)
-        at += stop - first
+            value, low, high = _value(frame, watched.watch[row], watches, market), np.inf, -np.inf
+            if sleeps:
+                low, high = _interval(value, watched.role[row], up, down, others, spread)
+            put_entry(watched.entry[row], low, high, intervals)
+
+
+@inlined_in_place
+def _value(frame: int, watch: int, watches: WatchColumns, market: Market) -> float:
+    value: float = market.value[market.standing[frame, watches.column[watch]]]
+    base = watches.base[watch]
+    return value if base == ITSELF else value / market.value[market.standing[frame, base]]
 
 
 @inlined_in_place

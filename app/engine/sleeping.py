@@ -6,7 +6,6 @@ import numpy as np
 from msgspec import Struct
 
 from app.engine.book import Book
-from app.engine.columns import row_ranges
 from app.engine.frame_block import FrameBlock
 from app.engine.intervals import put_intervals
 from app.engine.metrics import Figures, completed, market_of, observe
@@ -78,35 +77,34 @@ def _put_to_sleep(
     chosen = _in_time(chosen, tables.views.options[pairs.number[chosen]] > 0)
     figures, chosen = completed(book, block, figures, chosen)
     pairs, numbers = figures.pairs, figures.pairs.number[chosen]
+    market, most = market_of(block), np.zeros(len(Sizes._fields), dtype=np.int64)
+    _find_most(numbers, tables.views, most)
     up, down, others, spread = np.empty((4, chosen.size))
     radii = Radii(up, down, others, spread, np.empty(chosen.size, dtype=np.int64))
     find_radii(
         chosen,
         pairs,
         tables,
-        market_of(block),
+        market,
         watched,
         figures.starts,
         figures.accounts,
         figures.exposures,
         figures.conditions,
         figures.options,
-        sketch_for(_most_of(numbers, tables.views)),
+        sketch_for(Sizes(*most.tolist())),
         radii,
     )
     book.set_alarms(numbers, radii.due_ns)
-    rows, owners = row_ranges(tables.views.watch[numbers], tables.views.watch_stop[numbers])
-    watches, last = watched.watch[rows], len(block.frames) - 1
     put_intervals(
         chosen,
         pairs,
         tables,
+        market,
         radii,
         watched,
-        book.watches.values(block, pairs.frame[chosen][owners], watches),
-        book.watches.values(block, np.full(rows.size, last), watches),
-        book.watches.entries.arrays,
-        book.watches.chunks.arrays,
+        book.watches.columns.arrays,
+        book.watches.intervals(),
     )
 
 
@@ -116,21 +114,18 @@ def _in_time(chosen: IntArray, with_options: BoolArray) -> IntArray:
     return chosen[~with_options | (np.cumsum(with_options) <= at_once)]
 
 
-def _most_of(numbers: IntArray, views: ViewColumns) -> Sizes:
-    """What a sketch must have room for."""
-    accounts, exposures, positions, balances, triggers, conditions, watches = (
-        int(np.max(stop[numbers] - start[numbers], initial=0))
-        for start, stop in (
-            (views.account, views.account_stop),
-            (views.exposure, views.exposure_stop),
-            (views.position, views.position_stop),
-            (views.balance, views.balance_stop),
-            (views.trigger, views.trigger_stop),
-            (views.condition, views.condition_stop),
-            (views.watch, views.watch_stop),
-        )
-    )
-    return Sizes(accounts, exposures, positions + balances, triggers, conditions, watches)
+@compiled_in_place
+def _find_most(numbers: IntArray, views: ViewColumns, most: IntArray) -> None:
+    """What a sketch must have room for: `Sizes`, in that order."""
+    for view in numbers:
+        held = views.position_stop[view] - views.position[view]
+        held += views.balance_stop[view] - views.balance[view]
+        most[0] = max(most[0], views.account_stop[view] - views.account[view])
+        most[1] = max(most[1], views.exposure_stop[view] - views.exposure[view])
+        most[2] = max(most[2], held)
+        most[3] = max(most[3], views.trigger_stop[view] - views.trigger[view])
+        most[4] = max(most[4], views.condition_stop[view] - views.condition[view])
+        most[5] = max(most[5], views.watch_stop[view] - views.watch[view])
 
 
 class Rest(Struct, frozen=True):

@@ -2,8 +2,9 @@
 
 A watch is a column of the market, or its ratio to another one: the prices of one underlying move together,
 and how they move against each other is watched apart. A view has an entry in every watch that it depends
-on; entries of a watch stand in chunks, whose narrowest ends are looked at first. An entry that no value is
-inside of wakes its view with every news: so begins each view, and so are those for which no bound is known.
+on; entries of a watch stand in chunks, and these in blocks, whose narrowest ends are looked at first. An
+entry that no value is inside of wakes its view with every news: so begins each view, and so are those for
+which no bound is known.
 """
 
 from collections.abc import Iterable
@@ -16,12 +17,14 @@ from app.engine.frame_block import FrameBlock, RecordNumbers
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-CHUNK = 1_024
+CHUNK, BLOCK = 1_024, 16
 ITSELF = -1
 """The base of a watch that is no ratio."""
 _NONE = -1
 _FEW = 16
 """Of all slots one in so many: more that wake in a frame are put in order."""
+_FIRST_FOUND = 64
+"""Room for those who wake; for more than ever before they are looked for twice."""
 _AT_ONCE = 8
 """Entries of which one comparison tells that all are asleep: their flags are a word."""
 
@@ -47,6 +50,21 @@ class ChunkColumns(NamedTuple):
     highest_low: FloatArray
     lowest_high: FloatArray
     awake: IntArray
+
+
+class BlockColumns(NamedTuple):
+    """The narrowest ends of those that sleep among the rows from b x `BLOCK` on."""
+
+    highest_low: FloatArray
+    lowest_high: FloatArray
+
+
+class Intervals(NamedTuple):
+    """What is written with every entry."""
+
+    entries: EntryColumns
+    blocks: BlockColumns
+    chunks: ChunkColumns
 
 
 class WatchColumns(NamedTuple):
@@ -88,13 +106,15 @@ class ViewRanges(NamedTuple):
 
 class Watches:
     def __init__(self) -> None:
-        self.entries = Columns(EntryColumns)
-        self.chunks = Columns(ChunkColumns)
+        self.entries = Columns(EntryColumns, ("low", "high"))
+        self.blocks = Columns(BlockColumns, BlockColumns._fields)
+        self.chunks = Columns(ChunkColumns, ChunkColumns._fields)
         self.columns = Columns(WatchColumns)
         self._numbers: dict[tuple[int, int], int] = {}
         self._rows: list[tuple[int, ...]] = []
         self.links = Columns(LinkColumns)
         self._first_links: IntArray = np.zeros(0, dtype=np.int64)
+        self._most_found = _FIRST_FOUND
 
     def numbers(self, columns: IntArray, bases: IntArray, row_of_column: IntArray) -> IntArray:
         """Of the watches of market columns, or of their ratios to others. News of the rows whose columns they
@@ -128,13 +148,14 @@ class Watches:
         used[heads != _NONE] = self.chunks.arrays.used[heads[heads != _NONE]]
         more = -(-np.maximum(counts - (CHUNK - used), 0) // CHUNK)
         free, _ = self.chunks.claim(int(more.sum()))
+        self.blocks.claim(int(more.sum()) * CHUNK // BLOCK)
         self.entries.claim(int(more.sum()) * CHUNK)
         rows = np.empty(watches.size, dtype=np.int64)
-        _add_all(watches, views, free, self.columns.arrays, self.entries.arrays, self.chunks.arrays, rows)
+        _add_all(watches, views, free, self.columns.arrays, self.intervals(), rows)
         return rows
 
     def wake_always(self, entries: IntArray) -> None:
-        _put_all(entries, np.inf, -np.inf, self.entries.arrays, self.chunks.arrays)
+        _put_all(entries, np.inf, -np.inf, self.intervals())
 
     def hand_over(self, entries: IntArray, view: int) -> None:
         """They wake another view, and that one always."""
@@ -143,7 +164,10 @@ class Watches:
 
     def forget(self, entries: IntArray) -> None:
         """Of a view that is gone: they wake nobody."""
-        _put_all(entries, -np.inf, np.inf, self.entries.arrays, self.chunks.arrays)
+        _put_all(entries, -np.inf, np.inf, self.intervals())
+
+    def intervals(self) -> Intervals:
+        return Intervals(self.entries.arrays, self.blocks.arrays, self.chunks.arrays)
 
     def woken(
         self,
@@ -156,16 +180,15 @@ class Watches:
         """Slots and frames, in the order of the frames. `seen` holds no number above `frames_seen`."""
         self._fit_rows(block.standing.shape[1])
         news = News(block.changed_frames, block.changed_rows, block.standing, block.records.value)
-        found = np.empty((2, max(64, 2 * news.row.size)), dtype=np.int64)
+        found = np.empty((2, self._most_found), dtype=np.int64)
         while True:
             count = _woken(
                 news,
                 self._first_links,
                 self.links.arrays,
                 self.columns.arrays,
-                self.entries.arrays,
                 self.entries.arrays.awake[: self.entries.length].view(np.int64),
-                self.chunks.arrays,
+                self.intervals(),
                 views,
                 own_entries,
                 seen,
@@ -176,6 +199,7 @@ class Watches:
                 return found[:, :count]
             seen[:] = frames_seen
             self.columns.arrays.seen[:] = frames_seen
+            self._most_found = count
             found = np.empty((2, count), dtype=np.int64)
 
     def frames_of(self, watches: Iterable[int], block: FrameBlock) -> set[int]:
@@ -190,21 +214,18 @@ class Watches:
         if missing > 0:
             self._first_links = np.concatenate((self._first_links, np.full(missing, _NONE, dtype=np.int64)))
 
-    def values(self, block: FrameBlock, frames: IntArray, watches: IntArray) -> FloatArray:
-        columns = self.columns.arrays
-        column, base = columns.column[watches], columns.base[watches]
-        base = np.where(base == ITSELF, block.universe.one_row, base)
-        return block.values(frames, column) / block.values(frames, base)
-
 
 @inlined_in_place
-def put_entry(entry: int, low: float, high: float, entries: EntryColumns, chunks: ChunkColumns) -> None:
-    """Its chunk is not looked at again: the narrowest ends of before may be narrower than need be."""
+def put_entry(entry: int, low: float, high: float, intervals: Intervals) -> None:
+    """Its block is not looked at again: the narrowest ends of before may be narrower than need be."""
+    entries, blocks, chunks = intervals
     entries.low[entry], entries.high[entry] = low, high
-    chunk, awake = entry // CHUNK, low > high
+    block, chunk, awake = entry // BLOCK, entry // CHUNK, low > high
     chunks.awake[chunk] += int(awake) - int(entries.awake[entry])
     entries.awake[entry] = awake
     if low <= high:
+        blocks.highest_low[block] = max(blocks.highest_low[block], low)
+        blocks.lowest_high[block] = min(blocks.lowest_high[block], high)
         chunks.highest_low[chunk] = max(chunks.highest_low[chunk], low)
         chunks.lowest_high[chunk] = min(chunks.lowest_high[chunk], high)
 
@@ -215,11 +236,11 @@ def _add_all(
     views: IntArray,
     free: int,
     columns: WatchColumns,
-    entries: EntryColumns,
-    chunks: ChunkColumns,
+    intervals: Intervals,
     rows: IntArray,
 ) -> None:
     """Chunks from `free` on are there to be used, as many as are needed."""
+    entries, blocks, chunks = intervals
     for i in range(watches.size):
         watch = watches[i]
         chunk = columns.head[watch]
@@ -227,19 +248,21 @@ def _add_all(
             chunks.following[free], chunks.used[free], chunks.awake[free] = chunk, 0, 0
             chunks.highest_low[free], chunks.lowest_high[free] = -np.inf, np.inf
             entries.awake[free * CHUNK : (free + 1) * CHUNK] = False
+            first, stop = free * CHUNK // BLOCK, (free + 1) * CHUNK // BLOCK
+            blocks.highest_low[first:stop], blocks.lowest_high[first:stop] = -np.inf, np.inf
             columns.head[watch] = chunk = free
             free += 1
         entry = chunk * CHUNK + chunks.used[chunk]
         chunks.used[chunk] += 1
         entries.number[entry] = views[i]
-        put_entry(entry, np.inf, -np.inf, entries, chunks)
+        put_entry(entry, np.inf, -np.inf, intervals)
         rows[i] = entry
 
 
 @compiled_in_place
-def _put_all(rows: IntArray, low: float, high: float, entries: EntryColumns, chunks: ChunkColumns) -> None:
+def _put_all(rows: IntArray, low: float, high: float, intervals: Intervals) -> None:
     for entry in rows:
-        put_entry(entry, low, high, entries, chunks)
+        put_entry(entry, low, high, intervals)
 
 
 @compiled_in_place
@@ -248,9 +271,8 @@ def _woken(
     first_links: IntArray,
     links: LinkColumns,
     watches: WatchColumns,
-    entries: EntryColumns,
     awake: IntArray,
-    chunks: ChunkColumns,
+    intervals: Intervals,
     views: ViewRanges,
     own_entries: IntArray,
     seen: IntArray,
@@ -263,7 +285,7 @@ def _woken(
 
     Whoever wakes is awake from then on: what left its interval may still be outside when other news come.
     """
-    count = first = 0
+    count, first, chunks = 0, 0, intervals.chunks
     for i in range(news.row.size):
         k, row = news.frame[i], news.row[i]
         link = first_links[row]
@@ -281,11 +303,12 @@ def _woken(
             chunk = watches.head[watch]
             while chunk != _NONE:
                 if chunks.awake[chunk] > 0:
-                    count = _find_awake(chunk, k, entries, awake, views.slot, first_frame, count, seen, found)
-                least, most = chunks.highest_low[chunk], chunks.lowest_high[chunk]
-                if not (least <= value <= most or (least == -np.inf and most == np.inf)):
+                    count = _find_awake(
+                        chunk, k, intervals.entries, awake, views.slot, first_frame, count, seen, found
+                    )
+                if _is_left(chunks.highest_low[chunk], chunks.lowest_high[chunk], value):
                     count = _find_left(
-                        chunk, k, value, entries, chunks, views, own_entries, first_frame, count, seen, found
+                        chunk, k, value, intervals, views, own_entries, first_frame, count, seen, found
                     )
                 chunk = chunks.following[chunk]
         if i + 1 == news.row.size or news.frame[i + 1] > k:
@@ -299,8 +322,7 @@ def _find_left(
     chunk: int,
     k: int,
     value: float,
-    entries: EntryColumns,
-    chunks: ChunkColumns,
+    intervals: Intervals,
     views: ViewRanges,
     own_entries: IntArray,
     first_frame: int,
@@ -309,18 +331,33 @@ def _find_left(
     found: IntArray,
 ) -> int:
     """Who sleeps in an interval that the value is outside of, and wakes."""
-    highest_low, lowest_high = -np.inf, np.inf
-    for entry in range(chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]):
-        low, high = entries.low[entry], entries.high[entry]
-        if low <= value <= high or (low == -np.inf and high == np.inf):
-            highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
-        elif low <= high:
-            view = entries.number[entry]
-            for own in range(views.watch[view], views.watch_stop[view]):
-                put_entry(own_entries[own], np.inf, -np.inf, entries, chunks)
-            count = _find(views.slot[view], k, first_frame, count, seen, found)
-    chunks.highest_low[chunk], chunks.lowest_high[chunk] = highest_low, lowest_high
+    entries, blocks, chunks = intervals
+    first, stop = chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]
+    narrowest_low, narrowest_high = -np.inf, np.inf
+    for begin in range(first, stop, BLOCK):
+        block = begin // BLOCK
+        if _is_left(blocks.highest_low[block], blocks.lowest_high[block], value):
+            highest_low, lowest_high = -np.inf, np.inf
+            for entry in range(begin, min(begin + BLOCK, stop)):
+                low, high = entries.low[entry], entries.high[entry]
+                if not _is_left(low, high, value):
+                    highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
+                elif low <= high:
+                    view = entries.number[entry]
+                    for own in range(views.watch[view], views.watch_stop[view]):
+                        put_entry(own_entries[own], np.inf, -np.inf, intervals)
+                    count = _find(views.slot[view], k, first_frame, count, seen, found)
+            blocks.highest_low[block], blocks.lowest_high[block] = highest_low, lowest_high
+        narrowest_low = max(narrowest_low, blocks.highest_low[block])
+        narrowest_high = min(narrowest_high, blocks.lowest_high[block])
+    chunks.highest_low[chunk], chunks.lowest_high[chunk] = narrowest_low, narrowest_high
     return count
+
+
+@inlined_in_place
+def _is_left(low: float, high: float, value: float) -> bool:
+    """What is open at both ends is not, whatever becomes of the value."""
+    return not (low <= value <= high or (low == -np.inf and high == np.inf))
 
 
 @inlined_in_place

@@ -34,7 +34,7 @@ from app.engine.risk import portfolio_risk
 from app.engine.sleeping import rest_of
 from app.engine.tables import PairColumns
 from app.engine.universe import Universe
-from app.engine.watches import CHUNK, ITSELF
+from app.engine.watches import BLOCK, CHUNK, ITSELF
 from tests.unit.engine import test_turns as turns
 from tests.unit.engine.random_portfolios import PRICES, SECOND, START_NS, Chance, universe
 
@@ -425,6 +425,23 @@ def test_whoever_is_not_put_to_sleep_in_time_is_looked_at_again(monkeypatch):
     assert looks < 0.9 * all_looks
 
 
+def _assert_that_ends_hold(watches):
+    """No end of a block is farther than those of who sleeps in it, and none of a chunk than its blocks'."""
+    entries, blocks, chunks = watches.intervals()
+    used, size = watches.entries.length, watches.chunks.length
+    written = (np.arange(CHUNK) < chunks.used[:size, np.newaxis]).reshape(-1)
+    asleep = written & (entries.low <= entries.high)[:used]
+    lows, highs = (
+        np.where(asleep, ends[:used], nowhere).reshape(-1, BLOCK)
+        for ends, nowhere in ((entries.low, -np.inf), (entries.high, np.inf))
+    )
+    highest, lowest = blocks.highest_low[: len(lows)], blocks.lowest_high[: len(lows)]
+    assert (highest >= lows.max(axis=1)).all()
+    assert (lowest <= highs.min(axis=1)).all()
+    assert (chunks.highest_low[:size] >= highest.reshape(size, -1).max(axis=1)).all()
+    assert (chunks.lowest_high[:size] <= lowest.reshape(size, -1).min(axis=1)).all()
+
+
 def test_who_is_awake_is_flagged_and_many_are_looked_at_in_the_order_of_their_slots():
     world = World(3, portfolios=60)
     side = Side(world, sleeps=True)
@@ -435,6 +452,7 @@ def test_who_is_awake_is_flagged_and_many_are_looked_at_in_the_order_of_their_sl
         flags &= np.arange(CHUNK) < chunks.used[: len(flags), np.newaxis]
         assert (entries.awake[:used] == flags.reshape(-1)).all()
         assert (chunks.awake[: len(flags)] == flags.sum(axis=1)).all()
+        _assert_that_ends_hold(side.book.watches)
         block = side.market.advance(frames)
         todo = affected(side.book, block)
         for k in range(len(frames)):
