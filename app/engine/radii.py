@@ -17,6 +17,7 @@ from app.engine.conditions import Opcode
 from app.engine.figures import AccountFigures, ExposureFigures
 from app.engine.marching import LEAST, NOWHERE, march
 from app.engine.outlines import outline
+from app.engine.reading_ahead import read_bounds_ahead
 from app.engine.sketches import Look, Sketch, Watching
 from app.engine.tables import ConditionFigures, Market, OptionFigures, PairColumns, Tables
 from app.engine.trigger_rows import TriggerKind
@@ -49,6 +50,7 @@ class Radii(NamedTuple):
 @compiled_in_place
 def find_radii(
     chosen: IntArray,
+    numbers: IntArray,
     pairs: PairColumns,
     tables: Tables,
     market: Market,
@@ -61,9 +63,12 @@ def find_radii(
     sketch: Sketch,
     radii: Radii,
 ) -> None:
-    """`chosen` numbers pairs, whose figures were found. Radii are 0 where no bound is known."""
+    """`chosen` numbers pairs, whose figures were found, and `numbers` are their views. Radii are 0 where no
+    bound is known.
+    """
     for i in range(chosen.size):
         j = chosen[i]
+        read_bounds_ahead(i, numbers, tables, watched)
         look = Look(
             number=pairs.number[j],
             frame=pairs.frame[j],

@@ -13,10 +13,12 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from app.engine.tables import PairColumns, Tables
+from app.engine.view_watches import ViewWatchColumns
+from app.quant.arrays import IntArray
 from app.quant.compiled import inlined_in_place
 
 _AHEAD = 8
-"""Pairs: so long before one is looked at, its rows are asked for."""
+"""Pairs, or views: so long before one is looked at, its rows are asked for."""
 
 
 def _asking_for(_typing: object, column: types.Array, _row: types.Integer) -> Any:
@@ -40,11 +42,33 @@ _ask_for: Callable[[NDArray[Any], int], None] = intrinsic(_asking_for)  # type: 
 
 @inlined_in_place
 def read_ahead(j: int, pairs: PairColumns, tables: Tables) -> None:
+    if j + _AHEAD < pairs.number.size:
+        _ask_for_rows(pairs.number[j + _AHEAD], tables)
+
+
+@inlined_in_place
+def read_bounds_ahead(i: int, numbers: IntArray, tables: Tables, watched: ViewWatchColumns) -> None:
+    """To find how long a view may sleep, more is read: where its rows are is asked for before they are."""
+    views, positions = tables.views, tables.positions
+    if i + 2 * _AHEAD < numbers.size:
+        view = numbers[i + 2 * _AHEAD]
+        _ask_for(views.account, view)
+        _ask_for(views.due_ns, view)
+        _ask_for(views.portfolio_margin, view)
+    if i + _AHEAD < numbers.size:
+        view = numbers[i + _AHEAD]
+        _ask_for_rows(view, tables)
+        for row in range(views.position[view], views.position_stop[view]):
+            _ask_for(positions.price_row, row)
+        for row in range(views.watch[view], views.watch_stop[view]):
+            _ask_for(watched.watch, row)
+
+
+@inlined_in_place
+def _ask_for_rows(view: int, tables: Tables) -> None:
     """The first and the last of the columns of each row: with these all of its lines, or all but one."""
-    if j + _AHEAD >= pairs.number.size:
-        return
-    view, views = pairs.number[j + _AHEAD], tables.views
-    positions, balances, triggers = tables.positions, tables.balances, tables.triggers
+    views, positions = tables.views, tables.positions
+    balances, triggers = tables.balances, tables.triggers
     for row in range(views.position[view], views.position_stop[view]):
         _ask_for(positions.instrument, row)
         _ask_for(positions.entry_price, row)

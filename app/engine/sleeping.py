@@ -83,6 +83,7 @@ def _put_to_sleep(
     radii = Radii(up, down, others, spread, np.empty(chosen.size, dtype=np.int64))
     find_radii(
         chosen,
+        numbers,
         pairs,
         tables,
         market,
