@@ -45,7 +45,7 @@ types: $(DEV) ## mypy, strict
 layers: $(DEV) ## who may import whom (DESIGN: layout)
 	$(VENV)/bin/lint-imports
 
-drift: $(DEV) ## openapi/ is what the code says
+drift: $(DEV) ## openapi/ and docs/events.md are what the code says
 	$(BALLAST) openapi --check
 
 bench: $(DEV) ## the benchmarks, or one row of them: ROW=name

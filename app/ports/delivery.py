@@ -44,7 +44,7 @@ def is_before(entry_id: str, other: str) -> bool:
 
 
 class Head(NamedTuple):
-    """Where a portfolio's log ends."""
+    """Where a log ends, a portfolio's or (of the tenant's id) the tenant's own."""
 
     tenant_id: TenantId
     portfolio_id: PortfolioId
@@ -68,7 +68,7 @@ class EventHistory(Protocol):
     async def heads(
         self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]
     ) -> Sequence[Head]:
-        """Of all the tenants' portfolios, and of these."""
+        """Of the tenants' own logs and all their portfolios', and of these."""
         ...
 
     async def after(

@@ -78,7 +78,7 @@ async def load_scenario(
             await create_portfolio(unit, tenant_id, portfolio_id, placed, time_ns=0)
             for number, policy in enumerate(portfolio.policies):
                 policy_id = PolicyId(derived_id("scenario", tenant_name, portfolio.name, number, policy.name))
-                await create_policy(unit, tenant_id, portfolio_id, policy_id, policy)
+                await create_policy(unit, tenant_id, portfolio_id, policy_id, policy, time_ns=0)
     await _load_operator_policies(unit, tenant_name, scenario.operator_policies, loaded)
     return LoadedScenario(tenant_id, loaded)
 

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from app.domain.errors import OperatorsOwn, VersionMoved
+from app.domain.events import EventType
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
 from app.domain.policies import AnyPolicy
+from app.domain.policy_events import policy_event
 from app.domain.portfolios import Portfolio
 from app.ports.management import PolicyRecord, UnitOfWork
 from app.services.check_policy import check_policy
@@ -12,12 +14,20 @@ from app.services.supersede_adjustments import NOT_STARTED, supersede_adjustment
 
 
 async def create_policy(
-    unit: UnitOfWork, tenant_id: TenantId, portfolio_id: PortfolioId, policy_id: PolicyId, policy: AnyPolicy
+    unit: UnitOfWork,
+    tenant_id: TenantId,
+    portfolio_id: PortfolioId,
+    policy_id: PolicyId,
+    policy: AnyPolicy,
+    *,
+    time_ns: int,
 ) -> PolicyRecord:
+    """`time_ns` is the market clock; 0 where that is not known."""
     portfolio = await unit.portfolios.lock(tenant_id, portfolio_id)
     await check_policy(unit, portfolio, policy)
     record = await unit.policies.add(tenant_id, portfolio_id, policy_id, policy)
     await unit.portfolios.touch(portfolio_id)
+    await _tell(unit, portfolio, record, EventType.POLICY_CREATED, time_ns)
     return record
 
 
@@ -33,7 +43,8 @@ async def replace_policy(
     """The next version. What the old one still had open is superseded: it must not silence the new one."""
     portfolio, stored = await _locked(unit, tenant_id, policy_id, expected_version)
     await check_policy(unit, portfolio, policy)
-    return await _edit(unit, portfolio, stored, policy, because="its policy was changed", time_ns=time_ns)
+    kind, because = EventType.POLICY_CHANGED, "its policy was changed"
+    return await _edit(unit, portfolio, stored, policy, kind, because=because, time_ns=time_ns)
 
 
 async def set_policy_enabled(
@@ -50,8 +61,9 @@ async def set_policy_enabled(
     if stored.policy.enabled is enabled:
         return stored
     policy = stored.policy.model_copy(update={"enabled": enabled})
+    kind = EventType.POLICY_ENABLED if enabled else EventType.POLICY_DISABLED
     because = f"its policy was {'enabled' if enabled else 'disabled'}"
-    return await _edit(unit, portfolio, stored, policy, because=because, time_ns=time_ns)
+    return await _edit(unit, portfolio, stored, policy, kind, because=because, time_ns=time_ns)
 
 
 async def delete_policy(
@@ -66,6 +78,7 @@ async def delete_policy(
     await unit.policies.delete(policy_id)
     await _supersede(unit, portfolio, stored, because="its policy was deleted", time_ns=time_ns)
     await unit.portfolios.touch(portfolio.id)
+    await _tell(unit, portfolio, stored, EventType.POLICY_DELETED, time_ns)
 
 
 async def _locked(
@@ -92,6 +105,7 @@ async def _edit(
     portfolio: Portfolio,
     stored: PolicyRecord,
     policy: AnyPolicy,
+    kind: EventType,
     *,
     because: str,
     time_ns: int,
@@ -100,6 +114,7 @@ async def _edit(
     await unit.policies.replace(edited)
     await _supersede(unit, portfolio, stored, because=because, time_ns=time_ns)
     await unit.portfolios.touch(portfolio.id)
+    await _tell(unit, portfolio, edited, kind, time_ns)
     return edited
 
 
@@ -109,3 +124,18 @@ async def _supersede(
     await supersede_adjustments(
         unit, portfolio, states=NOT_STARTED, policy_id=record.id, because=because, time_ns=time_ns
     )
+
+
+async def _tell(
+    unit: UnitOfWork, portfolio: Portfolio, record: PolicyRecord, kind: EventType, time_ns: int
+) -> None:
+    event = policy_event(
+        kind,
+        portfolio.tenant_id,
+        portfolio.id,
+        record.id,
+        version=record.version,
+        policy=record.policy,
+        time_ns=time_ns,
+    )
+    await unit.append([event])

@@ -19,6 +19,9 @@ _HEAD = "SELECT event_sequence FROM portfolios WHERE id = $1 AND tenant_id = $2 
 _HEADS = """
 SELECT tenant_id, id, event_sequence FROM portfolios
 WHERE deleted_at IS NULL AND (tenant_id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
+UNION ALL
+SELECT id, id, event_sequence FROM tenants
+WHERE event_sequence > 0 AND (id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
 """
 _SEQUENCE = "SELECT event_sequence FROM portfolios WHERE id = $1"
 _COLUMNS = "e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_ns, e.data"

@@ -1,24 +1,30 @@
-"""The event log: sequences taken on locked portfolio rows, in id order, inside the caller's transaction."""
+"""The event logs: sequences taken on locked rows, in id order, inside the caller's transaction.
+
+A portfolio's log is numbered in its row, what belongs to no portfolio in the row of its tenant.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
 from app.domain.events import EVENTS, Event, NewEvent
 from app.domain.times import rfc3339
 
-_TAKE_SEQUENCES = """
+_TAKE_SEQUENCES: Final = """
 WITH wanted AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS w(id, events)
 ), locked AS (
-    SELECT p.id, w.events FROM portfolios p JOIN wanted w USING (id) ORDER BY p.id FOR NO KEY UPDATE OF p
+    SELECT o.id, w.events FROM {owners} o JOIN wanted w USING (id) ORDER BY o.id FOR NO KEY UPDATE OF o
 )
-UPDATE portfolios p SET event_sequence = p.event_sequence + l.events
-FROM locked l WHERE p.id = l.id
-RETURNING p.id, p.event_sequence - l.events
+UPDATE {owners} o SET event_sequence = o.event_sequence + l.events
+FROM locked l WHERE o.id = l.id
+RETURNING o.id, o.event_sequence - l.events
 """
+_OF_PORTFOLIOS: Final = _TAKE_SEQUENCES.format(owners="portfolios")
+_OF_TENANTS: Final = _TAKE_SEQUENCES.format(owners="tenants")
 
 _INSERT = """
 INSERT INTO events (portfolio_id, sequence, tenant_id, type, version, time_ns, data)
@@ -35,12 +41,15 @@ def to_json(document: Any) -> str:
 
 
 async def append_events(connection: Any, events: Sequence[NewEvent]) -> list[Event]:
-    """Numbers and stores the events, in the order given within each portfolio."""
+    """Numbers and stores the events, in the order given within each log."""
     if not events:
         return []
-    counts = Counter(event.portfolio_id for event in events)
-    rows = await connection.fetch(_TAKE_SEQUENCES, list(counts), list(counts.values()))
-    last = dict(map(tuple, rows))
+    last: dict[UUID, int] = {}
+    for statement, own in ((_OF_PORTFOLIOS, False), (_OF_TENANTS, True)):
+        counts = Counter(event.portfolio_id for event in events if event.is_tenants_own is own)
+        if counts:
+            rows = await connection.fetch(statement, list(counts), list(counts.values()))
+            last |= dict(map(tuple, rows))
     numbered = []
     for event in events:
         last[event.portfolio_id] += 1
@@ -77,7 +86,7 @@ def encode_event(event: Event) -> bytes:
             "id": event.id,
             "type": event.type.value,
             "version": event.version,
-            "portfolio_id": str(event.portfolio_id),
+            "portfolio_id": None if event.is_tenants_own else str(event.portfolio_id),
             "sequence": event.sequence,
             "previous_sequence": event.sequence - 1,
             "time": rfc3339(event.time_ns),

@@ -61,6 +61,7 @@ tenants = Table(
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
+    Column("event_sequence", BigInteger, nullable=False, server_default="0"),
     _created(),
 )
 
@@ -452,7 +453,12 @@ fills = Table(
 events = Table(
     "events",
     metadata,
-    Column("portfolio_id", ForeignKey("portfolios.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "portfolio_id",
+        UUID(as_uuid=True),
+        primary_key=True,
+        comment="whose log: what belongs to no portfolio has its tenant's id",
+    ),
     Column("sequence", BigInteger, primary_key=True),
     Column("tenant_id", UUID(as_uuid=True), nullable=False),
     Column("type", Text, nullable=False),

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from app import __version__
 from app.domain.events import EVENTS, EventSpec
 from app.domain.market import Rejection, TickKind
-from app.entrypoints.api.event_documents import envelope_of
+from app.entrypoints.api.event_documents import emitted_by, envelope_of
 from app.entrypoints.api.schemas import AdjustmentData
 from app.entrypoints.api.websocket import (
     MAX_SUBSCRIPTIONS,
@@ -121,8 +121,7 @@ def _event_name(spec: EventSpec) -> str:
 
 def _event(spec: EventSpec, envelope: Schema) -> Schema:
     payload = _object(op={"const": "event"}, channel=_CHANNEL, event=envelope)
-    emitters = " or the ".join(sorted(spec.emitters))
-    return _message(f"{spec.summary} Emitted by the {emitters}.", payload, title=spec.type.value)
+    return _message(f"{spec.summary} {emitted_by(spec)}", payload, title=spec.type.value)
 
 
 def _command(op: str) -> Schema:

@@ -1,12 +1,14 @@
 """Events as OpenAPI describes them: one webhook per entry of the registry."""
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header
 from pydantic import Field, create_model
 
 from app.domain.adjustments import AdjustmentState
-from app.domain.events import EVENTS, EventSpec, EventType
+from app.domain.events import EVENTS, Emitter, EventSpec, EventType, LogOf
+from app.domain.policies import Mode
 from app.domain.portfolios import PortfolioState
 from app.entrypoints.api.schemas import AdjustmentData, DecimalText, Id, Moment, Shown
 
@@ -88,6 +90,24 @@ class LiquidatedData(AccountData):
     fills: list[LiquidationFillData]
 
 
+class PolicyData(Shown):
+    """A trader's policy as of `policy_version`; `GET /v1/policies/{id}/versions` has all it said."""
+
+    portfolio_id: Id
+    policy_id: Id
+    policy_version: int = Field(examples=[3])
+    policy: str = Field(description="Its name.", examples=["flat"])
+    kind: str = Field(examples=["delta_neutral"])
+    mode: Mode
+    enabled: bool
+
+
+class EndpointDisabledData(Shown):
+    endpoint_id: Id
+    url: str = Field(examples=["https://example.com/hooks/ballast"])
+    reason: str = Field(description="In words.", examples=["the endpoint answered 410 Gone"])
+
+
 class NotifiedData(Shown):
     portfolio_id: Id
     policy_id: Id
@@ -161,29 +181,65 @@ _DATA: dict[EventType, type[Shown]] = {
     EventType.INTEREST_ACCRUED: InterestAccruedData,
     EventType.POSITION_SETTLED: PositionSettledData,
     EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,
+    EventType.POLICY_CREATED: PolicyData,
+    EventType.POLICY_CHANGED: PolicyData,
+    EventType.POLICY_ENABLED: PolicyData,
+    EventType.POLICY_DISABLED: PolicyData,
+    EventType.POLICY_DELETED: PolicyData,
     EventType.POLICY_NOTIFIED: NotifiedData,
+    EventType.WEBHOOK_DISABLED: EndpointDisabledData,
 }
 
 
+@cache
 def data_of(type_: EventType) -> type[Shown]:
-    """The form of the event's `data`."""
-    return _DATA.get(type_, AdjustmentData)
+    """The form of the event's `data`. Each type of an adjustment's is told of one state."""
+    form = _DATA.get(type_, AdjustmentData)
+    subject, _, state = type_.value.partition(".")
+    if subject != "adjustment" or form in (ExpiredData, SupersededData):
+        return form
+    told: dict[str, Any] = {"state": (Literal[AdjustmentState(state)], ...)}
+    return create_model(f"{_camel(state)}Data", __base__=form, __doc__=form.__doc__, **told)
+
+
+def envelope_name(spec: EventSpec) -> str:
+    """Among the schemas of OpenAPI and AsyncAPI."""
+    return f"{_camel(spec.type.value.replace('.', '_'))}Event"
+
+
+def _camel(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
 
 
 def envelope_of(spec: EventSpec) -> type[Shown]:
     """What WebSocket clients and webhooks receive, for one type of event."""
-    name = "".join(word.capitalize() for word in spec.type.replace(".", "_").split("_")) + "Event"
     fields: dict[str, Any] = {
         "id": (str, Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])),
         "type": (Literal[spec.type.value], Field(examples=[spec.type.value])),
         "version": (Literal[spec.version], Field(examples=[spec.version])),
-        "portfolio_id": (Id, ...),
-        "sequence": (int, Field(description="In its portfolio's log, without gaps.", examples=[12])),
+        "portfolio_id": _owner_of(spec),
+        "sequence": (int, Field(description=f"In the {spec.log}'s log, without gaps.", examples=[12])),
         "previous_sequence": (int, Field(examples=[11])),
         "time": (Moment, ...),
         "data": (data_of(spec.type), ...),
     }
-    return create_model(name, __base__=Shown, __doc__=spec.summary, **fields)
+    return create_model(envelope_name(spec), __base__=Shown, __doc__=spec.summary, **fields)
+
+
+def _owner_of(spec: EventSpec) -> tuple[Any, Any]:
+    if spec.log is LogOf.TENANT:
+        return None, Field(description="It belongs to no portfolio.", examples=[None])
+    return Id, ...
+
+
+def emitted_by(spec: EventSpec) -> str:
+    """In words: its one emitter, and when another role writes it."""
+    others = "".join(f"; by the {_role(role)} {when}" for role, when in spec.others.items())
+    return f"Emitted by the {_role(spec.emitter)}{others}."
+
+
+def _role(emitter: Emitter) -> str:
+    return "API" if emitter is Emitter.API else emitter.value
 
 
 def event_webhooks() -> APIRouter:

@@ -52,9 +52,12 @@ async def _answer(unit: UnitOfWork, caller: Caller, record: PolicyRecord) -> Ans
 async def create(
     portfolio_id: Id, policy: Policy, caller: Trader, deps: Deps, writes: WritingOnce
 ) -> Response:
+    time_ns = await deps.market.time_ns()
+
     async def work(unit: UnitOfWork) -> Answer:
         policy_id = PolicyId(deps.new_id())
-        record = await create_policy(unit, caller.tenant_id, PortfolioId(portfolio_id), policy_id, policy)
+        place = (caller.tenant_id, PortfolioId(portfolio_id), policy_id)
+        record = await create_policy(unit, *place, policy, time_ns=time_ns)
         headers = {"ETag": f'"{record.version}"', "Location": f"/v1/policies/{record.id}"}
         return Answer(await _shown(unit, caller, record), 201, headers)
 

@@ -319,12 +319,12 @@ def sources_apply(
 
 @application.command("openapi")
 def openapi_command(
-    directory: Annotated[Path, typer.Option(help="Where the documents are written.")] = Path("openapi"),
+    directory: Annotated[Path, typer.Option(help="The checkout whose documents they are.")] = Path(),
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail when they are not up to date.")
     ] = False,
 ) -> None:
-    """Write openapi.json and asyncapi.yaml, as the code says they are."""
+    """Write openapi/ and docs/events.md, as the code says they are."""
     from app.entrypoints.cli import documents
 
     stale = documents.stale(directory) if check else documents.write(directory)

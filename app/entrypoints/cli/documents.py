@@ -1,30 +1,34 @@
-"""The generated descriptions of the API and of the streams."""
+"""The generated descriptions of the API, of the streams and of events."""
 
 from pathlib import Path
 
 from app.entrypoints.api.application import describe_app
 from app.entrypoints.api.asyncapi import asyncapi_document, asyncapi_text
+from app.entrypoints.api.event_page import event_page
 from app.entrypoints.api.openapi import openapi_document, openapi_text
 
 
 def documents() -> dict[str, str]:
+    """By their place in the checkout."""
+    openapi = openapi_document(describe_app())
     return {
-        "openapi.json": openapi_text(openapi_document(describe_app())),
-        "asyncapi.yaml": asyncapi_text(asyncapi_document()),
+        "openapi/openapi.json": openapi_text(openapi),
+        "openapi/asyncapi.yaml": asyncapi_text(asyncapi_document()),
+        "docs/events.md": event_page(openapi),
     }
 
 
-def write(directory: Path) -> list[str]:
-    directory.mkdir(parents=True, exist_ok=True)
+def write(root: Path) -> list[str]:
     for name, text in documents().items():
-        (directory / name).write_text(text, encoding="utf-8")
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
     return []
 
 
-def stale(directory: Path) -> list[str]:
-    """Names of those that differ from what the code says."""
+def stale(root: Path) -> list[str]:
+    """Those that differ from what the code says."""
     return [
-        str(directory / name)
+        name
         for name, text in documents().items()
-        if not (directory / name).is_file() or (directory / name).read_text(encoding="utf-8") != text
+        if not (root / name).is_file() or (root / name).read_text(encoding="utf-8") != text
     ]

@@ -133,6 +133,7 @@ async def test_only_what_is_watched_is_looked_at(watched, listener, rests):
             unit, watched.portfolio.tenant_id, watched.portfolio.policies[0].id,
             enabled=False, expected_version=None, time_ns=0,
         )  # fmt: skip
+    assert (await client.hear())["event"]["type"] == "policy.disabled"
     await watched.price(60_000.0)
     assert (await client.hear())["policy_id"] == watched.band
     assert await is_silent(client)
