@@ -11,7 +11,7 @@ LOCKING := .ballast/pip-tools
 # Stamps: each environment is made once, and again when its lock changes.
 RUNTIME := $(VENV)/runtime.stamp
 DEV     := $(VENV)/dev.stamp
-CONTRACTS := tests/contracts/node_modules/.package-lock.json
+PACKAGES := $(patsubst %,tests/%/node_modules/.package-lock.json,contracts javascript)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long check lint format types layers drift bench migration lock
@@ -22,7 +22,7 @@ help: ## this list
 demo: $(RUNTIME) ## the whole service on this machine, with a simulated market; DURATION=60 ends it, PORT=8001 moves it
 	@$(BALLAST) demo $(if $(DURATION),--duration $(DURATION)) $(if $(PORT),--port $(PORT))
 
-test: $(DEV) $(CONTRACTS) ## the test suite, on throw-away servers (or yours: BALLAST_DATABASE_URL, BALLAST_REDIS_URL)
+test: $(DEV) $(PACKAGES) ## the test suite, on throw-away servers (or yours: BALLAST_DATABASE_URL, BALLAST_REDIS_URL)
 	@$(BALLAST) compile
 	$(PY) -m pytest -q -n $(WORKERS)
 
@@ -71,10 +71,11 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Compiled contracts for a local chain. They come by npm alone; without it their tests are skipped, and say so.
-$(CONTRACTS): tests/contracts/package-lock.json
-	@if command -v npm >/dev/null; then cd tests/contracts && npm ci --ignore-scripts --no-audit --no-fund --silent; \
-	else echo "There is no npm: tests on Uniswap's contracts will be skipped"; fi
+# Compiled contracts for a local chain, what JavaScript clients use, and the official parser of AsyncAPI. They come by
+# npm alone; without it their tests are skipped, and say so.
+$(PACKAGES): %/node_modules/.package-lock.json: %/package-lock.json
+	@if command -v npm >/dev/null; then cd $* && npm ci --ignore-scripts --no-audit --no-fund --silent; \
+	else echo "There is no npm: tests that need what is in $* will be skipped"; fi
 
 # PYTHON=/path/to/python chooses one; else the first here that is new enough and can make environments.
 $(PY):

@@ -1,5 +1,6 @@
 """What pyproject.toml names, docs/dependencies.md explains and the locks pin."""
 
+import json
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
@@ -70,6 +71,16 @@ def test_locks_are_whole_whatever_the_python(lock, python):
         if requirement.marker is None or requirement.marker.evaluate(version)
     }
     assert asked - {canonicalize_name(name) for name in pinned(lock)} == set()
+
+
+@pytest.mark.parametrize(
+    "lock", sorted(ROOT.glob("tests/*/package-lock.json")), ids=lambda lock: lock.parent.name
+)
+def test_packages_of_npm_are_bound_by_their_contents_alone(lock):
+    packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    brought = [package for place, package in packages.items() if place]
+    assert brought
+    assert [package for package in brought if "resolved" in package or "integrity" not in package] == []
 
 
 def _requirements(package):

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document: the WebSocket, and the Redis streams that publishers and integrators may use.
+"""The AsyncAPI 3.1 document: the WebSocket, and the Redis streams that publishers and integrators may use.
 
 Event payloads come from the same models as OpenAPI's webhooks, commands from the structs that parse them.
 """
@@ -71,7 +71,7 @@ def asyncapi_document() -> dict[str, Any]:
     said = [f"{op}Command" for op in _COMMANDS]
     heard = [*replies, *(_event_name(spec) for spec in EVENTS.values())]
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Ballast",
             "version": __version__,

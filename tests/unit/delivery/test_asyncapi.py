@@ -1,5 +1,7 @@
-"""What the official schema cannot see, and that the written file is what is generated."""
+"""What the official parser says, what it cannot see, and that the written file is what is generated."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from app.domain.events import EVENTS
 from app.entrypoints.api.asyncapi import asyncapi_document, asyncapi_text
 from app.entrypoints.api.websocket import Command
 
+JAVASCRIPT = Path(__file__).resolve().parents[2] / "javascript"
 WRITTEN = Path(__file__).resolve().parents[3] / "openapi" / "asyncapi.yaml"
 
 
@@ -26,6 +29,24 @@ def references(value):
     elif isinstance(value, list):
         for member in value:
             yield from references(member)
+
+
+def official_objections(text):
+    """`npm ci --ignore-scripts` in tests/javascript brings the parser."""
+    node = shutil.which("node")
+    if node is None or not (JAVASCRIPT / "node_modules/@asyncapi/parser").is_dir():
+        pytest.skip("no parser of AsyncAPI: `npm ci --ignore-scripts` in tests/javascript brings it")
+    parsing = [node, "parse_asyncapi.mjs"]
+    parsed = subprocess.run(
+        parsing, cwd=JAVASCRIPT, input=text, text=True, stdout=subprocess.PIPE, check=True
+    )
+    return parsed.stdout.splitlines()
+
+
+def test_the_official_parser_has_nothing_to_say(document):
+    assert official_objections(asyncapi_text(document)) == []
+    objections = official_objections(asyncapi_text(document | {"operations": {"tell": {"action": "shout"}}}))
+    assert any("action" in objection for objection in objections)
 
 
 def test_every_reference_leads_somewhere(document):
