@@ -33,6 +33,10 @@ class EventType(StrEnum):
     POLICY_DELETED = "policy.deleted"
     POLICY_NOTIFIED = "policy.notified"
     PORTFOLIO_STATE_CHANGED = "portfolio.state_changed"
+    PORTFOLIO_MARGIN_WARNING = "portfolio.margin_warning"
+    PORTFOLIO_LIQUIDATION_RISK = "portfolio.liquidation_risk"
+    MARKET_DEGRADED = "market.degraded"
+    MARKET_RECOVERED = "market.recovered"
     ACCOUNT_LIQUIDATED = "account.liquidated"
     FUNDING_ACCRUED = "funding.accrued"
     INTEREST_ACCRUED = "interest.accrued"
@@ -121,6 +125,22 @@ EVENTS: dict[EventType, EventSpec] = {
             "active, reduce_only or halted.",
             {_E.EVALUATOR: "when a policy sets it"},
         ),
+        EventSpec(
+            _T.PORTFOLIO_MARGIN_WARNING,
+            _E.EVALUATOR,
+            "An account's margin ratio came to 0.8 or more, or went back below 0.7.",
+        ),
+        EventSpec(
+            _T.PORTFOLIO_LIQUIDATION_RISK,
+            _E.EVALUATOR,
+            "An account's margin ratio came to 0.95 or more, or went back below 0.9; 1 is liquidation.",
+        ),
+        EventSpec(
+            _T.MARKET_DEGRADED,
+            _E.EVALUATOR,
+            "Prices that the portfolio's policies depend on have not been valid for ten seconds.",
+        ),
+        EventSpec(_T.MARKET_RECOVERED, _E.EVALUATOR, "They have been valid again for ten seconds."),
         EventSpec(_T.ACCOUNT_LIQUIDATED, _E.EVALUATOR, "A paper account fell below maintenance."),
         EventSpec(_T.FUNDING_ACCRUED, _E.EVALUATOR, "A paper account paid or received funding."),
         EventSpec(

@@ -25,6 +25,7 @@ from app.engine.columns import Columns
 from app.engine.fills import apply_legs_as_if_done
 from app.engine.frame_block import FrameBlock
 from app.engine.holding_rows import Held, HoldingRows, rows_of
+from app.engine.margin_levels import MarginLevels, put_level
 from app.engine.policy_rows import PolicyCatalogue, PolicyRows
 from app.engine.registers import Registers, fitting
 from app.engine.universe import NEVER_NS, Universe
@@ -66,11 +67,15 @@ class StoredPortfolios(Protocol):
 
 
 class Book(BookTables):
-    """`looks`: how often a view was looked at, and `idle_looks` how often nothing of it was up."""
+    """`looks`: how often a view was looked at, and `idle_looks` how often nothing of it was up.
 
-    def __init__(self, universe: Universe, *, sleeps: bool = True) -> None:
-        super().__init__(universe)
+    With `tells_margins` the levels that margin ratios come to are found as well, and bounds keep them.
+    """
+
+    def __init__(self, universe: Universe, *, sleeps: bool = True, tells_margins: bool = False) -> None:
+        super().__init__(universe, tells_margins=tells_margins)
         self.sleeps = sleeps
+        self.levels = MarginLevels()
         self._slots: dict[PortfolioId, int] = {}
         self.slots = Columns(SlotColumns, ("deciding", "standing", "watched", "place"))
         self._ids: list[PortfolioId] = []
@@ -151,6 +156,11 @@ class Book(BookTables):
         first = int(self.columns.arrays.register[number]) + remembering.register
         self.registers.arrays.value[first : first + len(registers)] = registers
         self._registers[self._of(number).portfolio.policies[remembering.policy].id] = registers
+
+    def set_level(self, number: int, ordinal: int, level: int) -> None:
+        """At which level of the margin ratio an account of a view is from now on."""
+        self.levels.recall(self._of(number).holdings.accounts[ordinal].id, level)
+        put_level(int(self.columns.arrays.account[number]) + ordinal, level, self.accounts.arrays)
 
     def amend(self, portfolio: Portfolio) -> None:
         """Replaces what is known of a portfolio whose figures stay as they are."""
@@ -308,6 +318,8 @@ class Book(BookTables):
         for number, each, laid, slot in zip(found, held, rows, owners, strict=True):
             self._held[number] = each
             self._restore_registers(number, each.holdings, laid.policies)
+            if self.tells_margins and laid.stands:
+                self._restore_levels(number, each.holdings)
             if each.decides:
                 slots.deciding[slot], slots.standing[slot] = number, NOBODY
             else:
@@ -337,6 +349,11 @@ class Book(BookTables):
                 at = first + each.register
                 self.registers.arrays.value[at : at + len(known)] = known
             first += rows.registers
+
+    def _restore_levels(self, number: int, holdings: Portfolio) -> None:
+        first = int(self.columns.arrays.account[number])
+        for row, account in enumerate(holdings.accounts, start=first):
+            put_level(row, self.levels.of(account.id), self.accounts.arrays)
 
     def _drop_views(self, numbers: Iterable[int]) -> None:
         for number in numbers:

@@ -10,6 +10,7 @@ import numpy as np
 from app.engine.columns import Columns
 from app.engine.conditions import ConditionColumns, Opcode, RegisterColumns
 from app.engine.holding_rows import HoldingRows
+from app.engine.margin_levels import put_calm
 from app.engine.tables import Tables
 from app.engine.trigger_rows import ParameterColumns, TriggerColumns
 from app.engine.universe import Universe
@@ -36,7 +37,8 @@ _WATCHES_PER_VIEW = 16
 
 
 class BookTables:
-    def __init__(self, universe: Universe) -> None:
+    def __init__(self, universe: Universe, *, tells_margins: bool) -> None:
+        self.tells_margins = tells_margins
         self.clear(universe)
 
     def clear(self, universe: Universe) -> None:
@@ -181,6 +183,8 @@ class BookTables:
             for counter, begin in zip(counters, begins, strict=True):
                 counter[0] = begin
         self.exposures.truncate(int(laid.exposure[0]))
+        if self.tells_margins:
+            put_calm(account, rows, self.accounts.arrays)
         return view
 
     def _lay(self, rows: HoldingRows, first: tuple[int, int, int, int], laid: Laid) -> None:

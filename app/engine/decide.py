@@ -15,6 +15,7 @@ from app.engine.book import NOBODY, Book, Todo
 from app.engine.frame_block import FrameBlock
 from app.engine.memory import PolicyMemory
 from app.engine.metrics import completed, glance
+from app.engine.readers import readers_of
 from app.engine.records import Sighting
 from app.engine.sleeping import settle
 from app.engine.tables import PairColumns
@@ -61,10 +62,16 @@ def decide(
 def affected(book: Book, block: FrameBlock, due: Iterable[tuple[int, PortfolioId]] = ()) -> Todo:
     """Who must look at which frames: those whose inputs changed, and those whose time has come.
 
-    `due` holds (market time, portfolio): the portfolio looks at the first frame at or after that time.
+    `due` holds (market time, portfolio): the portfolio looks at the first frame at or after that time. Whose
+    policies depend on a market that turned looks at that frame.
     """
     found = book.woken(block)
-    extra = []
+    extra = [
+        (slot, turned.k)
+        for turned in block.turned
+        if turned.instrument in book.universe.index
+        for slot in readers_of(book, book.universe.index[turned.instrument]).tolist()
+    ]
     for time_ns, portfolio_id in due:
         first = next((k for k, frame in enumerate(block.frames) if frame.time_ns >= time_ns), None)
         if first is not None and portfolio_id in book:
@@ -129,7 +136,9 @@ def _pass(
     figures = glance(book, block, pairs)
     watched = book.slots.arrays.watched[slots]
     findings = figures.findings
-    up = findings.fired | findings.broken | findings.due | findings.advances | watched
+    up = findings.fired | findings.broken | findings.crossed | findings.due | findings.advances | watched
+    if block.turned:
+        up |= np.isin(pairs.frame, [turned.k for turned in block.turned])
     book.looks += up.size
     book.idle_looks += up.size - int(np.count_nonzero(up))
     again: dict[int, set[int]] = {}

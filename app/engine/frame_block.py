@@ -34,9 +34,18 @@ class Records(NamedTuple):
     sources: IntArray
 
 
+class Turned(NamedTuple):
+    """With frame k a market became degraded, or has recovered (see `market_health`)."""
+
+    k: int
+    instrument: str
+    is_degraded: bool
+    quality: Quality
+
+
 @dataclass(frozen=True, slots=True)
 class FrameBlock:
-    """States after each of `frames`: row k of `standing` belongs to `frames[k]`.
+    """States after each of `frames`: row k of `standing` belongs to `frames[k]`. `turned`: in their order.
 
     The instrument or series `changed_rows[i]` had news in frame `changed_frames[i]`. `clock_ns` is the market
     time before the block and after each of its frames.
@@ -49,6 +58,7 @@ class FrameBlock:
     changed_rows: IntArray
     standing: RecordNumbers
     records: Records
+    turned: Sequence[Turned] = ()
 
     @property
     def times_ns(self) -> IntArray:
@@ -93,6 +103,7 @@ class FrameBlock:
             rows[listed],
             standing,
             self.records,
+            self.turned,
         )
 
     def values(self, k: int | IntArray, columns: IntArray) -> FloatArray:

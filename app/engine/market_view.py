@@ -22,6 +22,7 @@ from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, Ti
 from app.engine.averages import Averages
 from app.engine.columns import Columns
 from app.engine.frame_block import ONE, UNKNOWN, FrameBlock, RecordNumbers, Records
+from app.engine.market_health import Doubt, MarketHealth
 from app.engine.series import Average, SeriesSpec, Told
 from app.engine.told_series import ToldSeries
 from app.engine.universe import NO_COLUMN, Universe
@@ -39,6 +40,7 @@ class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
 
     known: list[tuple[Change, int]]
     series: list[tuple[SeriesSpec, int, MeasuredState | bytes | None]]
+    doubts: list[Doubt] = []
 
 
 _Place = tuple[dict[str, tuple[Change, int]], Mapping[str, int], IntArray | None]
@@ -65,6 +67,7 @@ class MarketView:
         self._told = ToldSeries()
         self._volatilities = Volatilities(universe.size + 1)
         self._averages = Averages(universe.size)
+        self._health = MarketHealth(universe.names)
         self._forget(0)
 
     def _forget(self, now_ns: int) -> None:
@@ -108,6 +111,7 @@ class MarketView:
         columns = [self.universe.series(spec) for spec, _, _ in snapshot.series]
         self._follow_series(time_ns)
         self.begun = begun
+        self._health.recall(snapshot.doubts, self.universe.index)
         self._stand(snapshot.known, time_ns)
         for column, (_, sequence, state) in zip(columns, snapshot.series, strict=True):
             estimated = self._go_on(column, state)
@@ -143,7 +147,7 @@ class MarketView:
             for spec, column in self.universe.series_columns.items()
             if column in kept
         ]
-        return _encode(_Snapshot(known, series))
+        return _encode(_Snapshot(known, series, self._health.doubts()))
 
     def advance(self, frames: Sequence[Frame]) -> FrameBlock:
         """Takes frames of one generation in, one after the other; the states on the way."""
@@ -176,6 +180,7 @@ class MarketView:
             changed_rows=changed[1],
             standing=states,
             records=self.records.arrays,
+            turned=self._health.take(times_ns, *changed, states, self.records.arrays),
         )
 
     def block(self) -> FrameBlock:

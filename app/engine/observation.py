@@ -130,8 +130,7 @@ def observe_pairs(
         for row in range(views.account[view], views.account_stop[view]):
             at = account + row - views.account[view]
             requirement_at = _override(row, at, tables.accounts, requirements, requirement_at, accounts)
-            if _is_broken(row, at, tables.accounts, accounts):
-                findings.broken[j] = True
+            _rate(j, row, at, tables.accounts, accounts, findings)
         if views.condition_stop[view] > views.condition[view]:
             _read_operands(j, view, k, tables, market, worths, starts, accounts, exposures, conditions)
         judge_triggers(
@@ -326,14 +325,18 @@ def _override(
 
 
 @inlined_in_place
-def _is_broken(row: int, at: int, table: AccountColumns, accounts: AccountFigures) -> bool:
-    """Once all that it holds was added: its backing and ratio, and whether it is to be closed."""
+def _rate(
+    j: int, row: int, at: int, table: AccountColumns, accounts: AccountFigures, findings: Findings
+) -> None:
+    """Once all that it holds was added: its backing and ratio, and what that leads to."""
     if not table.lends[row]:
         accounts.backing[at] = accounts.equity[at]
     ratio = margin_ratio_of(accounts.backing[at], accounts.maintenance_margin[at])
     accounts.margin_ratio[at] = ratio
-    is_broken: bool = table.liquidates[row] and ratio >= 1.0
-    return is_broken
+    if table.liquidates[row] and ratio >= 1.0:
+        findings.broken[j] = True
+    if ratio < table.calm_from[row] or ratio >= table.calm_below[row]:
+        findings.crossed[j] = True
 
 
 @inlined_in_place

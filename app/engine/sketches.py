@@ -312,7 +312,7 @@ class Sizes(NamedTuple):
 def sketch_for(most: Sizes) -> Sketch:
     figures = most.accounts * PER_ACCOUNT + most.exposures * PER_EXPOSURE + most.conditions
     products, options = 4 * most.holdings + most.exposures + most.conditions, most.holdings
-    short, long = most.accounts * (1 + 2 * most.conditions), PER_TRIGGER * most.triggers + most.conditions
+    short, long = most.accounts * (2 + 2 * most.conditions), PER_TRIGGER * most.triggers + most.conditions
     constraints = short + long
     parts = 2 * short + long * (3 + 2 * (most.accounts + most.exposures) + most.conditions)
     used = np.zeros((8, 1), dtype=np.int64)

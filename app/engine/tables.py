@@ -104,11 +104,13 @@ class ConditionFigures(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance; the clock came to
-    a holding that Ballast keeps; what a condition remembers would change.
+    """Of each pair: a trigger fired; an account that Ballast closes is below maintenance; the margin ratio of
+    one came to another level; the clock came to a holding that Ballast keeps; what a condition remembers
+    would change.
     """
 
     fired: BoolArray
     broken: BoolArray
+    crossed: BoolArray
     due: BoolArray
     advances: BoolArray

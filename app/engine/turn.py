@@ -9,19 +9,22 @@ from msgspec.structs import replace
 from app.domain.adjustment_events import expired_event
 from app.domain.adjustments import AWAITING_STATES, AdjustmentState
 from app.domain.identifiers import PolicyId
+from app.domain.margin_levels import level_after
 from app.domain.market import Frame
-from app.domain.portfolio_events import state_event
+from app.domain.portfolio_events import margin_events, market_event, state_event
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.engine.accrual import pass_time
 from app.engine.arbitration import Arbitration
 from app.engine.book import Book
 from app.engine.fills import UNSTORABLE
 from app.engine.liquidation import liquidate
+from app.engine.margin_levels import is_followed, memory_id, remembered
 from app.engine.memory import NOTHING, PolicyMemory
 from app.engine.metrics import loan_values, mark_prices
+from app.engine.readers import rows_read
 from app.engine.records import Sighting
 from app.engine.registers import advanced, fitting, wakes_ns
-from app.engine.rounding import price
+from app.engine.rounding import metric_text, price
 from app.engine.valuation import Markets
 from app.engine.verdicts import Ended, Verdict, liquidated_event
 
@@ -51,6 +54,7 @@ class Turn:
         self._concluded = Concluded(-1, set())
         self._wakes_ns: list[int] = []
         self.went_on = False
+        self._heard_of = -1
 
     def take(self, sighting: Sighting) -> bool:
         """Deals with one frame. True when figures changed, so that this frame must be looked at again."""
@@ -58,8 +62,11 @@ class Turn:
             return True
         if sighting.figures.findings.broken[sighting.pair] and self._liquidate(sighting):
             return True
+        if sighting.figures.findings.crossed[sighting.pair] and self._tell_margins(sighting):
+            return True
         if not sighting.view.decides:
             return False
+        self._tell_markets(sighting)
         self._expire(sighting.frame)
         if self._concluded.k != sighting.k:
             self._concluded = Concluded(sighting.k, set())
@@ -153,6 +160,41 @@ class Turn:
         self.adopt(replace(passed.portfolio, revision=self.portfolio.revision + 1), figures_change=True)
         self.verdict.after = self.portfolio
         return True
+
+    def _tell_markets(self, sighting: Sighting) -> None:
+        """What turned with this frame, of the markets that it depends on. Looked at again, it is not told."""
+        turned = [each for each in self.block.turned if each.k == sighting.k]
+        if not turned or self._heard_of == sighting.k or not self.portfolio.policies:
+            return
+        self._heard_of = sighting.k
+        rows, index = rows_read(self.book, sighting.number), self.book.universe.index
+        own = [each for each in turned if index.get(each.instrument) in rows]
+        for is_degraded in (True, False):
+            markets = {each.instrument: each.quality for each in own if each.is_degraded is is_degraded}
+            if markets:
+                self.verdict.events.append(
+                    market_event(self.portfolio, markets, is_degraded=is_degraded, frame=sighting.frame)
+                )
+
+    def _tell_margins(self, sighting: Sighting) -> bool:
+        """Accounts whose margin ratio came to another level. True: the frame is to be looked at again."""
+        ratios = sighting.figures.accounts.margin_ratio[sighting.figures.account_slice(sighting.pair)]
+        first = int(self.book.columns.arrays.account[sighting.number])
+        moved = False
+        for ordinal, (account, ratio) in enumerate(
+            zip(self.portfolio.accounts, ratios.tolist(), strict=True)
+        ):
+            before = self.book.levels.of(account.id)
+            after = level_after(before, ratio)
+            if after == before or not is_followed(first + ordinal, self.book.accounts.arrays):
+                continue
+            self.verdict.events += margin_events(
+                self.portfolio, account, before, after, metric_text(ratio), sighting.frame
+            )
+            self.remember(memory_id(account.id), remembered(after))
+            self.book.set_level(sighting.number, ordinal, after)
+            moved = True
+        return moved
 
     def _liquidate(self, sighting: Sighting) -> bool:
         """What an exchange would do, before policies are looked at. False when it can do nothing."""

@@ -7,6 +7,8 @@ says which, and is run again once they have.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from app.engine.conditions import FIRST_EXPOSURE_OPCODE, ConditionColumns, Opcode
 from app.engine.holding_rows import HoldingRows
 from app.engine.policy_rows import TRIGGER_FIELDS, PolicyTables
@@ -92,6 +94,7 @@ def lay_out(
             at, paper = first_account + account, portfolios.stands[i] and rows.accounts.paper[account]
             whose, ordinal = _Whose(view, exposure, currency, paper), account - begin
             tables.accounts.liquidates[at], tables.accounts.lends[at] = paper, rows.accounts.lends[account]
+            tables.accounts.calm_from[at], tables.accounts.calm_below[at] = -np.inf, np.inf
             whole = rows.accounts.portfolio_margin[account]
             tables.accounts.portfolio_margin[at] = whole
             views.portfolio_margin[view] |= whole

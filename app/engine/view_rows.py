@@ -54,9 +54,12 @@ class AccountColumns(NamedTuple):
     """`liquidates`: Ballast itself closes it below maintenance, a paper account that really stands so.
 
     `lends`: what backs it is its collateral in a pool, not its equity. `portfolio_margin`: it is margined as
-    a whole, in scenarios.
+    a whole, in scenarios. From `calm_from` on and below `calm_below` its margin ratio is not told (see
+    `margin_levels`); any is so of what does not really stand.
     """
 
+    calm_from: FloatArray
+    calm_below: FloatArray
     liquidates: BoolArray
     lends: BoolArray
     portfolio_margin: BoolArray

@@ -1,6 +1,7 @@
 """What must hold for a view to rest: sums of figures that stay below zero, and truths that stay as they are.
 
-Nothing fires, no account is liquidated and nothing is remembered otherwise, as long as all of them do.
+Nothing fires, no account is liquidated or comes to another level of its margin ratio, and nothing is
+remembered otherwise, as long as all of them do.
 """
 
 import numpy as np
@@ -46,12 +47,11 @@ def constrain(look: Look, sums: Sums) -> None:
     accounts, exposures = sizes_of(look)
     _clear(accounts, exposures, views.condition_stop[view] - views.condition[view], sums)
     for account in range(accounts):
-        if look.tables.accounts.liquidates[views.account[view] + account]:
-            _constrain_account(NONE, account, look, sums)
+        _constrain_account(account, look, sums)
     for row in range(views.trigger[view], views.trigger_stop[view]):
         kind = triggers.kind[row]
         if kind in (_MARGIN_RATIO, _HEALTH):
-            _constrain_account(row, triggers.account[row], look, sums)
+            _constrain_margin(row, triggers.account[row], look, sums)
         elif kind in (_METRIC, _RULE):
             constrain_condition(row, look, sums)
         else:
@@ -72,21 +72,36 @@ def _clear(accounts: int, exposures: int, conditions: int, sums: Sums) -> None:
 
 
 @inlined_in_place
-def _constrain_account(row: int, account: int, look: Look, sums: Sums) -> None:
-    """By a trigger, or (`NONE`) by what liquidates it."""
+def _constrain_account(account: int, look: Look, sums: Sums) -> None:
+    """By what liquidates it, and by the levels at which it is told."""
+    table, row = look.tables.accounts, look.tables.views.account[look.number] + account
+    least, most = table.calm_from[row], table.calm_below[row]
+    if table.liquidates[row]:
+        most = min(most, 1.0)
+    _keep_rated(account, least, -1.0, look, sums)
+    _keep_rated(account, most, 1.0, look, sums)
+
+
+@inlined_in_place
+def _constrain_margin(row: int, account: int, look: Look, sums: Sums) -> None:
     triggers, at = look.tables.triggers, look.tables.views.account[look.number] + account
-    kind, low, high, floor = _MARGIN_RATIO, 0.0, 1.0, 0.0
-    if row >= 0:
-        kind, low, high = triggers.kind[row], triggers.low[row], triggers.high[row]
-        floor = triggers.target[row]
-    figure = account * PER_ACCOUNT
-    backing = figure + (BACKING if look.tables.accounts.lends[at] else EQUITY)
-    if kind == _HEALTH:
-        _keep_healthy(figure, backing, low, high, floor, sums)
-    elif high < np.inf and look.accounts.maintenance_margin[look.account + account] != 0.0:
+    low, high = triggers.low[row], triggers.high[row]
+    if triggers.kind[row] == _HEALTH:
+        figure = account * PER_ACCOUNT
+        backing = figure + (BACKING if look.tables.accounts.lends[at] else EQUITY)
+        _keep_healthy(figure, backing, low, high, triggers.target[row], sums)
+    else:
+        _keep_rated(account, high, 1.0, look, sums)
+
+
+@inlined_in_place
+def _keep_rated(account: int, ratio: float, side: float, look: Look, sums: Sums) -> None:
+    """What is to be maintained stays below (`side` 1) or above (-1) so many times what backs it."""
+    figure, row = account * PER_ACCOUNT, look.tables.views.account[look.number] + account
+    if np.isfinite(ratio) and look.accounts.maintenance_margin[look.account + account] != 0.0:
         begin(0.0, NONE, sums.constraints, sums.parts)  # nothing to maintain is never too much
-        take(figure + MAINTENANCE, 1.0, sums)
-        take(backing, -high, sums)
+        take(figure + MAINTENANCE, side, sums)
+        take(figure + (BACKING if look.tables.accounts.lends[row] else EQUITY), -side * ratio, sums)
 
 
 @inlined_in_place

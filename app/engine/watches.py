@@ -204,9 +204,13 @@ class Watches:
 
     def frames_of(self, watches: Iterable[int], block: FrameBlock) -> set[int]:
         """The frames of a block with news of any of the watches."""
-        rows = {row for watch in watches for row in self._rows[watch]}
+        rows = self.rows_of(watches)
         changed = zip(block.changed_rows.tolist(), block.changed_frames.tolist(), strict=True)
         return {frame for row, frame in changed if row in rows}
+
+    def rows_of(self, watches: Iterable[int]) -> set[int]:
+        """The rows whose news are news of any of the watches."""
+        return {row for watch in watches for row in self._rows[watch]}
 
     def _fit_rows(self, width: int) -> None:
         """There may be more series than before."""

@@ -27,6 +27,7 @@ from app.engine.book import Book, Todo
 from app.engine.census import Census, census_of
 from app.engine.decide import affected, anew, decide, joined, only, portfolios_of, whole_block
 from app.engine.frame_block import FrameBlock
+from app.engine.margin_levels import level_of, memory_id
 from app.engine.market_view import MarketView
 from app.engine.memory import NOTHING, PolicyMemory, unpacked
 from app.engine.universe import Universe
@@ -75,7 +76,7 @@ class Lane:
         self._clock = clock
         self._grant = grants[0]
         self._snapshots = {grant.snapshot for grant in grants if grant.snapshot is not None}
-        self._book = Book(Universe(()))
+        self._book = Book(Universe(()), tells_margins=True)
         self._market = MarketView(self._book.universe)
         self._unsettled: set[PortfolioId] = set()
         self._concluding: asyncio.Task[set[PortfolioId]] | None = None
@@ -323,6 +324,10 @@ class Lane:
             for stored in portfolio.policies:
                 remembered = self._memories.get(stored.id, NOTHING)
                 self._book.recall(stored.id, remembered.registers_for(stored.version))
+            for account in portfolio.accounts:
+                self._book.levels.recall(
+                    account.id, level_of(self._memories.get(memory_id(account.id), NOTHING))
+                )
             self._book.put(portfolio)
             self._set_aside.returned(portfolio.id)
             memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)

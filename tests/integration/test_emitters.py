@@ -77,6 +77,7 @@ async def test_the_evaluator_emits_what_the_registry_says(
     patient = guard(Mode.RECOMMEND, expiry_seconds=86_400, cooldown_seconds=0)
     await factories.create_portfolio(engine, tenant, **held, balances={"USDT": "20000"}, policies=[patient])
     await factories.create_portfolio(engine, tenant, **held, balances={"USDT": "15000"})
+    await factories.create_portfolio(engine, tenant, **held, balances={"USDT": "16225"})
     await factories.create_instruments(engine, [FUTURE, POOL])
     await factories.create_portfolio(
         engine, tenant, positions={POOL.id: ("1", "0")}, margin_mode=MarginMode.LENDING
@@ -97,18 +98,18 @@ async def test_the_evaluator_emits_what_the_registry_says(
         tasks = [asyncio.create_task(oracle.run(stop)), asyncio.create_task(lane.run(stop))]
         rate = Tick(TickKind.FUNDING_RATE, "test", "BTC-USDT-PERP", 1, BEGIN_NS, 0.0001)
         await ticks.publish([rate])
-        seconds = (0, 1, 2, 3, 8 * 3_600)  # in the end funding is due, and the future expires
-        prices = (60_000.0, *[44_000.0] * 3, 42_000.0)
+        # Nobody speaks for a while; in the end funding is due, and the future expires.
+        seconds = (0, 1, 2, 3, 20, 40, 41, 55, 8 * 3_600)
+        prices = (60_000.0, *[44_000.0] * 3, None, None, 44_000.0, 44_000.0, 42_000.0)
         for sequence, (second, price) in enumerate(zip(seconds, prices, strict=True), 1):
             time_ns = BEGIN_NS + second * SECOND_NS
-            await ticks.publish(
-                [
-                    Tick(TickKind.PRICE, "test", name, sequence, time_ns, price, 1.0)
-                    for name in ("BTC-USDT-PERP", "BTC-USDT", FUTURE.id)
-                ]
-            )
-        caught_up = "SELECT bool_and(sequence >= 6) FROM shards"
-        await eventually(lambda: asyncpg_pool.fetchval(caught_up))
+            named = ("BTC-USDT-PERP", "BTC-USDT", FUTURE.id)
+            spoken = [
+                Tick(TickKind.PRICE, "test", name, sequence, time_ns, price, 1.0) for name in named if price
+            ]
+            await ticks.publish(spoken or [Tick(TickKind.HEARTBEAT, "clock", "", sequence, time_ns, 0.0)])
+        caught_up = "SELECT bool_and(sequence >= $1) FROM shards"
+        await eventually(lambda: asyncpg_pool.fetchval(caught_up, 1 + len(seconds)), timeout=30)
         stop.set()
         await asyncio.gather(*tasks)
     assert await emitted(database_url) == registered(Emitter.EVALUATOR)

@@ -175,7 +175,8 @@ async def test_an_evaluator_that_was_killed_decides_on_series_as_if_it_had_not_b
     await running.come_to_the_end()
     policy = StoredPolicy(PolicyId(uuid4()), 1, TARGET)
     async with running.units() as unit:
-        await create_policy(unit, running.portfolio.tenant_id, running.portfolio.id, policy.id, TARGET)
+        place = (running.portfolio.tenant_id, running.portfolio.id, policy.id)
+        await create_policy(unit, *place, TARGET, time_ns=0)
     await running.revision_is_evaluated()
     await running.publish(9)
     await running.come_to_the_end()

@@ -163,6 +163,29 @@ class PositionSettledData(AccountData):
     settlements: list[SettlementData]
 
 
+class MarginData(AccountData):
+    """An account that came above a level of the margin ratio, or back below where that is over."""
+
+    crossed: Literal["above", "below"]
+    level: str = Field(examples=["0.8"])
+    margin_ratio: str = Field(description="`unbounded` where nothing backs it any more.", examples=["0.8125"])
+
+
+class TurnedMarketData(Shown):
+    instrument: str = Field(examples=["BTC-USDT-PERP"])
+    quality: str = Field(
+        description="As `GET /v1/market/{instrument}` names it.", examples=["stale_for_trading"]
+    )
+
+
+class MarketData(Shown):
+    """Markets that became degraded, or have recovered, with one frame."""
+
+    portfolio_id: Id
+    markets: list[TurnedMarketData]
+    market_position: str = Field(examples=["1-48210"])
+
+
 class StateChangedData(Shown):
     portfolio_id: Id
     previous_state: PortfolioState
@@ -176,11 +199,15 @@ _DATA: dict[EventType, type[Shown]] = {
     EventType.ADJUSTMENT_REJECTED: EndedData,
     EventType.ADJUSTMENT_SUPERSEDED: SupersededData,
     EventType.ADJUSTMENT_EXPIRED: ExpiredData,
+    EventType.MARKET_DEGRADED: MarketData,
+    EventType.MARKET_RECOVERED: MarketData,
     EventType.ACCOUNT_LIQUIDATED: LiquidatedData,
     EventType.FUNDING_ACCRUED: FundingAccruedData,
     EventType.INTEREST_ACCRUED: InterestAccruedData,
     EventType.POSITION_SETTLED: PositionSettledData,
     EventType.PORTFOLIO_STATE_CHANGED: StateChangedData,
+    EventType.PORTFOLIO_MARGIN_WARNING: MarginData,
+    EventType.PORTFOLIO_LIQUIDATION_RISK: MarginData,
     EventType.POLICY_CREATED: PolicyData,
     EventType.POLICY_CHANGED: PolicyData,
     EventType.POLICY_ENABLED: PolicyData,

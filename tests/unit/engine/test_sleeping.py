@@ -1,5 +1,6 @@
 """Nothing is decided otherwise because somebody slept: books side by side, of which one looks at all news."""
 
+from collections import Counter
 from decimal import Decimal
 
 import numpy as np
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 
 from app.domain.families.terms import Guards
 from app.domain.instruments import Instrument, InstrumentKind
+from app.domain.margin_levels import LEVELS
 from app.domain.market import Change, Frame, Quality, TickKind
 from app.domain.policies import (
     CapitalEfficiency,
@@ -301,9 +303,10 @@ class World:
 class Side:
     """One of the books; what is decided by itself is filled at the end of the block, or some blocks later."""
 
-    def __init__(self, world, *, sleeps, portfolios=None, memories=None):
+    def __init__(self, world, *, sleeps, portfolios=None, memories=None, tells_margins=False):
         universe = world.chance.universe
-        self.book, self.market = Book(universe, sleeps=sleeps), MarketView(universe)
+        self.book = Book(universe, sleeps=sleeps, tells_margins=tells_margins)
+        self.market = MarketView(universe)
         self.universe, self.looks, self.memories = universe, 0, dict(memories or {})
         for portfolio in portfolios or world.portfolios:
             for stored in portfolio.policies:
@@ -336,8 +339,10 @@ class Side:
             self.book.put(replace(done, in_flight=(), revision=done.revision + 1))
 
 
-def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=None, uncertain=False):
-    """`beside`: policies that everybody has besides his own, or what makes them of these."""
+def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=None, uncertain=False, told=None):
+    """`beside`: policies that everybody has besides his own, or what makes them of these. Margins are told
+    where there is a counter of what is `told`.
+    """
     world = World(seed, portfolios=portfolios, ruled=ruled, uncertain=uncertain)
     if beside is not None:
         world.portfolios = [
@@ -350,7 +355,8 @@ def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=None, unc
             )
             for each in world.portfolios
         ]
-    sleeper, watcher = Side(world, sleeps=True), Side(world, sleeps=False)
+    tells = told is not None
+    sleeper, watcher = (Side(world, sleeps=sleeps, tells_margins=tells) for sleeps in (True, False))
     acted = 0
     for frames in [[world.frame], *(world.frames() for _ in range(blocks))]:
         one, other = sleeper.take(frames), watcher.take(frames)
@@ -358,6 +364,8 @@ def live_side_by_side(seed, *, portfolios, blocks, ruled=False, beside=None, unc
         for key, said in one.items():
             assert said == other[key]
             acted += len(said[1])
+            if told is not None:
+                told.update((event.type, event.data.get("crossed")) for event in said[3])
         assert sleeper.memories == watcher.memories
         for slot in range(portfolios):
             if world.chance.random.random() < 0.5:
@@ -409,6 +417,15 @@ def test_whoever_sleeps_decides_and_remembers_the_same(seed):
     looks, all_looks, acted = live_side_by_side(seed, portfolios=25, blocks=60)
     assert acted > 5
     assert looks < 0.8 * all_looks  # who waits, or is held back, is looked at with all his news
+
+
+def test_whoever_sleeps_is_told_the_same_of_margins():
+    told = Counter()
+    for seed in range(4):
+        looks, all_looks, _ = live_side_by_side(seed, portfolios=40, blocks=60, told=told)
+        assert looks < 0.8 * all_looks
+    for level in LEVELS:
+        assert min(told[level.event, side] for side in ("above", "below")) > 5
 
 
 @pytest.mark.parametrize("seed", range(4))
