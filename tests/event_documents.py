@@ -1,7 +1,10 @@
-"""Events as they were committed, held against what OpenAPI and AsyncAPI say of them: no part more or less."""
+"""Events as they were committed: whole logs, held against what OpenAPI and AsyncAPI say of them: no part more
+or less.
+"""
 
 import copy
 import json
+from collections import defaultdict
 from functools import cache
 
 import asyncpg
@@ -13,15 +16,22 @@ from app.entrypoints.api.asyncapi import asyncapi_document
 from app.entrypoints.api.openapi import openapi_document
 
 _ALL = "SELECT * FROM events ORDER BY portfolio_id, sequence"
+_ENDS = "SELECT id, event_sequence FROM portfolios UNION ALL SELECT id, event_sequence FROM tenants"
 
 
 async def emitted(url: str) -> set[str]:
-    """The types of the events in a database, each of them exactly as documented."""
+    """The types of the events in a database, each of them exactly as documented, every log whole."""
     connection = await asyncpg.connect(url)
     try:
-        rows = await connection.fetch(_ALL)
+        rows, ends = await connection.fetch(_ALL), await connection.fetch(_ENDS)
     finally:
         await connection.close()
+    logs = defaultdict(list)
+    for row in rows:
+        logs[row["portfolio_id"]].append(row["sequence"])
+    for log_id, end in ends:
+        assert logs.pop(log_id, []) == list(range(1, end + 1))
+    assert logs == {}
     for row in rows:
         check_documented(json.loads(streamed(row).body))
     return {row["type"] for row in rows}

@@ -128,19 +128,19 @@ EVENTS: dict[EventType, EventSpec] = {
         EventSpec(
             _T.PORTFOLIO_MARGIN_WARNING,
             _E.EVALUATOR,
-            "An account's margin ratio came to 0.8 or more, or went back below 0.7.",
+            "An account's margin came to the level of a warning, or is back from it.",
         ),
         EventSpec(
             _T.PORTFOLIO_LIQUIDATION_RISK,
             _E.EVALUATOR,
-            "An account's margin ratio came to 0.95 or more, or went back below 0.9; 1 is liquidation.",
+            "An account came close to its liquidation, or is back from there.",
         ),
         EventSpec(
             _T.MARKET_DEGRADED,
             _E.EVALUATOR,
-            "Prices that the portfolio's policies depend on have not been valid for ten seconds.",
+            "Prices that the portfolio's policies depend on have not been valid for a while.",
         ),
-        EventSpec(_T.MARKET_RECOVERED, _E.EVALUATOR, "They have been valid again for ten seconds."),
+        EventSpec(_T.MARKET_RECOVERED, _E.EVALUATOR, "They have been valid again for a while."),
         EventSpec(_T.ACCOUNT_LIQUIDATED, _E.EVALUATOR, "A paper account fell below maintenance."),
         EventSpec(_T.FUNDING_ACCRUED, _E.EVALUATOR, "A paper account paid or received funding."),
         EventSpec(

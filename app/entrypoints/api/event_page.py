@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from app.domain.events import EVENTS, EventSpec
+from app.domain.margin_levels import LEVELS
+from app.domain.times import NS_PER_SECOND
+from app.engine.market_health import DWELL_NS
 from app.entrypoints.api.event_documents import emitted_by, envelope_name
 
 _OPENING: Final = """\
@@ -25,6 +28,17 @@ null, and it is heard on the channel `adjustments` and by webhooks.
 not know; any other change has the next. Each type has one emitter; where another role writes it, in the
 transaction that does the same, the table says when.
 
+**Margins.** Each account of a portfolio, with or without policies, is told at two levels of its
+`margin_ratio` ([metrics.md](metrics.md)): `portfolio.margin_warning` {warning},
+`portfolio.liquidation_risk` {risk}. `crossed` says which way. Between the two
+numbers nothing is told, so a price that hovers about one is told once; whoever goes through both levels at
+once is told of both. What counts is what really stands, not what is on its way. For other levels, and for
+other figures, there is `notify` of a `rule` ([policies.md](policies.md)).
+
+**Markets.** `market.degraded` says that a price which the portfolio's policies depend on has not been `valid`
+for {dwell} seconds of the market clock, which may hold them back, and `market.recovered` that it has been so
+again for as long. Portfolios without policies are not told, nor is anybody of a price that was never known.
+
 """
 
 
@@ -35,9 +49,11 @@ def event_page(document: Mapping[str, Any]) -> str:
         f"| [`{s.type.value}`](#{_anchor(s)}) | {s.version} | {_who(s)} | {s.summary} |"
         for s in EVENTS.values()
     ]
-    table = "\n".join(["| type | version | emitted by | when |", "| --- | --- | --- | --- |", *rows])
+    table = "\n".join(["| type | version | emitted by | what it says |", "| --- | --- | --- | --- |", *rows])
     sections = (_section(spec, schemas[envelope_name(spec)]["examples"][0]) for spec in EVENTS.values())
-    return "\n".join([_OPENING + table, *sections])
+    warning, risk = (f"from {level.reached:g} on, until below {level.over:g}" for level in LEVELS)
+    opening = _OPENING.format(warning=warning, risk=risk, dwell=DWELL_NS // NS_PER_SECOND)
+    return "\n".join([opening + table, *sections])
 
 
 def _anchor(spec: EventSpec) -> str:
