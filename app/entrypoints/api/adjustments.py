@@ -8,13 +8,12 @@ from starlette.responses import Response
 
 from app.domain.adjustments import AdjustmentState
 from app.domain.identifiers import AdjustmentId, PolicyId, PortfolioId
+from app.entrypoints.api.consent import approval, rejection
 from app.entrypoints.api.cursors import Cursor, Limit, decode_place, encode_place
 from app.entrypoints.api.dependencies import Deps, Reader, Trader
 from app.entrypoints.api.schemas import Id, Listing, ShownAdjustment
 from app.entrypoints.api.strict_json import StrictRoute
-from app.entrypoints.api.writes import Answer, WritingOnce
-from app.ports.management import UnitOfWork
-from app.services.approve_adjustment import approve_adjustment, quote_adjustment, reject_adjustment
+from app.entrypoints.api.writes import WritingOnce
 from app.services.documents import Document
 
 router = APIRouter(prefix="/v1/adjustments", tags=["adjustments"], route_class=StrictRoute)
@@ -63,12 +62,7 @@ async def read(adjustment_id: Id, caller: Reader, deps: Deps) -> ShownAdjustment
 async def approve(adjustment_id: Id, caller: Trader, deps: Deps, writes: WritingOnce) -> Response:
     """Re-checked on the market of this moment, then queued."""
     wanted = AdjustmentId(adjustment_id)
-    quotes = await quote_adjustment(deps.units, deps.market, caller.tenant_id, wanted)
-
-    async def work(unit: UnitOfWork) -> Answer:
-        return Answer(ShownAdjustment.of(await approve_adjustment(unit, caller.tenant_id, wanted, quotes)))
-
-    return await writes.run(caller, work)
+    return await writes.run(caller, await approval(deps.units, deps.market, caller.tenant_id, wanted))
 
 
 @router.post("/{adjustment_id}/reject", response_model=ShownAdjustment)
@@ -80,16 +74,6 @@ async def reject(
     document: RejectionDocument | None = None,
 ) -> Response:
     """While no executor has taken it."""
-    time_ns = await deps.market.time_ns()
-
-    async def work(unit: UnitOfWork) -> Answer:
-        record = await reject_adjustment(
-            unit,
-            caller.tenant_id,
-            AdjustmentId(adjustment_id),
-            because="" if document is None else document.reason,
-            time_ns=time_ns,
-        )
-        return Answer(ShownAdjustment.of(record))
-
-    return await writes.run(caller, work)
+    because = "" if document is None else document.reason
+    wanted = AdjustmentId(adjustment_id)
+    return await writes.run(caller, await rejection(deps.market, caller.tenant_id, wanted, because=because))

@@ -158,7 +158,7 @@ def install_problems(app: FastAPI, routes: Sequence[Route]) -> None:
 
 
 async def _ballast(request: Request, error: Exception) -> Response:
-    status, code, title = _status(error)
+    status, code, title = status_of(error)
     errors = None
     if isinstance(error, InvalidInput) and error.path:
         errors = [ErrorPlace.model_validate({"pointer": error.path, "detail": str(error), "in": "body"})]
@@ -170,7 +170,8 @@ async def _ballast(request: Request, error: Exception) -> Response:
     return problem_response(request, status, code, title, str(error), errors=errors, headers=headers)
 
 
-def _status(error: Exception) -> tuple[int, str, str]:
+def status_of(error: Exception) -> tuple[int, str, str]:
+    """Status, code and title."""
     if isinstance(error, IdempotencyConflict):
         return _IDEMPOTENCY[error.reason]
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)

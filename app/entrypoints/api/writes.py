@@ -44,20 +44,35 @@ class Writes:
 
     async def run(self, caller: Caller, work: Callable[[UnitOfWork], Awaitable[Answer]]) -> Response:
         """What `work` did and answered is committed together, before anything is sent."""
-        async with self.units() as unit:
-            if self.key is None:
+        if self.key is None:
+            async with self.units() as unit:
                 return _response(_stored(await work(unit), kept=False))
-            fingerprint = await self._fingerprint()
-            earlier = await unit.idempotency.claim(caller.tenant_id, self.key, fingerprint)
-            if earlier is not None:
-                return _response(earlier, {"Idempotency-Replayed": "true"})
-            answer = await work(unit)
-            await unit.idempotency.store(caller.tenant_id, self.key, fingerprint, _stored(answer, kept=True))
-            return _response(_stored(answer, kept=False))
+        path, query = self.request.url.path, self.request.url.query
+        fingerprint = fingerprint_of(f"{path}?{query}", await self.request.body(), self.request.method)
+        answer, replayed = await once(self.units, caller, self.key, fingerprint, work)
+        return _response(answer, {"Idempotency-Replayed": "true"} if replayed else None)
 
-    async def _fingerprint(self) -> bytes:
-        target = f"{self.request.method} {self.request.url.path}?{self.request.url.query}\n"
-        return sha256(target.encode() + await self.request.body()).digest()
+
+async def once(
+    units: UnitsOfWork,
+    caller: Caller,
+    key: str,
+    fingerprint: bytes,
+    work: Callable[[UnitOfWork], Awaitable[Answer]],
+) -> tuple[StoredAnswer, bool]:
+    """The answer, and whether it is that of an earlier request with the same key."""
+    async with units() as unit:
+        earlier = await unit.idempotency.claim(caller.tenant_id, key, fingerprint)
+        if earlier is not None:
+            return earlier, True
+        answer = await work(unit)
+        await unit.idempotency.store(caller.tenant_id, key, fingerprint, _stored(answer, kept=True))
+        return _stored(answer, kept=False), False
+
+
+def fingerprint_of(target: str, body: bytes, method: str = "POST") -> bytes:
+    """What makes two requests the same: `target` is path and query."""
+    return sha256(f"{method} {target}\n".encode() + body).digest()
 
 
 async def writes_of(request: Request, deps: Deps) -> Writes:
