@@ -30,7 +30,7 @@ from app.adapters.redis_streams.client import connect, refuse_evicting
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
 from app.adapters.redis_streams.market_clock import RedisMarketClock
-from app.adapters.redis_streams.market_feed import RedisMarketFeed
+from app.adapters.redis_streams.market_feed import RedisFrameStream, RedisMarketFeed
 from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.market_reader import (
     read_clock,
@@ -42,6 +42,7 @@ from app.adapters.redis_streams.market_reader import (
 from app.adapters.redis_streams.progress import RedisProgress
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
 from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.tickets import RedisTickets
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.venues.paper import PaperVenue
 from app.adapters.wall_clock import SystemClock
@@ -49,13 +50,14 @@ from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.errors import ConfigurationError
 from app.ports.leases import ShardGrant
-from app.ports.management import Caller, MarketNow
+from app.ports.management import MarketNow
 from app.ports.market import TickPublisher
 from app.ports.sources import ReadOracle, ReadRejections
-from app.services.authenticate import authenticate
+from app.services.admit_client import Admission
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
 from app.services.replay_history import Lockstep
+from app.services.tell_market import MarketWatches
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from app.services.ingest_ticks import IngestTicks
     from app.services.publish_feed import PublishFeed
     from app.services.tell_rests import Rests
+    from app.services.tell_risk import Risks
 
 EXECUTION_LEASE = timedelta(seconds=30)
 
@@ -80,7 +83,10 @@ class ApiParts:
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     hub: Hub
     rests: "Rests"
-    authenticate: Callable[[str], Awaitable[Caller | None]]
+    risks: "Risks"
+    quotes: MarketWatches
+    tickets: RedisTickets
+    admission: Admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +210,11 @@ class Stack:
         return PostgresUnitsOfWork(engine, publish=stream.publish, hint=lambda ids: hint(wire, ids))
 
     async def api(self) -> ApiParts:
-        from app.services.tell_rests import Rests  # which computes what it tells, see `lanes`
+        from app.services.tell_rests import Rests  # which compute what they tell, see `lanes`
+        from app.services.tell_risk import Risks
 
         units, redis, pool = await self.units(), await self.redis(), await self.pool()
-        market = await self.market()
-
-        async def caller_of(token: str) -> Caller | None:
-            async with units() as unit:
-                return await authenticate(unit, token)
-
+        market, tickets = await self.market(), RedisTickets(await self.wire())
         hub = Hub(feed=await self.events(), history=PostgresEventLog(pool), market_time=market.time_ns)
         checks = {"postgres": lambda: pool.fetchval("SELECT 1"), "redis": redis.ping}
         return ApiParts(
@@ -225,7 +227,10 @@ class Stack:
             checks=checks,
             hub=hub,
             rests=Rests(units, market),
-            authenticate=caller_of,
+            risks=Risks(units, market),
+            quotes=MarketWatches(units, market, RedisFrameStream(await self.wire())),
+            tickets=tickets,
+            admission=Admission(units, tickets),
         )
 
     async def market(self) -> MarketNow:

@@ -22,11 +22,12 @@ class Settings(BaseSettings):
     clock: Literal["live", "replay"] = "live"
     shards: Annotated[int, Field(ge=1, le=1024)] = 4
     webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
+    stream_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     feed_url: str | None = None
     feed_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("webhook_allowed_networks", mode="before")
+    @field_validator("webhook_allowed_networks", "stream_allowed_origins", mode="before")
     @classmethod
     def _separated_by_commas(cls, given: object) -> object:
         return tuple(filter(None, given.replace(" ", "").split(","))) if isinstance(given, str) else given

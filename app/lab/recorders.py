@@ -65,7 +65,8 @@ async def record_websocket(url: str, key: str, ledger: Ledger, *, from_now: bool
 
     `verified` is null: a WebSocket carries no signature.
     """
-    after: dict[str, int] | None = None if from_now else {}
+    recover: dict[str, str] | None = None if from_now else {"cursor": "0"}
+    epoch, known = "", dict[str, int]()
     while True:
         try:
             async with connect(
@@ -75,12 +76,17 @@ async def record_websocket(url: str, key: str, ledger: Ledger, *, from_now: bool
                     async with asyncio.timeout(_SILENCE_SECONDS):
                         message = json.loads(await socket.recv())
                     if message["op"] == "event":
-                        ledger.write(message["event"], verified=None)
+                        recover = {"epoch": epoch, "cursor": message["cursor"]}
+                        event = message["event"]
+                        if event["sequence"] > known.get(event["portfolio_id"], 0):
+                            ledger.write(event, verified=None)
                     elif message["op"] == "authenticated":
-                        await socket.send(json.dumps(_SUBSCRIBE | {"after": after}))
+                        # A cursor lags behind the events that carry it: what is known may come once more.
+                        known = dict(ledger.last)
+                        await socket.send(json.dumps(_SUBSCRIBE | {"recover": recover}))
                     elif message["op"] == "subscribed":
-                        after = message["sequences"]
-                        ledger.last = {**after, **ledger.last}
+                        epoch = message["epoch"]
+                        recover = {"epoch": epoch, "cursor": message["cursor"]}
                     elif message["op"] == "error":
                         raise RecorderError(f"refused: {message['message']}")
         except InvalidStatus as error:
@@ -92,8 +98,6 @@ async def record_websocket(url: str, key: str, ledger: Ledger, *, from_now: bool
                 raise RecorderError(f"closed with {received.code}") from error
         except (OSError, TimeoutError):
             pass
-        if after is not None:
-            after = dict(ledger.last)
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 

@@ -1,9 +1,10 @@
 """What carries events to clients needs: the log in PostgreSQL, the stream in Redis, and somebody to send."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from app.domain.identifiers import EndpointId, PortfolioId, TenantId
@@ -43,11 +44,56 @@ def is_before(entry_id: str, other: str) -> bool:
     return tuple(map(int, entry_id.split("-"))) < tuple(map(int, other.split("-")))
 
 
+class Horizon(NamedTuple):
+    """What had committed at one moment: the transactions before `end` but for those still `running`.
+
+    As text it is the cursor of a channel that spans portfolios. "0" is the beginning.
+    """
+
+    end: int
+    running: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, cursor: str) -> "Horizon":
+        """ValueError for what is no cursor."""
+        if not _HORIZON.fullmatch(cursor):
+            raise ValueError(cursor)
+        end, *running = map(int, cursor.split("-"))
+        return cls(end, tuple(running))
+
+    @property
+    def cursor(self) -> str:
+        return "-".join(map(str, (self.end, *self.running)))
+
+    def covers(self, other: "Horizon") -> bool:
+        """Whatever had committed by the other one had by this one."""
+        earlier = {number for number in self.running if number < other.end}
+        return self.end >= other.end and earlier <= set(other.running)
+
+
+_HORIZON: Final = re.compile(r"[0-9]{1,18}(-[0-9]{1,18}){0,1000}")
+
+
 class Head(NamedTuple):
     """Where a log ends, a portfolio's or (of the tenant's id) the tenant's own."""
 
     tenant_id: TenantId
     portfolio_id: PortfolioId
+    sequence: int
+
+
+class Heads(NamedTuple):
+    """Where logs end, all as of one moment. The epoch names the database that the logs are in."""
+
+    epoch: str
+    horizon: Horizon
+    heads: Sequence[Head]
+
+
+class End(NamedTuple):
+    """Where one portfolio's log ends, in which epoch."""
+
+    epoch: str
     sequence: int
 
 
@@ -58,23 +104,33 @@ class Snapshot(NamedTuple):
     adjustments: list[dict[str, Any]]
 
 
+class TenantSnapshot(NamedTuple):
+    """The open adjustments of all portfolios of a tenant, as of the moment of `heads`."""
+
+    heads: Heads
+    adjustments: list[dict[str, Any]]
+
+
 class EventHistory(Protocol):
     """The truth about every log."""
 
-    async def head(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> int | None:
+    async def end(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> End | None:
         """None: no such portfolio, or not this tenant's."""
         ...
 
-    async def heads(
-        self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]
-    ) -> Sequence[Head]:
+    async def heads(self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]) -> Heads:
         """Of the tenants' own logs and all their portfolios', and of these."""
+        ...
+
+    async def before(self, tenant_id: TenantId, horizon: Horizon) -> Mapping[PortfolioId, int]:
+        """The last sequence that had committed by then, of every portfolio with events since."""
         ...
 
     async def after(
         self, portfolio_id: PortfolioId, sequence: int, *, limit: int
     ) -> Sequence[LoggedEvent]: ...
     async def snapshot(self, portfolio_id: PortfolioId) -> Snapshot: ...
+    async def tenant_snapshot(self, tenant_id: TenantId) -> TenantSnapshot: ...
 
 
 class OutboxEntry(Protocol):

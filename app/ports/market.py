@@ -100,6 +100,15 @@ class MarketNews:
     changed: frozenset[bytes]
 
 
+class FrameStream(Protocol):
+    """The `market` stream for whoever only wants what is newest."""
+
+    async def tail(self) -> str:
+        """The newest entry's id, `0-0` for an empty stream."""
+
+    async def read(self, after: str) -> Sequence[tuple[str, Frame]]: ...
+
+
 class MarketFeed(Protocol):
     """The reader's end, and where a reader says how far it came."""
 

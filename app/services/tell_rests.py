@@ -91,10 +91,15 @@ class Rests:
         """Whose portfolio it is has been asked before."""
         return self._watched(Watch(tenant_id, portfolio_id, None, tell))
 
-    async def watch_policy(self, tenant_id: TenantId, policy_id: PolicyId, tell: Tell) -> Watch:
+    def watch_policy(
+        self, tenant_id: TenantId, portfolio_id: PortfolioId, policy_id: PolicyId, tell: Tell
+    ) -> Watch:
+        """The same."""
+        return self._watched(Watch(tenant_id, portfolio_id, policy_id, tell))
+
+    async def portfolio_of(self, tenant_id: TenantId, policy_id: PolicyId) -> PortfolioId:
         async with self._units() as unit:
-            record = await unit.policies.get(tenant_id, policy_id)
-        return self._watched(Watch(tenant_id, record.portfolio_id, policy_id, tell))
+            return (await unit.policies.get(tenant_id, policy_id)).portfolio_id
 
     def unwatch(self, watch: Watch) -> None:
         self._watches.discard(watch)

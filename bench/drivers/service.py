@@ -30,13 +30,13 @@ class Ballast:
     roles: tuple[Child, ...]
 
     def adjustments_feed(self, token: str) -> Feed:
-        """All adjustments of the token's tenant; it says `authenticated` and `subscribed`."""
+        """All adjustments of the token's tenant; it says `authenticated`, `subscribed` and a snapshot."""
         return Feed(
             port=self.api_port,
             path="/v1/stream",
             headers={"Authorization": f"Bearer {token}"},
             hello=[json.dumps({"op": "subscribe", "channel": "adjustments"})],
-            answers_to_hello=2,
+            answers_to_hello=3,
         )
 
     def peak_memory_mib(self) -> float:

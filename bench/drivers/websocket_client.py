@@ -18,6 +18,7 @@ class WebSocketClient:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data = b""
+        self.answers_pings = True
         self._shake_hands(path, headers)
 
     def send(self, text: str) -> None:
@@ -30,13 +31,17 @@ class WebSocketClient:
             for opcode, payload in self._complete_frames():
                 if opcode == _TEXT:
                     messages.append(payload)
-                elif opcode == _PING:
+                elif opcode == _PING and self.answers_pings:
                     self._send(_PONG, payload)
                 elif opcode == _CLOSE:
-                    raise ConnectionError(f"the server closed: {payload[2:].decode(errors='replace')}")
+                    code = int.from_bytes(payload[:2], "big")
+                    raise ConnectionError(f"closed with {code} {payload[2:].decode(errors='replace')}")
             if messages:
                 return messages
             self._read_more()
+
+    def ping(self, payload: bytes, *, times: int) -> None:
+        self._socket.sendall(_frame(_PING, payload) * times)
 
     def close(self) -> None:
         self._socket.close()
@@ -83,12 +88,16 @@ class WebSocketClient:
         return frames
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        size = len(payload)
-        if size < _SHORT:
-            head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
-        elif size < 1 << 16:
-            head = struct.pack("!BBH", 0x80 | opcode, 0x80 | _SHORT, size)
-        else:
-            head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | _MEDIUM, size)
-        # A mask of zeros leaves the payload as it is: it protects proxies, and there is none here.
-        self._socket.sendall(head + b"\0\0\0\0" + payload)
+        self._socket.sendall(_frame(opcode, payload))
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    """A mask of zeros leaves the payload as it is: it protects proxies, and there is none here."""
+    size = len(payload)
+    if size < _SHORT:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | _SHORT, size)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | _MEDIUM, size)
+    return head + b"\0\0\0\0" + payload

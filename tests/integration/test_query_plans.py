@@ -34,7 +34,7 @@ from app.adapters.postgres.tables import metadata
 from app.domain.adjustments import AdjustmentState
 from app.domain.identifiers import ShardId
 from app.domain.market import StreamPosition
-from app.ports.delivery import Attempt, Retryable
+from app.ports.delivery import Attempt, Horizon, Retryable
 from app.ports.management import Place
 
 ROWS = Path(__file__).with_name("busy_database.sql")
@@ -192,8 +192,11 @@ async def test_courier_sweeps_what_was_not_dispatched(pool):
 async def test_reader_catches_up(pool):
     log = PostgresEventLog(pool)
     assert len(await log.after(PORTFOLIO, 2, limit=100)) == 3
-    assert await log.head(TENANT, PORTFOLIO) == 5
+    assert (await log.end(TENANT, PORTFOLIO)).sequence == 5
     await log.snapshot(PORTFOLIO)
+    now, _ = await log.tenant_snapshot(TENANT)
+    assert await log.before(TENANT, now.horizon) == {}
+    assert set((await log.before(TENANT, Horizon(0))).values()) == {0}
 
 
 async def test_evaluator_sweeps_and_reloads_what_changed(pool):

@@ -1,6 +1,7 @@
 """Every portfolio's log, read from PostgreSQL: for clients that were away, and for what the stream lost."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,15 +14,29 @@ from app.adapters.redis_streams.events import StreamedEvent
 from app.domain.adjustment_json import adjustment_data
 from app.domain.events import Event, EventType
 from app.domain.identifiers import PortfolioId, TenantId
-from app.ports.delivery import Head, OutboxEntry, Snapshot
+from app.ports.delivery import End, Head, Heads, Horizon, OutboxEntry, Snapshot, TenantSnapshot
 
-_HEAD = "SELECT event_sequence FROM portfolios WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL"
-_HEADS = """
+# A restored dump is another database, a cluster restored to a point in time another timeline.
+_EPOCH = """
+md5(concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)))
+"""
+_END = f"""
+SELECT {_EPOCH}, event_sequence FROM portfolios WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL
+"""  # noqa: S608 - constants only
+_NOW = f"SELECT {_EPOCH}, pg_current_snapshot()::text"
+_OF_TENANTS = """
 SELECT tenant_id, id, event_sequence FROM portfolios
 WHERE deleted_at IS NULL AND (tenant_id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
 UNION ALL
 SELECT id, id, event_sequence FROM tenants
 WHERE event_sequence > 0 AND (id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
+"""
+_BEFORE = """
+SELECT portfolio_id, min(sequence) - 1 FROM events
+WHERE tenant_id = $1 AND (transaction_id >= $2 OR transaction_id = ANY($3::bigint[]))
+GROUP BY portfolio_id
 """
 _SEQUENCE = "SELECT event_sequence FROM portfolios WHERE id = $1"
 _COLUMNS = "e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_ns, e.data"
@@ -33,6 +48,12 @@ _OPEN_ADJUSTMENTS = """
 SELECT * FROM adjustments
 WHERE portfolio_id = $1 AND state IN ('recommended', 'approved', 'queued', 'executing')
 ORDER BY decided_at_ns, id
+"""
+_OPEN_OF_TENANT = """
+SELECT a.* FROM portfolios p JOIN adjustments a ON a.portfolio_id = p.id
+WHERE p.tenant_id = $1 AND p.deleted_at IS NULL
+    AND a.state IN ('recommended', 'approved', 'queued', 'executing')
+ORDER BY a.decided_at_ns, a.id
 """
 _UNDISPATCHED = f"""
 SELECT e.created_at, {_COLUMNS} FROM events e
@@ -59,28 +80,42 @@ class PostgresEventLog:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    async def head(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> int | None:
-        sequence: int | None = await self._pool.fetchval(_HEAD, portfolio_id, tenant_id)
-        return sequence
+    async def end(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> End | None:
+        row = await self._pool.fetchrow(_END, portfolio_id, tenant_id)
+        return None if row is None else End(*row)
 
-    async def heads(self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]) -> list[Head]:
-        if not tenant_ids and not portfolio_ids:
-            return []
-        rows = await self._pool.fetch(_HEADS, list(tenant_ids), list(portfolio_ids))
-        return [Head(*row) for row in rows]
+    async def heads(self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]) -> Heads:
+        async with self._one_moment() as connection:
+            return await _heads(connection, tenant_ids, portfolio_ids)
+
+    async def before(self, tenant_id: TenantId, horizon: Horizon) -> dict[PortfolioId, int]:
+        """Sequences are taken on locked rows, so what had committed is the beginning of every log."""
+        rows = await self._pool.fetch(_BEFORE, tenant_id, horizon.end, horizon.running)
+        return {PortfolioId(portfolio_id): sequence for portfolio_id, sequence in rows}
 
     async def after(self, portfolio_id: PortfolioId, sequence: int, *, limit: int) -> list[StreamedEvent]:
         return [streamed(row) for row in await self._pool.fetch(_AFTER, portfolio_id, sequence, limit)]
 
     async def snapshot(self, portfolio_id: PortfolioId) -> Snapshot:
-        """Both from one moment."""
+        async with self._one_moment() as connection:
+            sequence = await connection.fetchval(_SEQUENCE, portfolio_id)
+            rows = await connection.fetch(_OPEN_ADJUSTMENTS, portfolio_id)
+        return Snapshot(sequence or 0, list(map(_adjustment, rows)))
+
+    async def tenant_snapshot(self, tenant_id: TenantId) -> TenantSnapshot:
+        async with self._one_moment() as connection:
+            heads = await _heads(connection, [tenant_id], [])
+            rows = await connection.fetch(_OPEN_OF_TENANT, tenant_id)
+        return TenantSnapshot(heads, list(map(_adjustment, rows)))
+
+    @asynccontextmanager
+    async def _one_moment(self) -> AsyncIterator[Any]:
+        """A connection on which all statements see the same."""
         async with (
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            sequence = await connection.fetchval(_SEQUENCE, portfolio_id)
-            rows = await connection.fetch(_OPEN_ADJUSTMENTS, portfolio_id)
-        return Snapshot(sequence or 0, list(map(_adjustment, rows)))
+            yield connection
 
     async def undispatched(
         self, *, older_than: timedelta, after: OutboxEntry | None, limit: int
@@ -93,6 +128,16 @@ class PostgresEventLog:
                 _UNDISPATCHED, older_than, after.created_at, event.portfolio_id, event.sequence, limit
             )
         return [Undispatched(row["created_at"], streamed(row)) for row in rows]
+
+
+async def _heads(
+    connection: Any, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]
+) -> Heads:
+    epoch, snapshot = await connection.fetchrow(_NOW)
+    _, end, running = snapshot.split(":")
+    horizon = Horizon(int(end), tuple(map(int, filter(None, running.split(",")))))
+    rows = await connection.fetch(_OF_TENANTS, list(tenant_ids), list(portfolio_ids))
+    return Heads(epoch, horizon, [Head(*row) for row in rows])
 
 
 def streamed(row: Any) -> StreamedEvent:

@@ -472,9 +472,16 @@ events = Table(
         server_default="false",
         comment="webhook deliveries were created and the stream has it",
     ),
+    Column(
+        "transaction_id",
+        BigInteger,
+        nullable=False,
+        server_default=text("pg_current_xact_id()::text::bigint"),
+    ),
     _created(),
     Index("ix_events_undispatched", "created_at", postgresql_where=text("NOT dispatched")),
     Index(None, "tenant_id", "created_at"),
+    Index(None, "tenant_id", "transaction_id"),
 )
 
 webhook_endpoints = Table(

@@ -13,3 +13,4 @@ PROGRESS = "{market}:progress"  # hash: shard -> position evaluated and committe
 FIGURES = "{market}:evaluator:"  # and a shard: what whoever holds it says of itself; it expires
 PROGRESS_CHANNEL = "{market}:progressed"  # published after PROGRESS, so that nobody polls
 HINTS = "{market}:hints"  # stream: portfolios that changed
+TICKET = "stream:ticket:"  # and a ticket's digest: the digest of its key; it expires

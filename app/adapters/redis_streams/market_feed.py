@@ -14,6 +14,7 @@ from app.domain.market import ORIGIN, Frame, StreamPosition
 from app.ports.market import MarketNews
 
 FIGURES_SECONDS = 15
+_FRAMES_AT_ONCE = 500
 
 _frame = msgspec.msgpack.Decoder(Frame)
 
@@ -72,6 +73,20 @@ class RedisMarketFeed:
 
     async def close(self) -> None:
         await self._reading.aclose()
+
+
+class RedisFrameStream:
+    """Frames from anywhere on, for whoever keeps only what is newest. On a wire of its own: reading waits."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def tail(self) -> str:
+        return await newest_entry(self._wire, MARKET)
+
+    async def read(self, after: str) -> Sequence[tuple[str, Frame]]:
+        reply = await read_stream(self._wire, {MARKET: after}, count=_FRAMES_AT_ONCE)
+        return [(entry_id.decode(), _frame.decode(flat[1])) for entry_id, flat in reply.get(MARKET, ())]
 
 
 def _decoded(entries: Sequence[Entry]) -> list[Frame]:

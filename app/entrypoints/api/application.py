@@ -19,6 +19,7 @@ from app.entrypoints.api import (
     policy_status,
     portfolios,
     risk,
+    stream_tickets,
     webhooks,
 )
 from app.entrypoints.api.body_limit import BodyLimit
@@ -40,6 +41,7 @@ _ROUTERS = (
     market,
     oracle,
     metrics,
+    stream_tickets,
     webhooks,
     operations,
 )

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
 
@@ -22,6 +23,7 @@ from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
 from app.ports.market import TickPublisher
 from app.ports.sources import OracleNow, ReadOracle, ReadRejections, Rejections
+from app.ports.stream_tickets import Tickets
 from app.services.authenticate import authenticate
 
 Check = Callable[[], Awaitable[object]]
@@ -45,6 +47,16 @@ class _Nowhere(TickPublisher):
         raise Unavailable("no stream of ticks is connected")
 
 
+class _NoTickets(Tickets):
+    @override
+    async def keep(self, digest: bytes, key_digest: bytes, lifetime: timedelta) -> None:
+        raise Unavailable("no stream is connected")
+
+    @override
+    async def take(self, digest: bytes) -> bytes | None:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """Plain services and ports. `checks` must all pass, by not raising, for the API to be ready."""
@@ -56,6 +68,7 @@ class Dependencies:
     oracle: ReadOracle = _no_oracle
     rejections: ReadRejections = _no_rejections
     publisher: TickPublisher = field(default_factory=_Nowhere)
+    tickets: Tickets = field(default_factory=_NoTickets)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes

@@ -43,6 +43,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "BALLAST_CLOCK": settings.clock,
         "BALLAST_LOG_LEVEL": settings.log_level,
         "BALLAST_WEBHOOK_ALLOWED_NETWORKS": ",".join(settings.webhook_allowed_networks),
+        "BALLAST_STREAM_ALLOWED_ORIGINS": ",".join(settings.stream_allowed_origins),
     }
 
 

@@ -3,14 +3,12 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
-import uvicorn
 import uvloop
 from fastapi import FastAPI
-from typing_extensions import override
 
 from app.bootstrap import Stack, configure_logging, stack
 from app.entrypoints import courier as courier_role
@@ -19,9 +17,7 @@ from app.entrypoints import oracle as oracle_role
 from app.settings import Settings
 
 Role = Callable[[Stack, asyncio.Event], Awaitable[None]]
-_PING_SECONDS, _PONG_SECONDS = 25.0, 8.0
 _COLLECT_AFTER = 50_000
-_LARGEST_CLIENT_MESSAGE = 65_536
 
 
 def run_role(role: Role, settings: Settings) -> None:
@@ -78,25 +74,36 @@ def api(*, host: str, port: int) -> Role:
         from app.engine.warm_up import warm_up
         from app.entrypoints.api.application import create_app
         from app.entrypoints.api.dependencies import Dependencies
-        from app.entrypoints.api.websocket import CloseCode, stream_router
+        from app.entrypoints.api.serving import Server, server_config
+        from app.entrypoints.api.stream_channels import Sources
+        from app.entrypoints.api.stream_commands import StreamCommands
+        from app.entrypoints.api.stream_connection import StreamServices
+        from app.entrypoints.api.stream_messages import CloseCode
+        from app.entrypoints.api.websocket import stream_router
         from app.services.follow_operator_policies import OperatorPolicyFollower
 
         warm_up()  # risk is computed by the evaluator's loops
         parts = await connected.api()
-
         follower = OperatorPolicyFollower(parts.units, parts.market)
+        leaving = asyncio.Event()
+        fanning_out: list[asyncio.Task[None]] = []
 
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            fanning_out.append(
+                asyncio.create_task(parts.hub.run(leaving, close_code=CloseCode.SERVICE_RESTART))
+            )
             beside = [
-                asyncio.create_task(parts.hub.run(stop, close_code=CloseCode.SHUTDOWN)),
                 asyncio.create_task(parts.rests.run(stop)),
+                asyncio.create_task(parts.risks.run()),
+                asyncio.create_task(parts.quotes.run()),
+                asyncio.create_task(parts.admission.run(close_code=CloseCode.INVALID_TOKEN)),
                 asyncio.create_task(follower.run(stop)),
             ]
             try:
                 yield
             finally:
-                for task in beside:
+                for task in (*fanning_out, *beside):
                     task.cancel()
 
         dependencies = Dependencies(
@@ -107,52 +114,32 @@ def api(*, host: str, port: int) -> Role:
             oracle=parts.oracle,
             rejections=parts.rejections,
             publisher=parts.publisher,
+            tickets=parts.tickets,
+        )
+        stream = StreamServices(
+            Sources(parts.hub, parts.rests, parts.risks, parts.quotes),
+            parts.admission,
+            StreamCommands(parts.units, parts.market),
         )
         app = create_app(
             dependencies,
-            routers=[stream_router(parts.hub, parts.rests, parts.authenticate)],
+            routers=[stream_router(stream, allowed_origins=connected.settings.stream_allowed_origins)],
             lifespan=lifespan,
         )
-        server = _Server(_server_config(app, host=host, port=port))
-        stopping = asyncio.create_task(_stop_server(server, stop))
+        server = Server(server_config(app, host=host, port=port))
+
+        async def leave() -> None:
+            await stop.wait()
+            leaving.set()
+            await server.leave(lambda: asyncio.gather(*fanning_out))
+
+        stopping = asyncio.create_task(leave())
         structlog.get_logger("api").info("api_started", host=host, port=port)
         await server.serve()
         stop.set()
         await stopping
 
     return serve
-
-
-class _Server(uvicorn.Server):
-    """Signals are the role's, not the server's."""
-
-    @override
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
-def _server_config(app: FastAPI, *, host: str, port: int) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="none",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        ws_per_message_deflate=False,
-        ws_ping_interval=_PING_SECONDS,
-        ws_ping_timeout=_PONG_SECONDS,
-        ws_max_size=_LARGEST_CLIENT_MESSAGE,
-        timeout_graceful_shutdown=5,
-    )
-
-
-async def _stop_server(server: uvicorn.Server, stop: asyncio.Event) -> None:
-    await stop.wait()
-    await asyncio.sleep(0)
-    server.should_exit = True
 
 
 ROLES: dict[str, Role] = {

@@ -5,10 +5,8 @@ import socket
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
-from uuid import UUID
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
@@ -20,13 +18,23 @@ from app.adapters.postgres.management import PostgresUnitsOfWork, management_eng
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.events import EventStream, StreamedEvent
 from app.adapters.redis_streams.hints import hint
+from app.adapters.redis_streams.market_feed import RedisFrameStream
 from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
+from app.adapters.redis_streams.tickets import RedisTickets
 from app.adapters.redis_streams.wire import Wire
 from app.domain.events import EventType, NewEvent
-from app.entrypoints.api.websocket import CloseCode, stream_router
-from app.ports.management import Caller, MarketNow, Scope
+from app.entrypoints.api.serving import Server, server_config
+from app.entrypoints.api.stream_channels import Sources
+from app.entrypoints.api.stream_commands import StreamCommands
+from app.entrypoints.api.stream_connection import StreamServices
+from app.entrypoints.api.stream_messages import CloseCode
+from app.entrypoints.api.websocket import stream_router
+from app.ports.management import MarketNow
+from app.services.admit_client import Admission
 from app.services.fan_out_events import Hub
+from app.services.tell_market import MarketWatches
 from app.services.tell_rests import Rests
+from app.services.tell_risk import Risks
 from tests import factories
 
 TENTH = timedelta(milliseconds=100)
@@ -49,6 +57,26 @@ class Client:
     async def ask(self, **message):
         await self.say(**message)
         return await self.hear()
+
+    async def recover(self, channel, cursor="0", epoch=None):
+        """Subscribed from there on, or from the beginning; what was granted."""
+        recover = {"cursor": cursor} | ({} if epoch is None else {"epoch": epoch})
+        return await self.ask(op="subscribe", channel=channel, recover=recover)
+
+    async def look(self, channel):
+        """Subscribed from now on: what was granted, and the open adjustments."""
+        granted = await self.ask(op="subscribe", channel=channel)
+        assert (granted["op"], granted["recovered"]) == ("subscribed", False)
+        return granted, await self.snapshot()
+
+    async def snapshot(self):
+        adjustments = []
+        while True:
+            part = await self.hear()
+            assert part["op"] == "snapshot"
+            adjustments += part["adjustments"]
+            if part["last"]:
+                return adjustments
 
     def drop(self):
         """As a network does: without a word."""
@@ -84,9 +112,11 @@ async def committed(asyncpg_pool, engine, request):
         async def portfolio(self, tenant):
             return (await factories.create_portfolio(engine, tenant, balances={})).id
 
-        async def commit(self, tenant, portfolio, count=1, *, kind=EventType.ADJUSTMENT_QUEUED, size=0):
+        async def commit(
+            self, tenant, portfolio, count=1, *, kind=EventType.ADJUSTMENT_QUEUED, size=0, data=None
+        ):
             new = [
-                NewEvent(kind, tenant, portfolio, NOW_NS + i, {"n": i, "pad": "x" * size})
+                NewEvent(kind, tenant, portfolio, NOW_NS + i, {"n": i, "pad": "x" * size} | (data or {}))
                 for i in range(count)
             ]
             async with asyncpg_pool.acquire() as connection, connection.transaction():
@@ -117,76 +147,107 @@ def queue(asyncpg_pool):
 
 
 @pytest.fixture
-async def rests(database_url, redis_url, feed):
-    """Looks when a test says so."""
+async def wire(redis_url):
+    async with Wire(redis_url) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def units(database_url, wire, feed):
     engine = management_engine(database_url)
-    async with Wire(redis_url) as wire:
-        client = connect(redis_url)
-        market = MarketNow(
-            clock=partial(read_clock, client),
-            values=partial(read_consensus, client),
-            everything=partial(read_whole_consensus, client),
-        )
-        yield Rests(
-            PostgresUnitsOfWork(engine, publish=feed.publish, hint=partial(hint, wire)), market, period=TENTH
-        )
-        await client.aclose()
+    yield PostgresUnitsOfWork(engine, publish=feed.publish, hint=partial(hint, wire))
     await engine.dispose()
 
 
 @pytest.fixture
-async def serve(asyncpg_pool, rests):
+async def market(redis_url):
+    client = connect(redis_url)
+    yield MarketNow(
+        clock=partial(read_clock, client),
+        values=partial(read_consensus, client),
+        everything=partial(read_whole_consensus, client),
+    )
+    await client.aclose()
+
+
+@pytest.fixture
+def rests(units, market):
+    """Looks when a test says so."""
+    return Rests(units, market, period=TENTH)
+
+
+@pytest.fixture
+async def frames(redis_url):
+    async with Wire(redis_url) as reading:
+        yield RedisFrameStream(reading)
+
+
+@pytest.fixture
+def tickets(wire):
+    return RedisTickets(wire)
+
+
+@pytest.fixture
+async def serve(asyncpg_pool, units, market, rests, frames, tickets):
     """Starts a process's worth of stream server: a hub and uvicorn on a free port."""
     async with contextlib.AsyncExitStack() as running:
 
-        async def start(feed, callers, **hub_options):
-            return await running.enter_async_context(
-                _serving(asyncpg_pool, feed, rests, callers, hub_options)
+        async def start(feed, *, pool=asyncpg_pool, origins=(), server_options=None, **hub_options):
+            hub = Hub(
+                feed=feed,
+                history=PostgresEventLog(pool),
+                market_time=_market_time,
+                **{"resynchronise_period": 2 * TENTH, "drain_period": TENTH} | hub_options,
             )
+            services = StreamServices(
+                Sources(hub, rests, Risks(units, market), MarketWatches(units, market, frames)),
+                Admission(units, tickets, check_period=TENTH),
+                StreamCommands(units, market),
+            )
+            return await running.enter_async_context(_serving(services, origins, server_options or {}))
 
         yield start
 
 
+async def _market_time():
+    return NOW_NS
+
+
 @contextlib.asynccontextmanager
-async def _serving(pool, feed, rests, callers, hub_options):
-    async def authenticate(key):
-        return callers.get(key)
-
-    async def market_time():
-        return NOW_NS
-
-    options = {"resynchronise_period": timedelta(milliseconds=200)} | hub_options
-    hub = Hub(feed=feed, history=PostgresEventLog(pool), market_time=market_time, **options)
+async def _serving(services, origins, server_options):
     app = FastAPI()
-    app.include_router(stream_router(hub, rests, authenticate))
-    stop = asyncio.Event()
-    hub_task = asyncio.create_task(hub.run(stop, close_code=CloseCode.SHUTDOWN))
+    app.include_router(stream_router(services, allowed_origins=origins))
+    stop, hub = asyncio.Event(), services.sources.hub
+    hub_task = asyncio.create_task(hub.run(stop, close_code=CloseCode.SERVICE_RESTART))
+    beside = [
+        asyncio.create_task(services.sources.risks.run()),
+        asyncio.create_task(services.sources.market.run()),
+        asyncio.create_task(services.admission.run(close_code=CloseCode.INVALID_TOKEN)),
+    ]
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_level="error", lifespan="off", ws_per_message_deflate=False, access_log=False
-    )
-    server = uvicorn.Server(config)
+    server = Server(server_config(app, log_level="error", lifespan="off", **server_options))
     server_task = asyncio.create_task(server.serve(sockets=[listener]))
+    url = f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/stream"
     try:
-        yield SimpleNamespace(
-            url=f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/stream", hub=hub, stop=stop, hub_task=hub_task
-        )
+        yield SimpleNamespace(url=url, hub=hub, stop=stop, services=services)
     finally:
         stop.set()
-        await hub_task
-        server.should_exit = True
+        await server.leave(lambda: hub_task)
         await server_task
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 @pytest.fixture
 async def dial():
-    """Connects clients, with a key in the header unless it is None; hears the greeting."""
+    """Connects clients, with one of the server's keys in the header unless it is None."""
     async with contextlib.AsyncExitStack() as open_sockets:
 
-        async def start(server, key="good", **options):
-            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        async def start(server, key="good", *, query="", **options):
+            headers = {} if key is None else {"Authorization": f"Bearer {server.keys.get(key, key)}"}
             socket = await open_sockets.enter_async_context(
-                websocket_connect(server.url, additional_headers=headers, compression=None, **options)
+                websocket_connect(server.url + query, additional_headers=headers, compression=None, **options)
             )
             return Client(socket)
 
@@ -194,15 +255,15 @@ async def dial():
 
 
 @pytest.fixture
-async def stream(serve, feed, committed):
-    """A server with two tenants: keys `good` and `other`; `blind` may not read."""
+async def stream(serve, feed, committed, engine):
+    """A server with two tenants: keys `good` and `other`; `blind` may not read, `trader` may trade."""
     tenant, other = await committed.tenant(), await committed.tenant()
-    key_id = UUID(int=1)
-    callers = {
-        "good": Caller(tenant, key_id, frozenset({Scope.READ})),
-        "other": Caller(other, key_id, frozenset({Scope.READ})),
-        "blind": Caller(tenant, key_id, frozenset({Scope.TICKS})),
+    server = await serve(feed)
+    server.tenant, server.other = tenant, other
+    server.keys = {
+        "good": await factories.create_key(engine, tenant, scopes=["read"]),
+        "other": await factories.create_key(engine, other, scopes=["read"]),
+        "blind": await factories.create_key(engine, tenant, scopes=["ticks"]),
+        "trader": await factories.create_key(engine, tenant, scopes=["read", "trade"]),
     }
-    server = await serve(feed, callers)
-    server.tenant, server.other, server.callers = tenant, other, callers
     return server

@@ -42,14 +42,14 @@ def sequences(path):
 async def test_the_websocket_recorder_resumes_where_it_was_cut_off(stream, feed, committed, tmp_path):
     portfolio = await committed.portfolio(stream.tenant)
     await committed.commit(stream.tenant, portfolio, 2)
-    (tmp_path / "key").write_text("good\n")
+    (tmp_path / "key").write_text(stream.keys["good"] + "\n")
     out = tmp_path / "out.jsonl"
     async with recorder("websocket", "--url", stream.url, "--key-file", tmp_path / "key", "--out", out):
         await eventually(lambda: sequences(out) == [1, 2], timeout=20)
         for expected in range(3, 9, 2):
             await feed.publish(await committed.commit(stream.tenant, portfolio))
             await eventually(lambda n=expected: len(sequences(out)) == n)
-            for connection in list(stream.hub._receivers):
+            for connection in list(stream.hub.listeners.receivers):
                 connection.end(3008)
             await feed.publish(await committed.commit(stream.tenant, portfolio))
             await eventually(lambda n=expected: len(sequences(out)) == n + 1)
@@ -67,7 +67,7 @@ async def test_the_websocket_recorder_gives_up_on_a_bad_key(stream, tmp_path):
     )
     _, said = await process.communicate()
     assert process.returncode == 1
-    assert said == b"recorder: refused: send a valid key first\n"
+    assert said == b"recorder: refused: send a valid key or ticket first\n"
 
 
 async def test_the_webhook_recorder_verifies(tmp_path):

@@ -64,9 +64,7 @@ def listener(stream, dial):
         client = await dial(stream)
         assert (await client.hear())["op"] == "authenticated"
         for channel in channels:
-            assert (await client.ask(op="subscribe", channel=channel))["op"] == "subscribed"
-            if channel.startswith("portfolio"):
-                assert (await client.hear())["op"] == "snapshot"
+            await client.look(channel)
         return client
 
     return subscribe
@@ -141,16 +139,11 @@ async def test_only_what_is_watched_is_looked_at(watched, listener, rests):
     await eventually(lambda: not rests._watches)
 
 
-async def test_a_policy_of_others_looks_like_none_and_has_no_log(watched, stream, dial):
-    stranger, owner = await dial(stream, key="other"), await dial(stream)
-    channel = f"policy.{watched.guard}"
-    for client, asked, code in (
-        (stranger, {}, "not_found"),
-        (owner, {"after": 0}, "invalid"),
-    ):
-        await client.hear()
-        answer = await client.ask(op="subscribe", channel=channel, **asked)
-        assert (answer["op"], answer["code"]) == ("error", code)
+async def test_a_policy_of_others_looks_like_none(watched, stream, dial):
+    stranger = await dial(stream, key="other")
+    await stranger.hear()
+    answer = await stranger.ask(op="subscribe", channel=f"policy.{watched.guard}")
+    assert (answer["op"], answer["code"]) == ("error", "not_found")
 
 
 async def test_it_looks_by_itself(watched, listener, rests, redis):

@@ -9,7 +9,7 @@ import yaml
 
 from app.domain.events import EVENTS
 from app.entrypoints.api.asyncapi import asyncapi_document, asyncapi_text
-from app.entrypoints.api.websocket import Command
+from app.entrypoints.api.stream_messages import Command
 
 JAVASCRIPT = Path(__file__).resolve().parents[2] / "javascript"
 WRITTEN = Path(__file__).resolve().parents[3] / "openapi" / "asyncapi.yaml"

@@ -1,0 +1,92 @@
+"""How uvicorn serves the API: its limits, who is alive, and how it leaves.
+
+A WebSocket is pinged every 25 s. Who does not answer within 8 s is closed with a code of ours, and who does
+not take that either is cut off: what waits for a client that is gone would stay for as long as TCP hopes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from typing_extensions import override
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from app.entrypoints.api.stream_messages import CloseCode
+
+PING_SECONDS: Final = 25.0
+PONG_SECONDS: Final = 8.0
+LARGEST_CLIENT_MESSAGE: Final = 65_536
+"""Bytes; a larger one is answered by close code 1009."""
+_PARTING_SECONDS: Final = 5.0
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """A connection whose client may be gone, or may send and never read."""
+
+    @override
+    def keepalive_timeout(self) -> None:
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.conn.fail(CloseCode.NO_PONG, "no pong")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    @override
+    def handle_ping(self) -> None:
+        """Answers that the client does not read would pile up without a limit."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.transport.abort()
+
+    @override
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self.loop.call_later(_PARTING_SECONDS, self.transport.abort)
+
+
+class Server(uvicorn.Server):
+    """Signals are the role's, not the server's."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def leave(self, drained: Callable[[], Awaitable[object]]) -> None:
+        """Nobody new is taken; whoever is here is shown out first."""
+        for listening in self.servers:
+            listening.close()
+        await drained()
+        self.should_exit = True
+
+
+def server_config(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0, **more: object) -> uvicorn.Config:
+    # It would write every address that is opened, and a ticket is in some of them.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    options = {
+        "host": host,
+        "port": port,
+        "loop": "none",
+        "http": "httptools",
+        "ws": StreamProtocol,
+        "log_config": None,
+        "access_log": False,
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": PING_SECONDS,
+        "ws_ping_timeout": PONG_SECONDS,
+        "ws_max_size": LARGEST_CLIENT_MESSAGE,
+        "timeout_graceful_shutdown": 5,
+    }
+    return uvicorn.Config(app, **(options | more))  # type: ignore[arg-type]  # each has its own type
