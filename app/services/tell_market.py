@@ -7,7 +7,6 @@ nothing of this is queued, so it never stands in the way of events.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 import structlog
@@ -82,6 +81,13 @@ class MarketWatches:
         self._watches: dict[str, list[MarketWatch]] = {}
         self._wanted = asyncio.Event()
 
+    async def check(self, instrument: str) -> None:
+        """NotFound for what is neither listed nor a name of its own."""
+        known = await self._market.values([(kind, instrument) for kind in UNLISTED])
+        if not known:
+            async with self._units() as unit:
+                await unit.instruments.get(instrument)
+
     async def watch(
         self, instrument: str, *, seconds: float, receiver: Receiver, tell: Callable[[MarketPicture], None]
     ) -> MarketWatch:
@@ -90,23 +96,16 @@ class MarketWatches:
         self._watches.setdefault(instrument, []).append(watch)  # first, so that no frame is missed
         self._wanted.set()
         try:
-            await self._tell_what_is_known(watch)
+            position, time_ns = await self._market.clock()  # first too: values are not older
+            known = await self._market.values([(kind, instrument) for kind in _KINDS])
+        except Unavailable:
+            return watch  # no frame was written yet
         except BaseException:
             self.unwatch(watch)
             raise
+        for change in known.values():
+            watch.take(position, time_ns, change)
         return watch
-
-    async def _tell_what_is_known(self, watch: MarketWatch) -> None:
-        """NotFound for what is neither listed nor a name of its own. Values are not older than the clock."""
-        with suppress(Unavailable):  # no frame was written yet
-            position, time_ns = await self._market.clock()
-            known = await self._market.values([(kind, watch.instrument) for kind in _KINDS])
-            for change in known.values():
-                watch.take(position, time_ns, change)
-            if any(kind in UNLISTED for kind, _ in known):
-                return
-        async with self._units() as unit:
-            await unit.instruments.get(watch.instrument)
 
     def unwatch(self, watch: MarketWatch) -> None:
         watch.cancel()

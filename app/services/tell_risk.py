@@ -54,7 +54,12 @@ class Risks:
         self._watches: set[RiskWatch] = set()
         self._wanted = asyncio.Event()
 
-    async def watch(
+    async def check(self, tenant_id: TenantId, portfolio_id: PortfolioId) -> None:
+        """NotFound for a portfolio that is not there, or not the tenant's."""
+        async with self._units() as unit:
+            await unit.portfolios.get(tenant_id, portfolio_id)
+
+    def watch(
         self,
         tenant_id: TenantId,
         portfolio_id: PortfolioId,
@@ -64,8 +69,6 @@ class Risks:
         tell: Callable[[PortfolioRisk], None],
     ) -> RiskWatch:
         """Told at once, and then of whatever is new, every so many seconds at most."""
-        async with self._units() as unit:
-            await unit.portfolios.get(tenant_id, portfolio_id)
         now = asyncio.get_running_loop().time()
         watch = RiskWatch(tenant_id, portfolio_id, seconds, receiver, tell, now)
         self._watches.add(watch)

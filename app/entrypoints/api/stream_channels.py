@@ -114,27 +114,27 @@ class Channels:
         self._on_leaving(channel, rests.unwatch, watch)
 
     async def _join_risk(self, command: SubscribeCommand, portfolio_id: PortfolioId) -> None:
-        interval, risks = _interval_ms(command), self.sources.risks
-        watch = await risks.watch(
+        risks = self.sources.risks
+        await risks.check(self.tenant_id, portfolio_id)
+        watch = risks.watch(
             self.tenant_id,
             portfolio_id,
-            seconds=interval / 1_000,
+            seconds=self._granted_seconds(command),
             receiver=self.outgoing,
             tell=partial(self._tell_risk, command.channel),
         )
         self._on_leaving(command.channel, risks.unwatch, watch)
-        self._grant(command.channel, interval)
 
     async def _join_market(self, command: SubscribeCommand, instrument: str) -> None:
-        interval, market = _interval_ms(command), self.sources.market
+        market = self.sources.market
+        await market.check(instrument)
         watch = await market.watch(
             instrument,
-            seconds=interval / 1_000,
+            seconds=self._granted_seconds(command),
             receiver=self.outgoing,
             tell=partial(self._tell_market, command.channel),
         )
         self._on_leaving(command.channel, market.unwatch, watch)
-        self._grant(command.channel, interval)
 
     def _subscription(self, channel: str, *, naming: UUID | None = None) -> Subscription:
         subscription = Subscription(self.outgoing, channel, naming=naming)
@@ -144,8 +144,12 @@ class Channels:
     def _on_leaving(self, channel: str, end: Callable[..., None], given: object) -> None:
         self.leaving[channel].append(partial(end, given))
 
-    def _grant(self, channel: str, interval_ms: int) -> None:
-        self.outgoing.push(message(op="subscribed", channel=channel, interval_ms=interval_ms))
+    def _granted_seconds(self, command: SubscribeCommand) -> float:
+        """As near to the interval that was asked for as is granted, which is told."""
+        asked = DEFAULT_INTERVAL_MS if command.interval_ms is None else command.interval_ms
+        granted = min(max(asked, LEAST_INTERVAL_MS), GREATEST_INTERVAL_MS)
+        self.outgoing.push(message(op="subscribed", channel=command.channel, interval_ms=granted))
+        return granted / 1_000
 
     def _tell_rest(self, channel: str, told: PolicyRest) -> None:
         self.outgoing.push(RestMessage.of(channel, told).model_dump_json())
@@ -155,12 +159,6 @@ class Channels:
 
     def _tell_market(self, channel: str, told: MarketPicture) -> None:
         self.outgoing.push(MarketMessage.of(channel, told).model_dump_json())
-
-
-def _interval_ms(command: SubscribeCommand) -> int:
-    """As near to what was asked for as it is granted."""
-    asked = DEFAULT_INTERVAL_MS if command.interval_ms is None else command.interval_ms
-    return min(max(asked, LEAST_INTERVAL_MS), GREATEST_INTERVAL_MS)
 
 
 def _id(subject: str) -> UUID:

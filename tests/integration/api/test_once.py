@@ -27,6 +27,7 @@ async def test_every_post_needs_a_key(api):
     posts = [path for path, item in document["paths"].items() if "post" in item]
     posts.remove("/v1/policies/preview")  # which stores nothing
     posts.remove("/v1/oracle/ticks")  # what is sent again is refused by its sequence
+    posts.remove("/v1/stream/tickets")  # each is another one
     assert len(posts) > 10
     for path in posts:
         headers = [p for p in document["paths"][path]["post"]["parameters"] if p["in"] == "header"]
