@@ -63,6 +63,11 @@ class Child:
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) / 1024
 
+    def memory_kib(self) -> int:
+        """Resident now."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") // 1024
+
     def stop(self) -> None:
         if self.running:
             self._process.send_signal(signal.SIGTERM)

@@ -28,7 +28,7 @@ class Receiver(Protocol):
         """Something waits for the network. Whoever conflates holds back meanwhile."""
         ...
 
-    def push(self, text: str) -> None: ...
+    def push(self, message: bytes) -> None: ...
     async def drained(self) -> None:
         """Until everything pushed was handed to the network, or the client is gone."""
         ...
@@ -39,8 +39,9 @@ class Receiver(Protocol):
         ...
 
 
-def event_message(channel: str, cursor: str, body: str) -> str:
-    return f'{{"op":"event","channel":"{channel}","cursor":"{cursor}","event":{body}}}'
+def event_message(channel: str, cursor: str, body: bytes) -> bytes:
+    head = f'{{"op":"event","channel":"{channel}","cursor":"{cursor}","event":'
+    return b"%b%b}" % (head.encode(), body)
 
 
 class Subscription:
@@ -69,10 +70,10 @@ class Subscription:
     def concerns(self, event: LoggedEvent) -> bool:
         return self.naming is None or self.naming in event.body
 
-    def told(self, event: LoggedEvent) -> str:
+    def told(self, event: LoggedEvent) -> bytes:
         """The message, to itself alone."""
         cursor = str(event.sequence) if self.horizon is None else self.horizon.cursor
-        return event_message(self.channel, cursor, event.body.decode())
+        return event_message(self.channel, cursor, event.body)
 
 
 @dataclass(slots=True, eq=False)
@@ -138,23 +139,21 @@ class Log:
         """To everybody who waits for it; a message that is the same for many is made once."""
         self.sequence = event.sequence
         self.tenant.handed_out(self)
-        texts: dict[str, str] = {}
+        messages: dict[str, bytes] = {}
         for subscription in self.subscriptions:
             if subscription.waits_for(event):
-                channel = subscription.channel
-                subscription.receiver.push(
-                    texts.get(channel) or texts.setdefault(channel, subscription.told(event))
-                )
-        shared: str | None = None
+                message = messages.get(subscription.channel)
+                if message is None:
+                    message = messages[subscription.channel] = subscription.told(event)
+                subscription.receiver.push(message)
         for subscription in self.tenant.subscriptions:
             if subscription.waits_for(event):
-                if subscription.horizon is not None or self.tenant.horizon is None:
-                    subscription.receiver.push(subscription.told(event))
-                    continue
-                shared = shared or event_message(
-                    subscription.channel, self.tenant.horizon.cursor, event.body.decode()
-                )
-                subscription.receiver.push(shared)
+                horizon = subscription.horizon or self.tenant.horizon or Horizon(0)
+                message = messages.get(horizon.cursor)
+                if message is None:
+                    message = event_message(subscription.channel, horizon.cursor, event.body)
+                    messages[horizon.cursor] = message
+                subscription.receiver.push(message)
 
 
 class Listeners:

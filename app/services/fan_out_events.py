@@ -243,9 +243,9 @@ class Hub:
                 time: str | None = rfc3339(await self._market_time())
             except Exception:  # noqa: BLE001 - no market yet, or Redis is away: the beat goes on without a time
                 time = None
-            text = _json.encode({"op": "heartbeat", "time": time}).decode()
+            message = _json.encode({"op": "heartbeat", "time": time})
             for receiver in list(self.listeners.receivers):
-                receiver.push(text)
+                receiver.push(message)
 
     # -- clients --------------------------------------------------------------------------------------------
 

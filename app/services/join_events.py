@@ -139,7 +139,7 @@ def _horizon(cursor: str) -> Horizon:
 def _acknowledge(subscription: Subscription, epoch: str, cursor: str, *, recovered: bool) -> None:
     granted = {"epoch": epoch, "cursor": cursor, "recovered": recovered}
     message = {"op": "subscribed", "channel": subscription.channel, **granted}
-    subscription.receiver.push(_json.encode(message).decode())
+    subscription.receiver.push(_json.encode(message))
 
 
 def _show(subscription: Subscription, cursor: str, adjustments: list[dict[str, Any]]) -> None:
@@ -152,4 +152,4 @@ def _show(subscription: Subscription, cursor: str, adjustments: list[dict[str, A
             "adjustments": adjustments[start : start + _SNAPSHOT_PAGE],
             "last": start + _SNAPSHOT_PAGE >= len(adjustments),
         }
-        subscription.receiver.push(_json.encode(message).decode())
+        subscription.receiver.push(_json.encode(message))

@@ -40,6 +40,16 @@ class WebSocketClient:
                 return messages
             self._read_more()
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read_into(self, buffer: bytearray) -> int:
+        """Whatever there is, unread by anybody: how much."""
+        received = self._socket.recv_into(buffer)
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        return received
+
     def ping(self, payload: bytes, *, times: int) -> None:
         self._socket.sendall(_frame(_PING, payload) * times)
 

@@ -53,7 +53,7 @@ def portfolio_of(instrument: str) -> UUID:
 
 # What Ballast sends for one delta_neutral recommendation, with room for the five figures that change.
 MESSAGE = (
-    b'{"type":"event","channel":"adjustments","event":{"id":"evt_%032x",'
+    b'{"op":"event","channel":"adjustments","cursor":"73512","event":{"id":"evt_%032x",'
     b'"type":"adjustment.recommended","version":1,"portfolio_id":"%b","sequence":%d,"previous_sequence":%d,'
     b'"time":"2026-11-23T09:00:00.000000000Z","data":{"adjustment_id":"7d1b7a3e-7e0f-8d57-9c3c-1f1f5a1b2c3d",'
     b'"portfolio_id":"%b","policy_id":"7d1b7a3e-7e0f-8d57-9c3c-1f1f5a1b2c3e","policy_version":1,'

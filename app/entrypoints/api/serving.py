@@ -8,12 +8,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from fastapi import FastAPI
 from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from app.entrypoints.api.stream_messages import CloseCode
 
@@ -21,11 +22,23 @@ PING_SECONDS: Final = 25.0
 PONG_SECONDS: Final = 8.0
 LARGEST_CLIENT_MESSAGE: Final = 65_536
 """Bytes; a larger one is answered by close code 1009."""
+LINE: Final = "ballast.line"
+"""The extension of a WebSocket's scope that is the connection itself."""
 _PARTING_SECONDS: Final = 5.0
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """A connection whose client may be gone, or may send and never read."""
+    """A connection whose client may be gone, or may send and never read; the `Line` of its `Outgoing`."""
+
+    @override
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:  # it is a handshake
+            cast(dict[str, Any], self.scope["extensions"])[LINE] = self
+
+    def send_frame(self, frame: bytes) -> None:
+        if not (self.close_sent or self.disconnected):
+            self.transport.write(frame)
 
     @override
     def keepalive_timeout(self) -> None:

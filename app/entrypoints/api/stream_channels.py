@@ -152,13 +152,13 @@ class Channels:
         return granted / 1_000
 
     def _tell_rest(self, channel: str, told: PolicyRest) -> None:
-        self.outgoing.push(RestMessage.of(channel, told).model_dump_json())
+        self.outgoing.push(RestMessage.of(channel, told).model_dump_json().encode())
 
     def _tell_risk(self, channel: str, told: PortfolioRisk) -> None:
-        self.outgoing.push(RiskMessage.of(channel, told).model_dump_json())
+        self.outgoing.push(RiskMessage.of(channel, told).model_dump_json().encode())
 
     def _tell_market(self, channel: str, told: MarketPicture) -> None:
-        self.outgoing.push(MarketMessage.of(channel, told).model_dump_json())
+        self.outgoing.push(MarketMessage.of(channel, told).model_dump_json().encode())
 
 
 def _id(subject: str) -> UUID:

@@ -25,7 +25,7 @@ class StreamCommands:
     units: UnitsOfWork
     market: MarketNow
 
-    async def answer(self, caller: Caller, command: ApproveCommand | RejectCommand) -> str:
+    async def answer(self, caller: Caller, command: ApproveCommand | RejectCommand) -> bytes:
         """A `result`, or an `error` with the code of the problem document that HTTP would answer."""
         try:
             return await self._done(caller, command)
@@ -37,7 +37,7 @@ class StreamCommands:
         status, code, _ = status_of(refusal)
         return message(op="error", id=command.id, code=code, status=status, message=str(refusal))
 
-    async def _done(self, caller: Caller, command: ApproveCommand | RejectCommand) -> str:
+    async def _done(self, caller: Caller, command: ApproveCommand | RejectCommand) -> bytes:
         if Scope.TRADE not in caller.scopes:
             raise Denied(f"this needs a key with the scope {Scope.TRADE.value!r}")
         work, fingerprint = await self._work(caller, command)

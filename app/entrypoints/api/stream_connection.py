@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.domain.errors import BallastError, NotFound
 from app.entrypoints.api.outgoing import Outgoing
+from app.entrypoints.api.serving import LINE
 from app.entrypoints.api.stream_channels import Channels, Sources
 from app.entrypoints.api.stream_commands import StreamCommands
 from app.entrypoints.api.stream_messages import (
@@ -50,7 +51,7 @@ class Connection:
     def __init__(self, websocket: WebSocket, services: StreamServices) -> None:
         self._websocket = websocket
         self._services = services
-        self._outgoing = Outgoing(self._send)
+        self._outgoing = Outgoing(websocket.scope["extensions"][LINE])
         self._pace = Pace()
         self._admitted: Admitted | None = None
         self._channels: Channels | None = None
@@ -70,9 +71,6 @@ class Connection:
                 self._channels.leave_all()
             self._outgoing.end(None)
         await self._close(self._outgoing.ended.result())
-
-    async def _send(self, text: str) -> None:
-        await self._websocket.send({"type": "websocket.send", "text": text})
 
     async def _close(self, code: int | None) -> None:
         """A client that does not read does not get to keep us waiting."""

@@ -95,8 +95,8 @@ def parsed(text: str) -> Command:
     return command
 
 
-def message(**members: object) -> str:
-    return _json.encode(members).decode()
+def message(**members: object) -> bytes:
+    return _json.encode(members)
 
 
 class RestMessage(Shown):
