@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,16 +75,16 @@ def ballast(
 
 def _wait_until_ready(service: Ballast) -> None:
     """The oracle writes; where there are such roles, the API accepts, and some frame was evaluated."""
-    redis = BlockingRedis(service.redis_path)
     deadline = time.monotonic() + _READY_SECONDS
     names = {role.name.split()[-1] for role in service.roles}
-    while time.monotonic() < deadline:
-        service.check_alive()
-        writes = redis.call(b"XLEN", b"market") > 0
-        evaluates = "evaluator" not in names or redis.call(b"HLEN", b"{market}:progress") > 0
-        if writes and evaluates and ("api" not in names or _accepts(service.api_port)):
-            return
-        time.sleep(0.05)
+    with closing(BlockingRedis(service.redis_path)) as redis:
+        while time.monotonic() < deadline:
+            service.check_alive()
+            writes = redis.call(b"XLEN", b"market") > 0
+            evaluates = "evaluator" not in names or redis.call(b"HLEN", b"{market}:progress") > 0
+            if writes and evaluates and ("api" not in names or _accepts(service.api_port)):
+                return
+            time.sleep(0.05)
     raise RuntimeError(f"not ready in {_READY_SECONDS:.0f} s")
 
 

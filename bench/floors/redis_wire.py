@@ -38,6 +38,9 @@ class BlockingRedis:
             raise answer
         return answer
 
+    def close(self) -> None:
+        self._socket.close()
+
     def call(self, *parts: bytes) -> Any:
         self.send(command(*parts))
         return self.reply()
