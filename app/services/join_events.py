@@ -6,6 +6,7 @@ that comparison and being attached nothing is awaited, so nothing can slip betwe
 Recovery is all or nothing: everything after the client's cursor, or `recovered: false` and a snapshot.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from app.services.fan_out_events import PAGE, Hub
 
 BEGINNING: Final = "0"
 _SNAPSHOT_PAGE: Final = 100
+_LOGS_AT_ONCE: Final = 20
 _LONGEST_SEQUENCE: Final = 18
 
 _json = msgspec.json.Encoder()
@@ -98,8 +100,8 @@ async def join_tenant(
         _acknowledge(subscription, now.epoch, now.horizon.cursor, recovered=False)
         _show(subscription, now.horizon.cursor, adjustments)
     while joining := [log for log in tenant.logs.values() if log.portfolio_id not in subscription.ahead]:
-        for log in joining:
-            await _catch_up(hub, subscription, log, positions.get(log.portfolio_id, 0))
+        for start in range(0, len(joining), _LOGS_AT_ONCE):
+            await _catch_up_all(hub, subscription, joining[start : start + _LOGS_AT_ONCE], positions)
     tenant.joined(subscription)
 
 
@@ -109,6 +111,24 @@ async def _end(hub: Hub, tenant_id: TenantId, portfolio_id: PortfolioId) -> End:
         raise NotFound("portfolio", portfolio_id)
     hub.is_of(end.epoch)
     return end
+
+
+async def _catch_up_all(
+    hub: Hub, subscription: Subscription, logs: Sequence[Log], positions: dict[PortfolioId, int]
+) -> None:
+    """Most have a few events or none: those come in one read, and what is more is left to each."""
+    behind = {
+        log.portfolio_id: positions.setdefault(log.portfolio_id, 0)
+        for log in logs
+        if positions.get(log.portfolio_id, 0) < log.sequence
+    }
+    if behind and not subscription.receiver.closed:
+        for event in await hub.history.after_each(behind, limit=PAGE // _LOGS_AT_ONCE):
+            subscription.receiver.push(subscription.told(event))
+            positions[PortfolioId(event.portfolio_id)] = event.sequence
+        await subscription.receiver.drained()
+    for log in logs:
+        await _catch_up(hub, subscription, log, positions.get(log.portfolio_id, 0))
 
 
 async def _catch_up(hub: Hub, subscription: Subscription, log: Log, position: int) -> None:

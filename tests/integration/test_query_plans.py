@@ -193,6 +193,7 @@ async def test_reader_catches_up(pool):
     log = PostgresEventLog(pool)
     assert len(await log.after(PORTFOLIO, 2, limit=100)) == 3
     assert (await log.end(TENANT, PORTFOLIO)).sequence == 5
+    assert len(await log.after_each({PORTFOLIO: 2, gen("portfolio", 8): 3}, limit=2)) == 4
     await log.snapshot(PORTFOLIO)
     now, _ = await log.tenant_snapshot(TENANT)
     assert await log.before(TENANT, now.horizon) == {}

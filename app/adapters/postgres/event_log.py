@@ -1,6 +1,6 @@
 """Every portfolio's log, read from PostgreSQL: for clients that were away, and for what the stream lost."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,6 +43,12 @@ _COLUMNS = "e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_n
 _AFTER = f"""
 SELECT {_COLUMNS} FROM events e
 WHERE e.portfolio_id = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3
+"""  # noqa: S608 - constants only
+_AFTER_EACH = f"""
+SELECT e.* FROM unnest($1::uuid[], $2::bigint[]) AS p(id, sequence) CROSS JOIN LATERAL (
+    SELECT {_COLUMNS} FROM events e
+    WHERE e.portfolio_id = p.id AND e.sequence > p.sequence ORDER BY e.sequence LIMIT $3
+) e ORDER BY e.portfolio_id, e.sequence
 """  # noqa: S608 - constants only
 _OPEN_ADJUSTMENTS = """
 SELECT * FROM adjustments
@@ -95,6 +101,10 @@ class PostgresEventLog:
 
     async def after(self, portfolio_id: PortfolioId, sequence: int, *, limit: int) -> list[StreamedEvent]:
         return [streamed(row) for row in await self._pool.fetch(_AFTER, portfolio_id, sequence, limit)]
+
+    async def after_each(self, positions: Mapping[PortfolioId, int], *, limit: int) -> list[StreamedEvent]:
+        rows = await self._pool.fetch(_AFTER_EACH, list(positions), list(positions.values()), limit)
+        return [streamed(row) for row in rows]
 
     async def snapshot(self, portfolio_id: PortfolioId) -> Snapshot:
         async with self._one_moment() as connection:

@@ -59,15 +59,17 @@ async def test_all_portfolios_of_a_tenant_recover_from_one_short_cursor(
     client.drop()
     assert len(granted["cursor"]) < 40
 
-    new = await committed.portfolio(stream.tenant)
+    new, busy = [await committed.portfolio(stream.tenant) for _ in range(2)]
     for portfolio in (*portfolios[:5], new):
         await committed.commit(stream.tenant, portfolio, 2)
+    await committed.commit(stream.tenant, busy, 230)
     client = await connected(dial, stream)
     again = await client.recover("adjustments", granted["cursor"], granted["epoch"])
     assert again["recovered"] is True
     missed = {(str(portfolio), n) for portfolio in portfolios[:5] for n in (4, 5)}
-    missed |= {(str(new), 1), (str(new), 2)}
+    missed |= {(str(new), 1), (str(new), 2)} | {(str(busy), n) for n in range(1, 231)}
     told, _ = await told_until(client, missed)
+    assert_in_order(told)
     assert sorted(told) == sorted(missed)
     later = await committed.portfolio(stream.tenant)
     await feed.publish(await committed.commit(stream.tenant, later, 2))
