@@ -102,7 +102,13 @@ class Tenant:
             self._reach()
 
     def joined(self, subscription: Subscription) -> None:
+        """It has all of every log; only where it is ahead of what is handed out here has to be remembered."""
         subscription.floor = 0
+        subscription.ahead = {
+            key: sequence
+            for key, sequence in subscription.ahead.items()
+            if sequence > self.logs[PortfolioId(key)].sequence
+        }
         self._share_with(subscription)
 
     def _lacking(self, heads: Mapping[PortfolioId, int]) -> dict[PortfolioId, int]:

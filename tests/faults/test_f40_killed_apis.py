@@ -9,6 +9,7 @@ import json
 import random
 import socket
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from app.domain.events import EventType, NewEvent
 from app.entrypoints.cli import supervise
 from app.entrypoints.cli.local import environment
 from app.entrypoints.cli.supervise import Part, Supervisor
+from app.ports.delivery import Horizon
 from app.settings import Settings
 from tests import factories
 from tests.waiting import eventually
@@ -41,17 +43,39 @@ class Log:
 
     portfolio: UUID
     heard: list[int] = field(default_factory=list)
-    resumed_at: list[int] = field(default_factory=list)
+    resumed_at: list[str] = field(default_factory=list)
+
+    @property
+    def channel(self):
+        return f"portfolio.{self.portfolio}"
 
     def take(self, event):
         assert event["previous_sequence"] == event["sequence"] - 1
         self.heard.append(event["sequence"])
 
 
+@dataclass
+class Everything:
+    """The same of a client of all portfolios; `repeats` are events it had, with where it had resumed."""
+
+    channel: str = "adjustments"
+    heard: Counter[UUID] = field(default_factory=Counter)
+    resumed_at: list[str] = field(default_factory=list)
+    repeats: list[tuple[str, UUID, int]] = field(default_factory=list)
+
+    def take(self, event):
+        portfolio, sequence = UUID(event["portfolio_id"]), event["sequence"]
+        if sequence <= self.heard[portfolio]:
+            self.repeats.append((self.resumed_at[-1], portfolio, sequence))
+        else:
+            assert sequence == self.heard[portfolio] + 1, "a gap"
+            self.heard[portfolio] = sequence
+
+
 async def follow(log, urls, key):
     """As a client does: from the beginning, and wherever it is cut off from the last cursor on."""
     recover = {"cursor": "0"}
-    subscribe = {"op": "subscribe", "channel": f"portfolio.{log.portfolio}"}
+    subscribe = {"op": "subscribe", "channel": log.channel}
     headers = {"Authorization": f"Bearer {key}"}
     while True:
         try:
@@ -60,7 +84,7 @@ async def follow(log, urls, key):
                 assert json.loads(await stream.recv()) == {"op": "authenticated"}
                 granted = json.loads(await stream.recv())
                 assert granted["recovered"], granted
-                log.resumed_at.append(int(granted["cursor"]))
+                log.resumed_at.append(granted["cursor"])
                 while True:
                     message = json.loads(await stream.recv())
                     if message["op"] == "event":
@@ -165,7 +189,8 @@ def run_storm(engine, database_url, redis_url, tmp_path, monkeypatch):
         ):
             feed = EventStream(reading=wire, writing=wire)
             emitter = Emitter(pool, feed, tenant, [log.portfolio for log in logs])
-            following = [asyncio.create_task(follow(log, processes.urls, key)) for log in logs]
+            everything = Everything()
+            following = [asyncio.create_task(follow(log, processes.urls, key)) for log in (*logs, everything)]
             done = asyncio.Event()
             emitting = asyncio.create_task(emitter.run(per_second=per_second, until=done))
             for number in range(kills):
@@ -178,11 +203,12 @@ def run_storm(engine, database_url, redis_url, tmp_path, monkeypatch):
             done.set()
             total = await emitting
             expected = dict(await pool.fetch("SELECT id, event_sequence FROM portfolios"))
-            complete = partial(has_all, logs, expected, following)
+            complete = partial(has_all, logs, everything, expected, following)
             await eventually(complete, timeout=60, what="every log is complete")
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
+            await assert_repeats_are_behind_the_cursor(pool, everything)
         return logs, expected, total
 
     return run
@@ -192,18 +218,29 @@ def has_heard(logs, wanted):
     return sum(len(log.heard) for log in logs) >= wanted
 
 
-def has_all(logs, expected, following):
+async def assert_repeats_are_behind_the_cursor(pool, everything):
+    """Whatever came twice had not committed by the cursor that it was asked for with."""
+    for cursor, portfolio, sequence in everything.repeats:
+        transaction = await pool.fetchval(
+            "SELECT transaction_id FROM events WHERE portfolio_id = $1 AND sequence = $2", portfolio, sequence
+        )
+        horizon = Horizon.of(cursor)
+        assert transaction >= horizon.end or transaction in horizon.running
+
+
+def has_all(logs, everything, expected, following):
     for task in following:
         if task.done():
             task.result()  # what went wrong, rather than that nothing comes
-    return all(log.heard and log.heard[-1] == expected[log.portfolio] for log in logs)
+    each_has = all(log.heard and log.heard[-1] == expected[log.portfolio] for log in logs)
+    return each_has and everything.heard == expected
 
 
 def assert_nothing_lost_or_repeated(logs, expected, total):
     assert sum(expected.values()) == total
     for log in logs:
         assert log.heard == list(range(1, expected[log.portfolio] + 1))
-        assert all(place in (0, *log.heard) for place in log.resumed_at)
+        assert all(int(place) in (0, *log.heard) for place in log.resumed_at)
 
 
 async def test_f40_f41_killed_apis_lose_nothing_and_repeat_nothing(run_storm):

@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
 
     async def leave(self, drained: Callable[[], Awaitable[object]]) -> None:
         """Nobody new is taken; whoever is here is shown out first."""
-        for listening in self.servers:
+        for listening in self.servers if self.started else ():
             listening.close()
         await drained()
         self.should_exit = True
