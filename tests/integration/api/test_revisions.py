@@ -34,7 +34,7 @@ WRITES = {
 }
 GONE = "DELETE /v1/portfolios/{portfolio_id}"
 NOT_OF_A_PORTFOLIO = re.compile(
-    r"\w+ /v1/(keys|instruments|webhooks|operator|oracle)\b|POST /v1/(portfolios|policies/preview)$"
+    r"\w+ /v1/(keys|instruments|webhooks|operator|oracle|stream)\b|POST /v1/(portfolios|policies/preview)$"
 )
 
 

@@ -19,9 +19,9 @@ from app.adapters.redis_streams.wire import Wire
 from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.events import EventType
-from app.ports.management import Caller, Scope
 from app.services.deliver_event import Deliverer
 from app.services.dispatch_events import EventDispatcher
+from tests import factories
 from tests.integration.delivery.receivers import receiver
 from tests.waiting import eventually
 
@@ -134,7 +134,7 @@ async def test_never_published_events_are_swept_and_published(
 
 
 async def test_f33_redis_away_delays_and_loses_nothing(
-    *, committed, register, start_courier, serve, dial, tmp_path, asyncpg_pool
+    *, committed, register, start_courier, serve, dial, tmp_path, asyncpg_pool, engine
 ):
     """The server stops, comes back empty: webhooks and WebSocket clients get everything, from PostgreSQL."""
     tenant = await committed.tenant()
@@ -146,10 +146,11 @@ async def test_f33_redis_away_delays_and_loses_nothing(
             own_feed = EventStream(reading=reading, writing=writing)
             await register(tenant, hook.url)
             await start_courier(own_feed)
-            stream = await serve(own_feed, {"good": _caller(tenant)})
+            stream = await serve(own_feed)
+            stream.keys = {"good": await factories.create_key(engine, tenant, scopes=["read"])}
             listener = await dial(stream)
             await listener.hear()
-            await listener.ask(op="subscribe", channel=f"portfolio.{portfolio}", after=0)
+            await listener.recover(f"portfolio.{portfolio}")
             await own_feed.publish(await committed.commit(tenant, portfolio, 2))
             assert await listener.sequences(2) == [1, 2]
 
@@ -166,10 +167,6 @@ async def test_f33_redis_away_delays_and_loses_nothing(
             await eventually(lambda: _all_dispatched(asyncpg_pool))
     finally:
         await asyncio.to_thread(server.stop)
-
-
-def _caller(tenant):
-    return Caller(tenant, uuid4(), frozenset({Scope.READ}))
 
 
 async def _all_dispatched(pool):
