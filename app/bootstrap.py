@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 
 from app.adapters.embedded import EmbeddedServers, running_addresses
 from app.adapters.postgres.addresses import asyncpg_address
-from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from app.adapters.postgres.delivery_store import PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.execution_store import PostgresExecutionStore
 from app.adapters.postgres.exports import PostgresExports
@@ -47,8 +48,10 @@ from app.adapters.redis_streams.wire import Wire
 from app.adapters.venues.paper import PaperVenue
 from app.adapters.wall_clock import SystemClock
 from app.adapters.webhooks.addresses import parse_networks
+from app.adapters.webhooks.mail import SmtpMail
 from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.errors import ConfigurationError
+from app.ports.delivery import Retention
 from app.ports.leases import ShardGrant
 from app.ports.management import MarketNow
 from app.ports.market import TickPublisher
@@ -56,6 +59,7 @@ from app.ports.sources import ReadOracle, ReadRejections
 from app.services.admit_client import Admission
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
+from app.services.manage_webhooks import Reach
 from app.services.replay_history import Lockstep
 from app.services.tell_market import MarketWatches
 from app.settings import Settings
@@ -87,6 +91,7 @@ class ApiParts:
     quotes: MarketWatches
     tickets: RedisTickets
     admission: Admission
+    webhook_reach: Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class CourierParts:
     outbox: PostgresOutbox
     queue: PostgresDeliveryQueue
     sender: HttpWebhookSender
+    mail: SmtpMail | None
 
 
 class Stack:
@@ -198,10 +204,26 @@ class Stack:
         return work, QueueWakeups(await self.wire())
 
     async def courier(self) -> CourierParts:
-        pool = await self.pool()
-        networks = parse_networks(self.settings.webhook_allowed_networks)
-        sender = await self._resources.enter_async_context(HttpWebhookSender(allowed_networks=networks))
-        return CourierParts(await self.events(), PostgresOutbox(pool), PostgresDeliveryQueue(pool), sender)
+        pool, settings = await self.pool(), self.settings
+        sender = HttpWebhookSender(
+            allowed_networks=parse_networks(settings.webhook_allowed_networks),
+            ports=settings.webhook_ports,
+            proxy=settings.webhook_proxy,
+        )
+        retention = Retention(ended=timedelta(days=settings.webhook_retention_days))
+        return CourierParts(
+            feed=await self.events(),
+            outbox=PostgresOutbox(pool),
+            queue=PostgresDeliveryQueue(pool, retention=retention),
+            sender=await self._resources.enter_async_context(sender),
+            mail=self._mail(),
+        )
+
+    def _mail(self) -> SmtpMail | None:
+        url, recipient = self.settings.smtp_url, self.settings.operator_email
+        if url is None or recipient is None:
+            return None
+        return SmtpMail(url.get_secret_value(), sender=self.settings.smtp_sender, recipient=recipient)
 
     async def units(self) -> PostgresUnitsOfWork:
         engine = management_engine(self._database_url)
@@ -231,6 +253,9 @@ class Stack:
             quotes=MarketWatches(units, market, RedisFrameStream(await self.wire())),
             tickets=tickets,
             admission=Admission(units, tickets),
+            webhook_reach=Reach(
+                self.settings.webhook_ports, opened=bool(self.settings.webhook_allowed_networks)
+            ),
         )
 
     async def market(self) -> MarketNow:

@@ -23,11 +23,17 @@ class Settings(BaseSettings):
     shards: Annotated[int, Field(ge=1, le=1024)] = 4
     webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
     stream_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    webhook_ports: Annotated[tuple[int, ...], NoDecode] = (443, 8443)
+    webhook_proxy: str | None = None
+    webhook_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    smtp_url: SecretStr | None = None
+    smtp_sender: str = "ballast@localhost"
+    operator_email: str | None = None
     feed_url: str | None = None
     feed_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("webhook_allowed_networks", "stream_allowed_origins", mode="before")
+    @field_validator("webhook_allowed_networks", "webhook_ports", "stream_allowed_origins", mode="before")
     @classmethod
     def _separated_by_commas(cls, given: object) -> object:
         return tuple(filter(None, given.replace(" ", "").split(","))) if isinstance(given, str) else given

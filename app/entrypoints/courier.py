@@ -1,22 +1,30 @@
 """The courier role: committed events become webhooks.
 
-Two loops side by side: `services/dispatch_events.py` turns events into deliveries, from the stream and by
-sweeping the outbox, and wakes `services/deliver_event.py`, which sends what is due.
+Three loops side by side: `services/dispatch_events.py` turns events into deliveries, from the stream and by
+sweeping the outbox, and wakes `services/deliver_event.py`, which sends what is due;
+`services/keep_webhooks.py` clears up behind them.
 """
 
 import asyncio
 
 import structlog
 
-from app.ports.delivery import DeliveryQueue, EventFeed, Outbox, WebhookSender
+from app.ports.delivery import DeliveryQueue, EventFeed, OperatorMail, Outbox, WebhookSender
 from app.services.deliver_event import Deliverer
 from app.services.dispatch_events import EventDispatcher
+from app.services.keep_webhooks import WebhookKeeper
 
 _log = structlog.get_logger()
 
 
 async def run(
-    *, feed: EventFeed, outbox: Outbox, queue: DeliveryQueue, sender: WebhookSender, stop: asyncio.Event
+    *,
+    feed: EventFeed,
+    outbox: Outbox,
+    queue: DeliveryQueue,
+    sender: WebhookSender,
+    mail: OperatorMail | None,
+    stop: asyncio.Event,
 ) -> None:
     """Until `stop`. Any number of couriers may run at once: they share the work by claims."""
     deliverer = Deliverer(queue=queue, sender=sender)
@@ -25,4 +33,5 @@ async def run(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(dispatcher.run(stop))
         tasks.create_task(deliverer.run(stop))
+        tasks.create_task(WebhookKeeper(queue=queue, mail=mail).run(stop))
     _log.info("courier_stopped")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -160,36 +160,43 @@ class Outbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one endpoint, claimed. `attempts` counts the earlier ones."""
+    """One event for one endpoint, claimed until then. `retries` counts what failed since it was asked for."""
 
     id: int
     endpoint_id: EndpointId
     url: str
     secret: bytes
-    attempts: int
+    retries: int
     event_id: str
     body: bytes
+    old_secrets: tuple[bytes, ...] = ()
+    claimed_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
+    """`response` is how the answer began."""
+
     status: int
+    response: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Retryable:
-    """It may succeed later. `status` is absent where no answer came."""
+    """It may succeed later. `status` is absent where no answer came; `wait` is what the answer asked for."""
 
     reason: str
     status: int | None = None
+    wait: timedelta | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """It will never succeed: trying again is no use."""
+    """It will never succeed: trying again is no use. `gone`: nor will anything else that is sent there."""
 
     reason: str
     status: int | None = None
+    gone: bool = field(default=False, compare=False)
 
 
 Outcome = Delivered | Retryable | Rejected
@@ -202,23 +209,71 @@ class Attempt:
     delivery: Delivery
     outcome: Outcome
     retry_after: timedelta | None = None
+    latency: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """After `failures` in a row an endpoint is left alone for `pause`, then asked with one delivery.
+
+    Each further failure doubles the pause, up to `longest`. After `hopeless` without success it is disabled.
+    """
+
+    failures: int = 5
+    pause: timedelta = timedelta(seconds=30)
+    longest: timedelta = timedelta(minutes=10)
+    hopeless: timedelta = timedelta(days=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long deliveries are kept: those that ended, and those that wait for a disabled endpoint."""
+
+    ended: timedelta = timedelta(days=30)
+    held: timedelta = timedelta(days=5)
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledEndpoint:
+    """One that the service switched off."""
+
+    id: EndpointId
+    tenant_id: TenantId
+    url: str
+    reason: str
 
 
 class DeliveryQueue(Protocol):
     async def claim(
         self, *, limit: int, per_endpoint: int, in_flight: Mapping[EndpointId, int], lease: timedelta
     ) -> Sequence[Delivery]:
-        """Due ones that nobody else holds, at most `per_endpoint` of one endpoint with those in flight."""
+        """Due ones that nobody else holds, at most `per_endpoint` of one endpoint with those in flight.
+
+        Of an ordered endpoint only what is the first of its portfolio; no more than its rate allows.
+        """
         ...
 
-    async def record(self, attempts: Sequence[Attempt]) -> None: ...
+    async def record(self, attempts: Sequence[Attempt]) -> Sequence[EndpointId]:
+        """The endpoints that have failed for too long."""
+        ...
+
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Gives claims back untried, due at once."""
         ...
 
-    async def forget_deleted(self) -> int:
-        """Ends what waits for endpoints that were deleted."""
+    async def disable(self, endpoint_id: EndpointId, reason: str) -> None:
+        """Nothing where it is disabled already."""
         ...
+
+    async def forget(self) -> int:
+        """Ends what waits for endpoints that are deleted, or disabled for long, and drops what is old."""
+        ...
+
+    async def untold(self) -> Sequence[DisabledEndpoint]:
+        """Endpoints that were disabled and of which the operator has not been told."""
+        ...
+
+    async def told(self, endpoints: Sequence[DisabledEndpoint]) -> None: ...
 
 
 class WebhookSender(Protocol):
@@ -228,3 +283,7 @@ class WebhookSender(Protocol):
         ...
 
     async def send(self, delivery: Delivery) -> Outcome: ...
+
+
+class OperatorMail(Protocol):
+    async def send(self, subject: str, text: str) -> None: ...

@@ -20,7 +20,6 @@ from app.domain.identifiers import (
     AccountId,
     AdjustmentId,
     ApiKeyId,
-    EndpointId,
     FillId,
     InstrumentId,
     OperatorPolicyId,
@@ -34,6 +33,7 @@ from app.domain.policies import AnyPolicy
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.ports.operator_policies import OperatorPolicyStore
 from app.ports.sources import SourceStore
+from app.ports.webhooks import DeliveryLog, WebhookStore
 
 Item = TypeVar("Item")
 
@@ -108,31 +108,6 @@ class AdjustmentRecord(Struct, frozen=True):
     adjustment: Adjustment
     remaining: tuple[Leg, ...]
     outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    id: EndpointId
-    url: str
-    description: str
-    event_types: tuple[str, ...]
-    enabled: bool
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    id: int
-    endpoint_id: EndpointId
-    portfolio_id: PortfolioId
-    sequence: int
-    state: str
-    attempts: int
-    next_attempt_at: datetime
-    last_status: int | None
-    last_error: str
-    delivered_at: datetime | None
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,22 +241,6 @@ class AdjustmentStore(Protocol):
     async def any_in(self, portfolio_id: PortfolioId, state: AdjustmentState) -> bool: ...
 
 
-class WebhookStore(Protocol):
-    async def add(
-        self, tenant_id: TenantId, endpoint_id: EndpointId, *, url: str, description: str,
-        event_types: Sequence[str], secret: bytes,
-    ) -> Endpoint: ...  # fmt: skip
-    async def all(self, tenant_id: TenantId) -> list[Endpoint]: ...
-    async def get(self, tenant_id: TenantId, endpoint_id: EndpointId) -> Endpoint: ...
-    async def set_enabled(
-        self, tenant_id: TenantId, endpoint_id: EndpointId, *, enabled: bool
-    ) -> Endpoint: ...
-    async def delete(self, tenant_id: TenantId, endpoint_id: EndpointId) -> None: ...
-    async def deliveries(
-        self, tenant_id: TenantId, endpoint_id: EndpointId, *, before: int | None, limit: int
-    ) -> list[Delivery]: ...
-
-
 class IdempotencyStore(Protocol):
     async def claim(self, tenant_id: TenantId, key: str, fingerprint: bytes) -> StoredAnswer | None:
         """The answer given before, or nothing and the key is ours until the transaction ends.
@@ -316,6 +275,8 @@ class UnitOfWork(Protocol):
     def adjustments(self) -> AdjustmentStore: ...
     @property
     def webhooks(self) -> WebhookStore: ...
+    @property
+    def deliveries(self) -> DeliveryLog: ...
     @property
     def idempotency(self) -> IdempotencyStore: ...
     async def append(self, events: Sequence[NewEvent]) -> None: ...

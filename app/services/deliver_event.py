@@ -1,14 +1,16 @@
 """Deliver webhooks: claim what is due, send, record; again later if it did not work.
 
 Killed anywhere, a claim's lease runs out and the delivery is due again: at least once, never lost. A lease
-is therefore longer than any attempt, or two couriers would send the same event at once. An endpoint that is
-slow fills its own few places and nobody else's.
+is therefore longer than any attempt, or two couriers would send the same event at once.
+
+An endpoint that is slow fills its own few places. A request that has been under way for a second gives its
+place up, so that many slow ones at once do not fill them all; only then is there a ceiling.
 """
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import assert_never
 
@@ -26,33 +28,23 @@ from app.ports.delivery import (
     Retryable,
     WebhookSender,
 )
+from app.services.retry_schedule import RETRIES, retry_after
 
 _log = structlog.get_logger()
 
-RETRIES = (
-    timedelta(seconds=5),
-    timedelta(minutes=5),
-    timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=5),
-    timedelta(hours=10),
-    timedelta(hours=10),
-)
 LEASE = timedelta(seconds=30)
-_JITTER = 0.2  # an endpoint that comes back is not met by everything at once
+_GATHER_SECONDS = 0.005
+"""Between two looks: what ends and what falls due meanwhile is recorded and claimed together."""
+_SLOW_SECONDS = 1.0
+_CEILING = 8
+"""Requests under way for each place, the slow ones included."""
 _PAUSE_AFTER_ERROR_SECONDS = 0.5
-_FORGET_PERIOD_SECONDS = 30.0
-
-
-def retry_after(attempts_made: int, *, draw: float) -> timedelta | None:
-    """How long to wait after so many attempts; None where none is left. `draw` is uniform in [0, 1)."""
-    if attempts_made > len(RETRIES):
-        return None
-    return RETRIES[attempts_made - 1] * (1 + _JITTER * draw)
+_GONE = "the endpoint answered 410 Gone"
+_HOPELESS = "nothing was delivered to the endpoint for days"
 
 
 class Deliverer:
-    """One courier's hands: at most `concurrency` requests at once, `per_endpoint` of them to one endpoint."""
+    """One courier's hands: `concurrency` requests at once, `per_endpoint` of them to one endpoint."""
 
     def __init__(
         self,
@@ -62,6 +54,7 @@ class Deliverer:
         lease: timedelta = LEASE,
         concurrency: int = 256,
         per_endpoint: int = 8,
+        retries: Sequence[timedelta] = RETRIES,
         poll_period: timedelta = timedelta(seconds=1),
         grace: timedelta = timedelta(seconds=3),
         draw: Callable[[], float] = random.random,
@@ -76,11 +69,13 @@ class Deliverer:
         self._lease = lease
         self._concurrency = concurrency
         self._per_endpoint = per_endpoint
+        self._retries = retries
         self._poll_period = poll_period
         self._grace = grace
         self._draw = draw
         self._wake = asyncio.Event()
-        self._sending: dict[asyncio.Task[None], Delivery] = {}
+        self._quick: dict[asyncio.Task[None], tuple[Delivery, float]] = {}  # the longest under way first
+        self._slow: dict[asyncio.Task[None], Delivery] = {}
         self._in_flight: Counter[EndpointId] = Counter()
         self._finished: list[Attempt] = []
 
@@ -89,75 +84,100 @@ class Deliverer:
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
         stopping = asyncio.create_task(self._wake_at(stop))
-        forget_at = 0.0
         try:
             while not stop.is_set():
                 self._wake.clear()
+                looked_at = loop.time()
                 try:
-                    if asyncio.get_running_loop().time() >= forget_at:
-                        await self._queue.forget_deleted()
-                        forget_at = asyncio.get_running_loop().time() + _FORGET_PERIOD_SECONDS
                     await self._step()
                 except Exception as error:  # noqa: BLE001 - the outermost loop: claims run out, nothing is lost
                     _log.warning("deliveries_unreachable", error=repr(error))
                     await asyncio.sleep(_PAUSE_AFTER_ERROR_SECONDS)
                 await self._woken()
+                await asyncio.sleep(max(0.0, looked_at + _GATHER_SECONDS - loop.time()))
         finally:
             stopping.cancel()
             await self._finish()
 
     async def _step(self) -> None:
         await self._record()
-        room = self._concurrency - len(self._sending)
+        room = self._room()
         if room <= 0:
             return
         claimed = await self._queue.claim(
             limit=room, per_endpoint=self._per_endpoint, in_flight=self._in_flight, lease=self._lease
         )
+        started = asyncio.get_running_loop().time()
         for delivery in claimed:
             self._in_flight[delivery.endpoint_id] += 1
             task = asyncio.create_task(self._deliver(delivery))
-            self._sending[task] = delivery
+            self._quick[task] = (delivery, started)
             task.add_done_callback(self._done)
-        if len(claimed) == room:
-            self._wake.set()
+        if claimed:
+            self._wake.set()  # there may be more
+
+    def _room(self) -> int:
+        """Places that are free, once those of slow requests were given up."""
+        slow_since = asyncio.get_running_loop().time() - _SLOW_SECONDS
+        while self._quick:
+            task, (delivery, started) = next(iter(self._quick.items()))
+            if started > slow_since:
+                break
+            del self._quick[task]
+            self._slow[task] = delivery
+        under_way = len(self._quick) + len(self._slow)
+        return min(self._concurrency - len(self._quick), self._concurrency * _CEILING - under_way)
 
     async def _deliver(self, delivery: Delivery) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             outcome = await self._sender.send(delivery)
         except Exception as error:  # noqa: BLE001 - one endpoint's oddity must not end the courier
             outcome = Retryable(f"{type(error).__name__}: {error}")
-        self._finished.append(self._judged(delivery, outcome))
+        self._finished.append(self._judged(delivery, outcome, timedelta(seconds=loop.time() - started)))
 
-    def _judged(self, delivery: Delivery, outcome: Outcome) -> Attempt:
+    def _judged(self, delivery: Delivery, outcome: Outcome, latency: timedelta) -> Attempt:
         match outcome:
             case Delivered() | Rejected():
-                return Attempt(delivery, outcome)
+                again = None
             case Retryable():
-                return Attempt(delivery, outcome, retry_after(delivery.attempts + 1, draw=self._draw()))
+                again = retry_after(
+                    delivery.retries + 1, draw=self._draw(), wait=outcome.wait, schedule=self._retries
+                )
             case _:
                 assert_never(outcome)
+        return Attempt(delivery, outcome, again, latency)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        endpoint_id = self._sending.pop(task).endpoint_id
-        self._in_flight[endpoint_id] -= 1
-        if not self._in_flight[endpoint_id]:
-            del self._in_flight[endpoint_id]
+        quick = self._quick.pop(task, None)
+        delivery = self._slow.pop(task) if quick is None else quick[0]
+        self._in_flight[delivery.endpoint_id] -= 1
+        if not self._in_flight[delivery.endpoint_id]:
+            del self._in_flight[delivery.endpoint_id]
         self._wake.set()
 
     async def _record(self) -> None:
         """What finished since the last time, in one statement; kept for the next one if that fails."""
         finished, self._finished = self._finished, []
         try:
-            await self._queue.record(finished)
+            hopeless = await self._queue.record(finished)
         except BaseException:
             self._finished = finished + self._finished
             raise
+        gone = {
+            a.delivery.endpoint_id for a in finished if isinstance(a.outcome, Rejected) and a.outcome.gone
+        }
+        for endpoint_id in gone | set(hopeless):
+            await self._queue.disable(endpoint_id, _GONE if endpoint_id in gone else _HOPELESS)
 
     async def _woken(self) -> None:
+        """Until something may be due, or a place may be free because its request is slow."""
+        period = self._poll_period.total_seconds()
         try:
-            async with asyncio.timeout(self._poll_period.total_seconds()):
+            async with asyncio.timeout(min(period, _SLOW_SECONDS) if self._quick else period):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -168,9 +188,10 @@ class Deliverer:
 
     async def _finish(self) -> None:
         """Let what is under way end; what does not end in time goes back into the queue."""
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=self._grace.total_seconds())
-        unfinished = dict(self._sending)
+        under_way = [*self._quick, *self._slow]
+        if under_way:
+            await asyncio.wait(under_way, timeout=self._grace.total_seconds())
+        unfinished = {task: delivery for task, (delivery, _) in self._quick.items()} | self._slow
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)

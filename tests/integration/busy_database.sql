@@ -62,10 +62,13 @@ FROM generate_series(0, 19999) e;
 INSERT INTO webhook_endpoints (id, tenant_id, url, secret, event_types)
 SELECT gen('endpoint', w), gen('tenant', w), 'https://example.com/', ''::bytea, '{}'
 FROM generate_series(0, 19) w;
-INSERT INTO webhook_deliveries (tenant_id, endpoint_id, portfolio_id, sequence, state, next_attempt_at)
-SELECT e.tenant_id, w.id, e.portfolio_id, e.sequence,
-    CASE WHEN e.time_ns % 501 = 0 THEN 'pending' ELSE 'delivered' END, e.created_at
+INSERT INTO webhook_queues (endpoint_id) SELECT id FROM webhook_endpoints;
+INSERT INTO webhook_deliveries (endpoint_id, portfolio_id, sequence, state, next_attempt_at, attempts)
+SELECT w.id, e.portfolio_id, e.sequence,
+    CASE WHEN e.time_ns % 501 = 0 THEN 'pending' ELSE 'delivered' END, e.created_at, 1
 FROM events e JOIN webhook_endpoints w USING (tenant_id) WHERE e.dispatched;
+INSERT INTO webhook_attempts (delivery_id, number, endpoint_id, status, latency_ms, at)
+SELECT id, 1, endpoint_id, 200, 20, next_attempt_at FROM webhook_deliveries;
 INSERT INTO idempotency_keys (tenant_id, key, fingerprint, status, response, headers)
 SELECT gen('tenant', k % 20), 'key ' || k, ''::bytea, 201, '{}'::bytea, '{}' FROM generate_series(0, 3999) k;
 

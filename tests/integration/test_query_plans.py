@@ -20,7 +20,8 @@ import pytest
 from sqlalchemy import event, text
 
 from app.adapters.embedded import create_database, drop_database
-from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from app.adapters.postgres.delivery_store import PostgresOutbox
 from app.adapters.postgres.evaluation_store import PostgresEvaluationStore
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.execution_store import PostgresExecutionStore
@@ -44,6 +45,7 @@ GROWING = set(metadata.tables) - {
     "shards",
     "instruments",
     "webhook_endpoints",
+    "webhook_queues",
     "sources",
     "consensus_terms",
     "kind_terms",
@@ -176,7 +178,7 @@ async def test_courier_keeps_its_books(pool):
     (delivery,) = await queue.claim(limit=1, per_endpoint=1, in_flight={}, lease=LEASE)
     await queue.record([Attempt(delivery, Retryable("refused", None), retry_after=LEASE)])
     await queue.release([delivery])
-    assert await queue.forget_deleted() == 0
+    assert await queue.forget() == 0
 
 
 async def test_courier_sweeps_what_was_not_dispatched(pool):

@@ -39,9 +39,9 @@ WHERE tenant_id = $1 AND (transaction_id >= $2 OR transaction_id = ANY($3::bigin
 GROUP BY portfolio_id
 """
 _SEQUENCE = "SELECT event_sequence FROM portfolios WHERE id = $1"
-_COLUMNS = "e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_ns, e.data"
+COLUMNS = "e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_ns, e.data"
 _AFTER = f"""
-SELECT {_COLUMNS} FROM events e
+SELECT {COLUMNS} FROM events e
 WHERE e.portfolio_id = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3
 """  # noqa: S608 - constants only
 _AFTER_EACH = f"""
@@ -62,13 +62,13 @@ WHERE p.tenant_id = $1 AND p.deleted_at IS NULL
 ORDER BY a.decided_at_ns, a.id
 """
 _UNDISPATCHED = f"""
-SELECT e.created_at, {_COLUMNS} FROM events e
+SELECT e.created_at, {COLUMNS} FROM events e
 WHERE NOT e.dispatched AND e.created_at < now() - $1::interval
   AND (e.created_at, e.portfolio_id, e.sequence) > ($2, $3, $4)
 ORDER BY e.created_at, e.portfolio_id, e.sequence LIMIT $5
 """  # noqa: S608 - constants only
 _UNDISPATCHED_FROM_START = f"""
-SELECT e.created_at, {_COLUMNS} FROM events e
+SELECT e.created_at, {COLUMNS} FROM events e
 WHERE NOT e.dispatched AND e.created_at < now() - $1::interval
 ORDER BY e.created_at, e.portfolio_id, e.sequence LIMIT $2
 """  # noqa: S608 - constants only

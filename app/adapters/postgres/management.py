@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.adapters.postgres.addresses import sqlalchemy_address
 from app.adapters.postgres.event_rows import append_events
 from app.adapters.postgres.management_adjustments import AdjustmentRows
+from app.adapters.postgres.management_deliveries import DeliveryRows
 from app.adapters.postgres.management_fills import FillRows
 from app.adapters.postgres.management_idempotency import IdempotencyRows
 from app.adapters.postgres.management_instruments import InstrumentRows
@@ -70,7 +71,8 @@ class PostgresUnitOfWork:
         self.policies = PolicyRows(connection)
         self.operator_policies = OperatorPolicyRows(raw, touched=self.touched)
         self.adjustments = AdjustmentRows(connection)
-        self.webhooks = WebhookRows(connection)
+        self.webhooks = WebhookRows(connection, raw)
+        self.deliveries = DeliveryRows(raw)
         self.idempotency = IdempotencyRows(connection)
 
     async def append(self, events: Sequence[NewEvent]) -> None:

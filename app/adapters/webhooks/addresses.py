@@ -1,13 +1,14 @@
 """Which addresses a webhook may be sent to. Judged on the address that is dialled, never on a name.
 
 A name may resolve to anything, and to something else a moment later; redirects are not followed. So the only
-safe place is the socket: `guarded_socket` is called by aiohttp for each address it is about to dial.
+safe place is the socket: `Guard.socket` is called by aiohttp for each address it is about to dial.
 
 `ipaddress.is_global` is True for some of what must be denied (multicast, 6to4, NAT64), so ranges are named.
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -55,23 +56,41 @@ def parse_networks(networks: Sequence[str]) -> tuple[Network, ...]:
 
 
 def is_allowed(address: Address, allowed_networks: Sequence[Network] = ()) -> bool:
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped  # the kernel dials IPv4 for these
-    if any(address in network for network in allowed_networks):
+    if _is_opened(address, allowed_networks):
         return True
+    address = _dialled(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in DENIED_IPV4)
     return address in GLOBAL_IPV6 and not any(address in network for network in DENIED_IPV6)
 
 
-def guarded_socket(allowed_networks: Sequence[Network]) -> Callable[[tuple[Any, ...]], socket.socket]:
-    """A socket factory that refuses; aiohttp then goes on to the name's next address."""
+def _is_opened(address: Address, networks: Sequence[Network]) -> bool:
+    return any(_dialled(address) in network for network in networks)
 
-    def make(address_info: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, socket_address = address_info
-        address = ip_address(str(socket_address[0]).partition("%")[0])
-        if not is_allowed(address, allowed_networks):
+
+def _dialled(address: Address) -> Address:
+    """The kernel dials IPv4 for IPv6 addresses that stand for it."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`networks` are opened, on every port; all else has to be public, and on one of `ports`."""
+
+    networks: tuple[Network, ...] = ()
+    ports: frozenset[int] = frozenset()
+
+    def check(self, host: str, port: int) -> None:
+        """AddressDenied unless that may be dialled. `host` is an address."""
+        address = ip_address(host.partition("%")[0])
+        if not is_allowed(address, self.networks):
             raise AddressDenied(f"{address} is not an address that webhooks may be sent to")
-        return socket.socket(family=family, type=kind, proto=protocol)
+        if port not in self.ports and not _is_opened(address, self.networks):
+            raise AddressDenied(f"port {port} of {address} is not one that webhooks may be sent to")
 
-    return make
+    def socket(self, address_info: tuple[Any, ...]) -> socket.socket:
+        """A socket factory that refuses; aiohttp then goes on to the name's next address."""
+        family, kind, protocol, _, (host, port, *_) = address_info
+        self.check(str(host), port)
+        return socket.socket(family=family, type=kind, proto=protocol)

@@ -1,90 +1,153 @@
-"""Sends one webhook over HTTP, and says what came of it. Bounded in time and in memory, whoever answers."""
+"""Sends one webhook over HTTP, and says what came of it. Bounded in time and in memory, whoever answers.
+
+Public receivers are spoken to by https alone; http is for networks that the operator opened by name.
+
+Behind a proxy it is the proxy that dials. Names are then resolved here as well, and nothing is handed over
+unless every address of a name may be reached; but the proxy resolves it again, and its own rules have to
+deny what ours do.
+"""
 
 import asyncio
 import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
-from app.adapters.webhooks.addresses import AddressDenied, Network, guarded_socket
+from app.adapters.webhooks.addresses import AddressDenied, Guard, Network
 from app.adapters.webhooks.signing import sign
 from app.ports.delivery import Delivered, Delivery, Outcome, Rejected, Retryable
 
 TIMEOUT = timedelta(seconds=15)
+PORTS = (443, 8443)
+LONGEST_WAIT = timedelta(hours=1)
+_RESOLVING = timedelta(seconds=5)
 _KEPT_BODY_BYTES = 1_024
 _BODY_TIMEOUT_SECONDS = 2.0  # the answer is known by then; its body only explains
 _GONE = 410
+_BUSY = frozenset({429, 502, 503, 504})
 
 
 class HttpWebhookSender:
     """`allowed_networks` opens ranges that are denied otherwise: for development, demo and tests."""
 
-    def __init__(self, *, timeout: timedelta = TIMEOUT, allowed_networks: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: timedelta = TIMEOUT,
+        allowed_networks: Sequence[Network] = (),
+        ports: Collection[int] = PORTS,
+        proxy: str | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         self._timeout = timeout
-        self._allowed_networks = tuple(allowed_networks)
-        self._session: aiohttp.ClientSession | None = None
+        networks = tuple(allowed_networks)
+        self._guards = {"https": Guard(networks, frozenset(ports)), "http": Guard(networks)}
+        self._proxy = proxy
+        self._resolver = resolver or aiohttp.ThreadedResolver()  # the system's, whatever else is installed
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @property
     def timeout(self) -> timedelta:
-        return self._timeout
+        return self._timeout + (_RESOLVING if self._proxy else timedelta())
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                socket_factory=guarded_socket(self._allowed_networks),
-                resolver=aiohttp.ThreadedResolver(),  # the system's, whatever else is installed
-            ),
-            timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # 1 kB of it could be a gigabyte
-            trust_env=False,
-        )
+        for scheme, guard in self._guards.items():
+            self._sessions[scheme] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    socket_factory=None if self._proxy else guard.socket,  # the operator named the proxy
+                    resolver=self._resolver,
+                ),
+                timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # 1 kB of it could be a gigabyte
+                trust_env=False,
+                proxy=self._proxy,
+            )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
     async def send(self, delivery: Delivery) -> Outcome:
-        if self._session is None:
+        if not self._sessions:
             raise RuntimeError("the sender has not been entered")
-        now_seconds = int(time.time())
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "Ballast",
-            "webhook-id": delivery.event_id,
-            "webhook-timestamp": str(now_seconds),
-            "webhook-signature": sign(delivery.secret, delivery.event_id, now_seconds, delivery.body),
-        }
         try:
-            async with self._session.post(
-                delivery.url, data=delivery.body, headers=headers, allow_redirects=False
+            url = URL(delivery.url)
+            session = self._sessions.get(url.scheme)
+            if session is None or not url.host:
+                return Rejected("not a URL that can be posted to: http:// or https:// with a host is needed")
+            if self._proxy:
+                await self._check(url)
+            async with session.post(
+                url, data=delivery.body, headers=_headers(delivery), allow_redirects=False
             ) as response:
-                return _judge(response.status, await _beginning(response))
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+                return _judge(response, await _beginning(response))
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             return Rejected(f"not a URL that can be posted to: {error}")
         except TimeoutError:
-            return Retryable(f"no answer within {self._timeout.total_seconds():g} s")
+            return Retryable(f"no answer within {self.timeout.total_seconds():g} s")
+        except AddressDenied as error:
+            return Retryable(str(error))
         except aiohttp.ClientConnectorError as error:
             return Retryable(_why_not_connected(error))
         except (aiohttp.ClientError, OSError) as error:
             return Retryable(f"{type(error).__name__}: {error}"[:_KEPT_BODY_BYTES])
 
+    async def _check(self, url: URL) -> None:
+        """What the proxy would dial, as far as can be known here."""
+        host, port = url.host or "", url.port or 0
+        async with asyncio.timeout(_RESOLVING.total_seconds()):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port)
+        for *_, (address, *_) in found:
+            self._guards[url.scheme].check(str(address), port)
 
-def _judge(status: int, beginning: bytes) -> Outcome:
-    if 200 <= status < 300:
-        return Delivered(status)
+
+def _headers(delivery: Delivery) -> dict[str, str]:
+    now_seconds = int(time.time())
+    return {
+        "content-type": "application/json",
+        "user-agent": "Ballast",
+        "webhook-id": delivery.event_id,
+        "webhook-timestamp": str(now_seconds),
+        "webhook-signature": sign(
+            delivery.secret, delivery.event_id, now_seconds, delivery.body, *delivery.old_secrets
+        ),
+    }
+
+
+def _judge(response: aiohttp.ClientResponse, beginning: bytes) -> Outcome:
+    status = response.status
     said = beginning.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    if 200 <= status < 300:
+        return Delivered(status, said)
     if status == _GONE:
-        return Rejected(said or "gone", status)
-    return Retryable("redirects are not followed" if 300 <= status < 400 else said, status)
+        return Rejected(said or "gone", status, gone=True)
+    wait = _asked_wait(response.headers.get("Retry-After", "")) if status in _BUSY else None
+    return Retryable("redirects are not followed" if 300 <= status < 400 else said, status, wait)
+
+
+def _asked_wait(retry_after: str) -> timedelta | None:
+    """Of a Retry-After in seconds or as a date; at most an hour, None where it says neither."""
+    try:
+        if retry_after.strip().isdecimal():
+            wait = timedelta(seconds=min(int(retry_after), LONGEST_WAIT.total_seconds()))
+        else:
+            moment = parsedate_to_datetime(retry_after)
+            wait = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return min(wait, LONGEST_WAIT) if wait > timedelta() else None
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from app.entrypoints.api import (
     adjustments,
+    events,
     instruments,
     keys,
     market,
@@ -20,6 +21,7 @@ from app.entrypoints.api import (
     portfolios,
     risk,
     stream_tickets,
+    webhook_deliveries,
     webhooks,
 )
 from app.entrypoints.api.body_limit import BodyLimit
@@ -42,7 +44,9 @@ _ROUTERS = (
     oracle,
     metrics,
     stream_tickets,
+    events,
     webhooks,
+    webhook_deliveries,
     operations,
 )
 

@@ -25,6 +25,7 @@ from app.ports.market import TickPublisher
 from app.ports.sources import OracleNow, ReadOracle, ReadRejections, Rejections
 from app.ports.stream_tickets import Tickets
 from app.services.authenticate import authenticate
+from app.services.manage_webhooks import Reach
 
 Check = Callable[[], Awaitable[object]]
 
@@ -69,6 +70,7 @@ class Dependencies:
     rejections: ReadRejections = _no_rejections
     publisher: TickPublisher = field(default_factory=_Nowhere)
     tickets: Tickets = field(default_factory=_NoTickets)
+    webhook_reach: Reach = field(default_factory=Reach)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes

@@ -1,23 +1,49 @@
-"""Routes of webhook endpoints and their deliveries."""
+"""Routes of webhook endpoints."""
 
-from typing import Annotated
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from app.domain.events import EventType
-from app.domain.identifiers import EndpointId, derived_id
-from app.entrypoints.api.cursors import Cursor, Limit, decode_number, encode_number
+from app.domain.identifiers import EndpointId, PortfolioId
 from app.entrypoints.api.dependencies import Administrator, Deps, Reader
+from app.entrypoints.api.policy_edits import OptionalVersion, RequiredVersion
 from app.entrypoints.api.schemas import Id, Listing, Shown, WallTime
 from app.entrypoints.api.strict_json import StrictRoute
 from app.entrypoints.api.writes import Answer, Writing, WritingOnce
-from app.ports.management import Delivery, Endpoint, UnitOfWork
+from app.ports.management import UnitOfWork
+from app.ports.webhooks import Endpoint, EndpointTerms
 from app.services.documents import Document
-from app.services.manage_webhooks import SECRET_BYTES, create_endpoint
+from app.services.manage_webhooks import (
+    SECRET_BYTES,
+    change_endpoint,
+    create_endpoint,
+    rotate_secret,
+    seen_endpoint,
+)
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictRoute)
+
+_LONGEST_OVERLAP_SECONDS = 7 * 86_400
+
+Url = Annotated[str, Field(min_length=1, max_length=2048, description="https:// with a host.")]
+EventTypes = Annotated[tuple[EventType, ...], Field(max_length=len(EventType), description="Empty: all.")]
+Portfolios = Annotated[tuple[UUID, ...], Field(max_length=500, description="Empty: all of the tenant's.")]
+Description = Annotated[str, Field(max_length=400)]
+RateLimit = Annotated[
+    int | None, Field(ge=1, le=1000, description="Attempts a second; null: as fast as they are answered.")
+]
+Ordered = Annotated[
+    bool,
+    Field(
+        description="One at a time per portfolio, in the order of its log: what fails blocks its portfolio."
+    ),
+]
 
 
 class EndpointDocument(Document):
@@ -33,29 +59,70 @@ class EndpointDocument(Document):
         }
     )
 
-    url: Annotated[str, Field(min_length=1, max_length=2048, description="http:// or https://")]
-    event_types: Annotated[
-        tuple[EventType, ...], Field(max_length=len(EventType), description="Empty: all.")
-    ] = ()
-    description: Annotated[str, Field(max_length=400)] = ""
+    url: Url
+    event_types: EventTypes = ()
+    portfolios: Portfolios = ()
+    description: Description = ""
+    rate_limit: RateLimit = None
+    ordered: Ordered = False
+
+
+class EndpointChanges(Document):
+    """What is absent stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rate_limit": 50, "ordered": True}]})
+
+    url: Url = Field(default_factory=str)
+    event_types: EventTypes = ()
+    portfolios: Portfolios = ()
+    description: Description = ""
+    rate_limit: RateLimit = None
+    ordered: Ordered = False
+
+
+class RotationDocument(Document):
+    overlap_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=_LONGEST_OVERLAP_SECONDS,
+            description="How long the old secret signs too.",
+            examples=[3600],
+        ),
+    ] = 86_400
 
 
 class ShownEndpoint(Shown):
     id: Id
+    version: int = Field(description="Also its ETag.", examples=[3])
     url: str = Field(examples=["https://example.com/hooks/ballast"])
     description: str = Field(examples=["desk alerts"])
     event_types: list[EventType] = Field(description="Empty: all.")
+    portfolios: list[Id] = Field(description="Empty: all.")
+    rate_limit: int | None = Field(examples=[None])
+    ordered: bool
     enabled: bool
+    disabled_reason: str = Field(
+        description="Why the service disabled it; empty unless it did.", examples=[""]
+    )
+    rotated_until: WallTime | None = Field(description="Until then deliveries carry old signatures too.")
     created_at: WallTime
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "ShownEndpoint":
+        terms = endpoint.terms
         return cls(
             id=endpoint.id,
-            url=endpoint.url,
-            description=endpoint.description,
-            event_types=[EventType(t) for t in endpoint.event_types],
+            version=endpoint.version,
+            url=terms.url,
+            description=terms.description,
+            event_types=[EventType(t) for t in terms.event_types],
+            portfolios=list(terms.portfolios),
+            rate_limit=terms.rate_limit,
+            ordered=terms.ordered,
             enabled=endpoint.enabled,
+            disabled_reason=endpoint.disabled_reason,
+            rotated_until=endpoint.rotated_until,
             created_at=endpoint.created_at,
         )
 
@@ -66,56 +133,44 @@ class CreatedEndpoint(ShownEndpoint):
     secret: str | None = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 
 
-class ShownDelivery(Shown):
-    id: int = Field(examples=[91])
-    event_id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
-    portfolio_id: Id
-    sequence: int = Field(description="Of the event in its portfolio's log.", examples=[12])
-    state: str = Field(examples=["delivered"], pattern="^(pending|delivered|failed)$")
-    attempts: int = Field(examples=[1])
-    next_attempt_at: WallTime
-    last_status: int | None = Field(examples=[200])
-    last_error: str = Field(examples=[""])
-    delivered_at: WallTime | None = None
-    created_at: WallTime
+def _terms(members: dict[str, Any]) -> dict[str, Any]:
+    """As they are stored: each type and portfolio once, in order."""
+    kept = dict(members)
+    if "event_types" in kept:
+        kept["event_types"] = tuple(sorted({type_.value for type_ in kept["event_types"]}))
+    if "portfolios" in kept:
+        kept["portfolios"] = tuple(sorted({PortfolioId(id_) for id_ in kept["portfolios"]}))
+    return kept
 
-    @classmethod
-    def of(cls, delivery: Delivery) -> "ShownDelivery":
-        return cls(
-            id=delivery.id,
-            event_id=f"evt_{derived_id('event', delivery.portfolio_id, delivery.sequence).hex}",
-            portfolio_id=delivery.portfolio_id,
-            sequence=delivery.sequence,
-            state=delivery.state,
-            attempts=delivery.attempts,
-            next_attempt_at=delivery.next_attempt_at,
-            last_status=delivery.last_status,
-            last_error=delivery.last_error,
-            delivered_at=delivery.delivered_at,
-            created_at=delivery.created_at,
-        )
+
+def _with_secret(endpoint: Endpoint, secret: str, status: int) -> Answer:
+    """What is kept for a repeated request has no secret."""
+    shown = ShownEndpoint.of(endpoint).model_dump()
+    headers = _tag(endpoint) | {"Location": f"/v1/webhooks/{endpoint.id}", "Cache-Control": "no-store"}
+    told, kept = CreatedEndpoint(**shown, secret=secret), CreatedEndpoint(**shown, secret=None)
+    return Answer(told, status, headers, kept)
+
+
+def _tag(endpoint: Endpoint) -> dict[str, str]:
+    return {"ETag": f'"{endpoint.version}"'}
 
 
 @router.post("", status_code=201, response_model=CreatedEndpoint)
 async def create(
     document: EndpointDocument, caller: Administrator, deps: Deps, writes: WritingOnce
 ) -> Response:
-    """The only answer that shows the signing secret."""
+    """The only answer, beside that of a rotation, that shows the signing secret."""
 
     async def work(unit: UnitOfWork) -> Answer:
         endpoint, secret = await create_endpoint(
             unit,
             caller.tenant_id,
             EndpointId(deps.new_id()),
-            url=document.url,
-            description=document.description,
-            event_types=document.event_types,
+            EndpointTerms(**_terms(dict(document))),
             secret=deps.new_secret(SECRET_BYTES),
+            reach=deps.webhook_reach,
         )
-        shown = ShownEndpoint.of(endpoint).model_dump()
-        told, kept = CreatedEndpoint(**shown, secret=secret), CreatedEndpoint(**shown, secret=None)
-        headers = {"Location": f"/v1/webhooks/{endpoint.id}", "Cache-Control": "no-store"}
-        return Answer(told, 201, headers, kept)
+        return _with_secret(endpoint, secret, 201)
 
     return await writes.run(caller, work)
 
@@ -127,50 +182,85 @@ async def list_all(caller: Reader, deps: Deps) -> Listing[ShownEndpoint]:
 
 
 @router.get("/{endpoint_id}")
-async def read(endpoint_id: Id, caller: Reader, deps: Deps) -> ShownEndpoint:
+async def read(endpoint_id: Id, caller: Reader, deps: Deps, response: Response) -> ShownEndpoint:
     async with deps.units() as unit:
-        return ShownEndpoint.of(await unit.webhooks.get(caller.tenant_id, EndpointId(endpoint_id)))
+        endpoint = await unit.webhooks.get(caller.tenant_id, EndpointId(endpoint_id))
+    response.headers.update(_tag(endpoint))
+    return ShownEndpoint.of(endpoint)
+
+
+@router.patch("/{endpoint_id}", response_model=ShownEndpoint)
+async def change(
+    *,
+    endpoint_id: Id,
+    document: EndpointChanges,
+    caller: Administrator,
+    version: RequiredVersion,
+    deps: Deps,
+    writes: Writing,
+) -> Response:
+    """What is queued already goes to the endpoint as it is then. 412 when `If-Match` is not current."""
+    changes = _terms({name: getattr(document, name) for name in document.model_fields_set})
+
+    async def work(unit: UnitOfWork) -> Answer:
+        place = (caller.tenant_id, EndpointId(endpoint_id))
+        before = await seen_endpoint(unit, *place, version)
+        terms = replace(before.terms, **changes)
+        endpoint = await change_endpoint(unit, *place, terms, reach=deps.webhook_reach)
+        return Answer(ShownEndpoint.of(endpoint), headers=_tag(endpoint))
+
+    return await writes.run(caller, work)
 
 
 @router.delete("/{endpoint_id}", status_code=204)
-async def delete(endpoint_id: Id, caller: Administrator, writes: Writing) -> Response:
+async def delete(
+    endpoint_id: Id, caller: Administrator, version: OptionalVersion, writes: Writing
+) -> Response:
+    """What was queued for it is not sent any more."""
+
     async def work(unit: UnitOfWork) -> Answer:
-        await unit.webhooks.delete(caller.tenant_id, EndpointId(endpoint_id))
+        place = (caller.tenant_id, EndpointId(endpoint_id))
+        await seen_endpoint(unit, *place, version)
+        await unit.webhooks.delete(*place)
         return Answer(status=204)
+
+    return await writes.run(caller, work)
+
+
+@router.post("/{endpoint_id}/rotate-secret", response_model=CreatedEndpoint)
+async def rotate(
+    endpoint_id: Id, document: RotationDocument, caller: Administrator, deps: Deps, writes: WritingOnce
+) -> Response:
+    """A new secret. Until the overlap ends, deliveries carry a signature by each of them."""
+
+    async def work(unit: UnitOfWork) -> Answer:
+        endpoint, secret = await rotate_secret(
+            unit,
+            caller.tenant_id,
+            EndpointId(endpoint_id),
+            secret=deps.new_secret(SECRET_BYTES),
+            overlap=timedelta(seconds=document.overlap_seconds),
+        )
+        return _with_secret(endpoint, secret, 200)
 
     return await writes.run(caller, work)
 
 
 @router.post("/{endpoint_id}/enable", response_model=ShownEndpoint)
 async def enable(endpoint_id: Id, caller: Administrator, writes: WritingOnce) -> Response:
+    """What was held meanwhile is sent; what happened while it was disabled can be recovered."""
     return await _switch(endpoint_id, caller, writes, enabled=True)
 
 
 @router.post("/{endpoint_id}/disable", response_model=ShownEndpoint)
 async def disable(endpoint_id: Id, caller: Administrator, writes: WritingOnce) -> Response:
+    """Events are no longer queued for it, and what is queued is held, for five days."""
     return await _switch(endpoint_id, caller, writes, enabled=False)
 
 
 async def _switch(endpoint_id: Id, caller: Administrator, writes: Writing, *, enabled: bool) -> Response:
     async def work(unit: UnitOfWork) -> Answer:
         endpoint = await unit.webhooks.set_enabled(caller.tenant_id, EndpointId(endpoint_id), enabled=enabled)
-        return Answer(ShownEndpoint.of(endpoint))
+        return Answer(ShownEndpoint.of(endpoint), headers=_tag(endpoint))
 
     return await writes.run(caller, work)
-
-
-@router.get("/{endpoint_id}/deliveries")
-async def list_deliveries(
-    endpoint_id: Id, caller: Reader, deps: Deps, limit: Limit = 50, cursor: Cursor = None
-) -> Listing[ShownDelivery]:
-    """Newest first."""
-    async with deps.units() as unit:
-        await unit.webhooks.get(caller.tenant_id, EndpointId(endpoint_id))
-        found = await unit.webhooks.deliveries(
-            caller.tenant_id, EndpointId(endpoint_id), before=decode_number(cursor), limit=limit + 1
-        )
-    following = encode_number(found[limit - 1].id) if len(found) > limit else None
-    return Listing(
-        items=[ShownDelivery.of(d) for d in found[:limit]],
-        next_cursor=following,
-    )

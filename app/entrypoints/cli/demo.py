@@ -39,6 +39,7 @@ from app.entrypoints.cli.supervise import Supervisor, parts
 from app.lab.demo_market import DemoMarket, default_feeds
 from app.lab.demo_scenario import demo_scenario, option_feeds
 from app.ports.management import Scope
+from app.ports.webhooks import EndpointTerms
 from app.services.load_scenario import LoadedScenario, Scenario, load_scenario
 from app.services.manage_keys import SECRET_BYTES, create_key
 from app.services.manage_webhooks import create_endpoint
@@ -142,10 +143,9 @@ async def _prepare(connected: Stack, directory: Path, address: str) -> Demo:
             unit,
             loaded.tenant_id,
             EndpointId(uuid4()),
-            url=f"http://127.0.0.1:{receiver}/",
-            description="the demo's own receiver",
-            event_types=(),
+            EndpointTerms(f"http://127.0.0.1:{receiver}/", "the demo's own receiver"),
             secret=secrets.token_bytes(WEBHOOK_SECRET_BYTES),
+            reach=parts_of_api.webhook_reach,
         )
         _write_secret(secret_file, secret)
     (directory / "receiver-port").write_text(str(receiver), encoding="utf-8")

@@ -65,7 +65,12 @@ async def executor(connected: Stack, stop: asyncio.Event) -> None:
 async def courier(connected: Stack, stop: asyncio.Event) -> None:
     parts = await connected.courier()
     await courier_role.run(
-        feed=parts.feed, outbox=parts.outbox, queue=parts.queue, sender=parts.sender, stop=stop
+        feed=parts.feed,
+        outbox=parts.outbox,
+        queue=parts.queue,
+        sender=parts.sender,
+        mail=parts.mail,
+        stop=stop,
     )
 
 
@@ -115,6 +120,7 @@ def api(*, host: str, port: int) -> Role:
             rejections=parts.rejections,
             publisher=parts.publisher,
             tickets=parts.tickets,
+            webhook_reach=parts.webhook_reach,
         )
         stream = StreamServices(
             Sources(parts.hub, parts.rests, parts.risks, parts.quotes),

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
 
-from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from app.adapters.postgres.delivery_store import PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.event_rows import append_events, encode_event
 from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
@@ -154,6 +155,7 @@ async def wire(redis_url):
 
 @pytest.fixture
 async def units(database_url, wire, feed):
+    """What the API works with."""
     engine = management_engine(database_url)
     yield PostgresUnitsOfWork(engine, publish=feed.publish, hint=partial(hint, wire))
     await engine.dispose()

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import asyncpg
 
-from app.adapters.postgres.delivery_store import PostgresDeliveryQueue, PostgresOutbox
+from app.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from app.adapters.postgres.delivery_store import PostgresOutbox
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.webhooks.addresses import parse_networks

@@ -195,6 +195,7 @@ async def test_a_failure_is_retried_on_schedule_and_then_given_up(
             assert (row["state"], row["last_status"], row["last_error"]) == ("pending", 503, "not now")
             assert wait_seconds - 2 < row["wait"] <= wait_seconds
             await asyncpg_pool.execute("UPDATE webhook_deliveries SET next_attempt_at = now()")
+            await asyncpg_pool.execute("UPDATE webhook_queues SET due_at = now()")
         row = await eventually(lambda: _after_attempt(asyncpg_pool, 8))
         assert row["state"] == "failed"
         assert len(hook.received) == 8
@@ -204,7 +205,7 @@ async def test_a_failure_is_retried_on_schedule_and_then_given_up(
 async def _after_attempt(pool, attempts):
     return await pool.fetchrow(
         "SELECT state, last_status, last_error,"
-        " extract(epoch FROM next_attempt_at - now())::float AS wait"
+        " extract(epoch FROM next_attempt_at - clock_timestamp())::float AS wait"
         " FROM webhook_deliveries WHERE attempts = $1",
         attempts,
     )
@@ -242,7 +243,7 @@ async def test_f35_a_slow_endpoint_delays_nobody_else(committed, feed, register,
 
 
 async def test_f32_a_deleted_endpoint_ends_what_waits_for_it(
-    *, committed, register, queue, outbox, states, asyncpg_pool
+    *, committed, register, queue, outbox, states, units
 ):
     tenant = await committed.tenant()
     portfolio = await committed.portfolio(tenant)
@@ -250,13 +251,15 @@ async def test_f32_a_deleted_endpoint_ends_what_waits_for_it(
     disabled = await register(tenant, "http://127.0.0.1:9/other")
     events = await committed.commit(tenant, portfolio, 3)
     assert await outbox.dispatch([(e.portfolio_id, e.sequence) for e in events], published=True) == 6
-    await asyncpg_pool.execute("UPDATE webhook_endpoints SET deleted_at = now() WHERE id = $1", endpoint)
-    await asyncpg_pool.execute("UPDATE webhook_endpoints SET enabled = false WHERE id = $1", disabled)
+    async with units() as unit:
+        await unit.webhooks.delete(tenant, endpoint)
+        await unit.webhooks.set_enabled(tenant, disabled, enabled=False)
     claim = {"limit": 10, "per_endpoint": 10, "in_flight": {}, "lease": timedelta(seconds=30)}
     assert await queue.claim(**claim) == []
-    assert await queue.forget_deleted() == 3
+    assert await queue.forget() == 3
     assert await states() == {"failed": 3, "pending": 3}
-    await asyncpg_pool.execute("UPDATE webhook_endpoints SET enabled = true WHERE id = $1", disabled)
+    async with units() as unit:
+        await unit.webhooks.set_enabled(tenant, disabled, enabled=True)
     assert len(await queue.claim(**claim)) == 3
 
 
