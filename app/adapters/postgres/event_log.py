@@ -46,7 +46,7 @@ WHERE e.portfolio_id = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3
 """  # noqa: S608 - constants only
 _AFTER_EACH = f"""
 SELECT e.* FROM unnest($1::uuid[], $2::bigint[]) AS p(id, sequence) CROSS JOIN LATERAL (
-    SELECT {_COLUMNS} FROM events e
+    SELECT {COLUMNS} FROM events e
     WHERE e.portfolio_id = p.id AND e.sequence > p.sequence ORDER BY e.sequence LIMIT $3
 ) e ORDER BY e.portfolio_id, e.sequence
 """  # noqa: S608 - constants only

@@ -5,9 +5,11 @@ import socket
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import insert
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
 
@@ -16,6 +18,7 @@ from app.adapters.postgres.delivery_store import PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.event_rows import append_events, encode_event
 from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
+from app.adapters.postgres.tables import webhook_endpoints
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.events import EventStream, StreamedEvent
 from app.adapters.redis_streams.hints import hint
@@ -23,6 +26,8 @@ from app.adapters.redis_streams.market_feed import RedisFrameStream
 from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
 from app.adapters.redis_streams.tickets import RedisTickets
 from app.adapters.redis_streams.wire import Wire
+from app.adapters.webhooks.addresses import parse_networks
+from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.events import EventType, NewEvent
 from app.entrypoints.api.serving import Server, server_config
 from app.entrypoints.api.stream_channels import Sources
@@ -32,12 +37,15 @@ from app.entrypoints.api.stream_messages import CloseCode
 from app.entrypoints.api.websocket import stream_router
 from app.ports.management import MarketNow
 from app.services.admit_client import Admission
+from app.services.deliver_event import Deliverer
+from app.services.dispatch_events import EventDispatcher
 from app.services.fan_out_events import Hub
 from app.services.tell_market import MarketWatches
 from app.services.tell_rests import Rests
 from app.services.tell_risk import Risks
 from tests import factories
 
+SECRET = b"0123456789abcdef0123456789abcdef"
 TENTH = timedelta(milliseconds=100)
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -145,6 +153,59 @@ def outbox(asyncpg_pool):
 @pytest.fixture
 def queue(asyncpg_pool):
     return PostgresDeliveryQueue(asyncpg_pool)
+
+
+@pytest.fixture
+def register(engine):
+    """An endpoint straight into its table."""
+
+    async def create(tenant, url, **columns):
+        identifier = uuid4()
+        values = {"id": identifier, "tenant_id": tenant, "url": url, "secret": SECRET, "event_types": []}
+        async with engine.begin() as connection:
+            await connection.execute(insert(webhook_endpoints).values(values | columns))
+        return identifier
+
+    return create
+
+
+@pytest.fixture
+async def start_courier(asyncpg_pool, outbox):
+    """Couriers in this process, with short periods; stopped cleanly at the end."""
+    async with contextlib.AsyncExitStack() as running:
+
+        async def start(feed, *, timeout=timedelta(seconds=2), breaker=None, **options):
+            queue = PostgresDeliveryQueue(asyncpg_pool, breaker=breaker)
+            return await running.enter_async_context(_courier(queue, outbox, feed, timeout, options))
+
+        yield start
+
+
+@contextlib.asynccontextmanager
+async def _courier(queue, outbox, feed, timeout, options):
+    networks = parse_networks(["127.0.0.0/8"])
+    async with HttpWebhookSender(timeout=timeout, allowed_networks=networks) as sender:
+        deliverer = Deliverer(queue=queue, sender=sender, grace=timedelta(seconds=0.2), **options)
+        dispatcher = EventDispatcher(
+            feed=feed, outbox=outbox, due=deliverer.wake, sweep_period=TENTH, sweep_age=TENTH
+        )
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(dispatcher.run(stop))
+            tasks.create_task(deliverer.run(stop))
+            try:
+                yield deliverer
+            finally:
+                stop.set()
+
+
+@pytest.fixture
+def states(asyncpg_pool):
+    async def count():
+        rows = await asyncpg_pool.fetch("SELECT state, count(*) FROM webhook_deliveries GROUP BY state")
+        return {row["state"]: row["count"] for row in rows}
+
+    return count
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from types import SimpleNamespace
 
+import msgspec
 from aiohttp import web
 
 
@@ -28,6 +30,14 @@ async def receiver(answer=None):
         yield SimpleNamespace(url=f"http://127.0.0.1:{port}/hook", port=port, received=received)
     finally:
         await runner.cleanup()
+
+
+def ids(hook):
+    return Counter(headers["webhook-id"] for headers, _ in hook.received)
+
+
+def sequences(hook):
+    return sorted(msgspec.json.decode(body)["sequence"] for _, body in hook.received)
 
 
 @contextlib.asynccontextmanager

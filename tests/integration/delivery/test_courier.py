@@ -10,85 +10,17 @@ from datetime import timedelta
 from uuid import uuid4
 
 import msgspec
-import pytest
 from aiohttp import web
 
 from app.adapters.embedded import EmbeddedRedis
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.wire import Wire
-from app.adapters.webhooks.addresses import parse_networks
-from app.adapters.webhooks.sender import HttpWebhookSender
 from app.domain.events import EventType
-from app.services.deliver_event import Deliverer
-from app.services.dispatch_events import EventDispatcher
 from tests import factories
-from tests.integration.delivery.receivers import receiver
+from tests.integration.delivery.receivers import ids, receiver, sequences
 from tests.waiting import eventually
 
-SECRET = b"0123456789abcdef0123456789abcdef"
 TENTH = timedelta(milliseconds=100)
-
-
-@pytest.fixture
-def register(asyncpg_pool):
-    """An endpoint straight into its table."""
-
-    async def create(tenant, url, *, event_types=(), enabled=True):
-        identifier = uuid4()
-        await asyncpg_pool.execute(
-            "INSERT INTO webhook_endpoints (id, tenant_id, url, secret, event_types, enabled)"
-            " VALUES ($1, $2, $3, $4, $5, $6)",
-            *(identifier, tenant, url, SECRET, list(event_types), enabled),
-        )
-        return identifier
-
-    return create
-
-
-@pytest.fixture
-async def start_courier(queue, outbox):
-    """Couriers in this process, with short periods; stopped cleanly at the end."""
-    async with contextlib.AsyncExitStack() as running:
-
-        async def start(feed, *, timeout=timedelta(seconds=2), **options):
-            return await running.enter_async_context(_courier(queue, outbox, feed, timeout, options))
-
-        yield start
-
-
-@contextlib.asynccontextmanager
-async def _courier(queue, outbox, feed, timeout, options):
-    networks = parse_networks(["127.0.0.0/8"])
-    async with HttpWebhookSender(timeout=timeout, allowed_networks=networks) as sender:
-        deliverer = Deliverer(queue=queue, sender=sender, grace=timedelta(seconds=0.2), **options)
-        dispatcher = EventDispatcher(
-            feed=feed, outbox=outbox, due=deliverer.wake, sweep_period=TENTH, sweep_age=TENTH
-        )
-        stop = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(dispatcher.run(stop))
-            tasks.create_task(deliverer.run(stop))
-            try:
-                yield deliverer
-            finally:
-                stop.set()
-
-
-@pytest.fixture
-def states(asyncpg_pool):
-    async def count():
-        rows = await asyncpg_pool.fetch("SELECT state, count(*) FROM webhook_deliveries GROUP BY state")
-        return {row["state"]: row["count"] for row in rows}
-
-    return count
-
-
-def ids(hook):
-    return Counter(headers["webhook-id"] for headers, _ in hook.received)
-
-
-def sequences(hook):
-    return sorted(msgspec.json.decode(body)["sequence"] for _, body in hook.received)
 
 
 async def test_published_events_arrive_once_where_they_belong(

@@ -1,14 +1,17 @@
 """One webhook against real HTTP servers, hostile ones included."""
 
 import asyncio
+import socket
 import time
 from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from aiohttp import web
-from standardwebhooks import Webhook
+from aiohttp.abc import AbstractResolver, ResolveResult
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.adapters.webhooks.addresses import parse_networks
 from app.adapters.webhooks.sender import HttpWebhookSender
@@ -25,9 +28,32 @@ def delivery(url):
     return Delivery(1, EndpointId(uuid4()), url, SECRET, 0, "evt_1", BODY)
 
 
-async def sent(url, *, timeout=timedelta(seconds=3), allowed=LOOPBACK):
-    async with HttpWebhookSender(timeout=timeout, allowed_networks=allowed) as sender:
+async def sent(url, *, timeout=timedelta(seconds=3), allowed=LOOPBACK, **options):
+    async with HttpWebhookSender(timeout=timeout, allowed_networks=allowed, **options) as sender:
         return await sender.send(delivery(url))
+
+
+class Names(AbstractResolver):
+    """Each time a name is resolved it has the next of these lists of addresses."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    async def resolve(self, host, port=0, family=socket.AF_UNSPEC):  # noqa: ARG002 - the interface
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=0,
+            )
+            for address in self.answers.pop(0)
+        ]
+
+    async def close(self):
+        pass
 
 
 async def test_what_arrives_verifies_with_the_receivers_library():
@@ -52,6 +78,96 @@ async def test_f28_redirects_are_failures_and_not_followed(status):
         assert inside.received == []
 
 
+async def test_f28_a_name_that_is_bound_anew_is_judged_anew():
+    """First to what may be reached, then to what may not: each dial is looked at, no lookup is believed."""
+    opened = parse_networks(["127.0.0.1/32"])
+    async with receiver() as hook:
+        names = Names(["127.0.0.1"], ["127.0.0.2"], ["169.254.169.254"])
+        url = f"http://rebound.example:{hook.port}/"
+        options = {"allowed": opened, "resolver": names}
+        assert await sent(url, **options) == Delivered(200)
+        for address in ("127.0.0.2", "169.254.169.254"):
+            outcome = await sent(url, **options)
+            assert outcome.reason == f"{address} is not an address that webhooks may be sent to"
+        assert len(hook.received) == 1
+
+
+async def test_f30_a_private_address_beside_a_public_one_is_passed_over():
+    """Both families listen on the port: the one that may be reached gets it, whichever comes first."""
+    async with receiver() as hook:
+        inside = []
+
+        async def never(reader, writer):
+            inside.append(writer.get_extra_info("peername"))
+            writer.close()
+
+        private = await asyncio.start_server(never, "::1", hook.port)
+        async with private:
+            for addresses in (["::1", "127.0.0.1"], ["127.0.0.1", "::1"]):
+                url = f"http://both.example:{hook.port}/"
+                assert await sent(url, resolver=Names(addresses)) == Delivered(200)
+        assert len(hook.received) == 2
+        assert inside == []
+
+
+async def test_f30_only_private_addresses_are_no_address_at_all():
+    outcome = await sent("https://both.example/", allowed=(), resolver=Names(["::1", "10.0.0.1"]))
+    assert "not an address that webhooks may be sent to" in outcome.reason
+
+
+@pytest.mark.parametrize("port", [22, 80, 6379, 8080])
+async def test_public_receivers_have_few_ports(port):
+    outcome = await sent(f"https://public.example:{port}/", resolver=Names(["1.1.1.1"]))
+    assert outcome == Retryable(f"port {port} of 1.1.1.1 is not one that webhooks may be sent to")
+
+
+@pytest.mark.parametrize("port", [80, 443])
+async def test_public_receivers_are_not_spoken_to_in_the_clear(port):
+    outcome = await sent(f"http://public.example:{port}/", resolver=Names(["1.1.1.1"]))
+    assert outcome == Retryable(f"port {port} of 1.1.1.1 is not one that webhooks may be sent to")
+
+
+async def test_a_proxy_is_given_what_may_be_reached_and_nothing_else():
+    async with receiver() as proxy:
+        through = {"proxy": f"http://127.0.0.1:{proxy.port}"}
+        assert await sent("http://127.0.0.1:9/hook", **through) == Delivered(200)
+        assert len(proxy.received) == 1
+        for url in (
+            "http://127.0.0.1:9/",
+            "http://[::ffff:10.0.0.1]/",
+            "https://2130706433/",
+            "http://1.1.1.1/",
+        ):
+            outcome = await sent(url, allowed=(), **through)
+            assert "webhooks may be sent to" in outcome.reason
+        assert len(proxy.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [("30", 30), ("0", None), ("-5", None), ("soon", None), ("1e400", None), ("9" * 400, 3600), ("", None),
+     ("Fri, 31 Dec 9999 23:59:59 GMT", 3600), ("Thu, 01 Jan 1970 00:00:00 GMT", None)],
+)  # fmt: skip
+async def test_f36_retry_after_is_bounded(asked, wait):
+    async def busy(request):
+        return web.Response(status=503, headers={"Retry-After": asked})
+
+    async with receiver(busy) as hook:
+        outcome = await sent(hook.url)
+    assert outcome.wait == (None if wait is None else timedelta(seconds=wait))
+
+
+async def test_f36_while_secrets_are_exchanged_each_of_them_verifies():
+    old = bytes(32)
+    async with receiver() as hook, HttpWebhookSender(allowed_networks=LOOPBACK) as sender:
+        await sender.send(replace(delivery(hook.url), old_secrets=(old,)))
+    ((headers, body),) = hook.received
+    for secret in (SECRET, old):
+        assert Webhook("whsec_" + b64encode(secret).decode()).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + b64encode(b"x" * 32).decode()).verify(body, headers)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, Retryable), (404, Retryable), (410, Rejected), (500, Retryable)]
 )
@@ -63,12 +179,17 @@ async def test_what_a_status_means(status, kind):
         assert await sent(hook.url) == kind("because", status)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "0"]
-)
-async def test_f29_loopback_by_any_name_is_not_dialled(host):
+    "host",
+    ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "2130706433", "0x7f.1", "0",
+     "127.1", "0177.0.0.1", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]",
+     "[fe80::1]", "[fd00:ec2::254]", "[ff02::1]", "169.254.169.254", "100.64.0.1", "192.88.99.1",
+     "224.0.0.1", "10.0.0.1"],
+)  # fmt: skip
+async def test_f29_loopback_by_any_name_is_not_dialled(host, scheme):
     async with receiver() as hook:
-        outcome = await sent(f"http://{host}:{hook.port}/", allowed=())
+        outcome = await sent(f"{scheme}://{host}:{hook.port}/", allowed=())
         assert isinstance(outcome, Retryable | Rejected)
         assert "not an address that webhooks may be" in outcome.reason or "not a canonical" in outcome.reason
         assert hook.received == []
