@@ -10,7 +10,7 @@ place up, so that many slow ones at once do not fill them all; only then is ther
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import assert_never
 
@@ -74,6 +74,7 @@ class Deliverer:
         self._grace = grace
         self._draw = draw
         self._wake = asyncio.Event()
+        self._told = asyncio.Event()
         self._quick: dict[asyncio.Task[None], tuple[Delivery, float]] = {}  # the longest under way first
         self._slow: dict[asyncio.Task[None], Delivery] = {}
         self._in_flight: Counter[EndpointId] = Counter()
@@ -84,25 +85,32 @@ class Deliverer:
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
+        """Two loops, so that what is due is claimed while what was sent is recorded."""
         stopping = asyncio.create_task(self._wake_at(stop))
+        recording = asyncio.create_task(self._repeat(self._record, self._told, stop))
         try:
-            while not stop.is_set():
-                self._wake.clear()
-                looked_at = loop.time()
-                try:
-                    await self._step()
-                except Exception as error:  # noqa: BLE001 - the outermost loop: claims run out, nothing is lost
-                    _log.warning("deliveries_unreachable", error=repr(error))
-                    await asyncio.sleep(_PAUSE_AFTER_ERROR_SECONDS)
-                await self._woken()
-                await asyncio.sleep(max(0.0, looked_at + _GATHER_SECONDS - loop.time()))
+            await self._repeat(self._claim, self._wake, stop)
         finally:
             stopping.cancel()
+            await recording
             await self._finish()
 
-    async def _step(self) -> None:
-        await self._record()
+    async def _repeat(
+        self, step: Callable[[], Awaitable[None]], wake: asyncio.Event, stop: asyncio.Event
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            wake.clear()
+            looked_at = loop.time()
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001 - the outermost loop: claims run out, nothing is lost
+                _log.warning("deliveries_unreachable", error=repr(error))
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_SECONDS)
+            await self._woken(wake)
+            await asyncio.sleep(max(0.0, looked_at + _GATHER_SECONDS - loop.time()))
+
+    async def _claim(self) -> None:
         room = self._room()
         if room <= 0:
             return
@@ -138,6 +146,8 @@ class Deliverer:
         except Exception as error:  # noqa: BLE001 - one endpoint's oddity must not end the courier
             outcome = Retryable(f"{type(error).__name__}: {error}")
         self._finished.append(self._judged(delivery, outcome, timedelta(seconds=loop.time() - started)))
+        if isinstance(outcome, Delivered):
+            self._free(delivery)
 
     def _judged(self, delivery: Delivery, outcome: Outcome, latency: timedelta) -> Attempt:
         match outcome:
@@ -152,12 +162,16 @@ class Deliverer:
         return Attempt(delivery, outcome, again, latency)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        quick = self._quick.pop(task, None)
-        delivery = self._slow.pop(task) if quick is None else quick[0]
+        if self._quick.pop(task, None) is None:
+            del self._slow[task]
+        self._told.set()
+        self._wake.set()
+
+    def _free(self, delivery: Delivery) -> None:
+        """One more may go to its endpoint: at once after a success, else when the failure is known to all."""
         self._in_flight[delivery.endpoint_id] -= 1
         if not self._in_flight[delivery.endpoint_id]:
             del self._in_flight[delivery.endpoint_id]
-        self._wake.set()
 
     async def _record(self) -> None:
         """What finished since the last time, in one statement; kept for the next one if that fails."""
@@ -167,23 +181,29 @@ class Deliverer:
         except BaseException:
             self._finished = finished + self._finished
             raise
+        for attempt in finished:
+            if not isinstance(attempt.outcome, Delivered):
+                self._free(attempt.delivery)
         gone = {
             a.delivery.endpoint_id for a in finished if isinstance(a.outcome, Rejected) and a.outcome.gone
         }
         for endpoint_id in gone | set(hopeless):
             await self._queue.disable(endpoint_id, _GONE if endpoint_id in gone else _HOPELESS)
+        if finished:
+            self._wake.set()  # what waited for one of these may be due
 
-    async def _woken(self) -> None:
+    async def _woken(self, wake: asyncio.Event) -> None:
         """Until something may be due, or a place may be free because its request is slow."""
         period = self._poll_period.total_seconds()
         try:
             async with asyncio.timeout(min(period, _SLOW_SECONDS) if self._quick else period):
-                await self._wake.wait()
+                await wake.wait()
         except TimeoutError:
             pass
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
+        self._told.set()
         self._wake.set()
 
     async def _finish(self) -> None:

@@ -135,6 +135,7 @@ def _narrow_deliveries() -> None:
     op.drop_index("ix_webhook_deliveries_due", table_name=table)
     op.drop_constraint(op.f("uq_webhook_deliveries_endpoint_id_portfolio_id_sequence"), table, type_="unique")
     op.drop_column(table, "tenant_id")
+    op.execute("ALTER TABLE webhook_deliveries SET (fillfactor = 60)")  # claims are written in place
     op.add_column(
         table,
         sa.Column(
@@ -167,7 +168,7 @@ def _narrow_deliveries() -> None:
     op.create_index(
         "ix_webhook_deliveries_in_order",
         table,
-        ["endpoint_id", "portfolio_id", "sequence"],
+        ["endpoint_id", sa.text("portfolio_id DESC"), "sequence"],
         postgresql_where=_PENDING,
     )
 
@@ -196,6 +197,7 @@ def downgrade() -> None:
 def _widen_deliveries() -> None:
     table = "webhook_deliveries"
     op.execute("DELETE FROM webhook_deliveries WHERE portfolio_id IS NULL")
+    op.execute("ALTER TABLE webhook_deliveries RESET (fillfactor)")
     op.drop_index("ix_webhook_deliveries_in_order", table_name=table)
     op.drop_index("ix_webhook_deliveries_due", table_name=table)
     op.drop_index(op.f("ix_webhook_deliveries_endpoint_id_id"), table_name=table)

@@ -1,5 +1,6 @@
 """What a delivery carries: the event's envelope, or a link to it where that is too large for receivers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,16 +13,29 @@ LARGEST_BODY_BYTES = 20_000 - 1
 _json = msgspec.json.Encoder()
 
 
-def delivery_of(row: Any) -> Delivery:
-    """From a row of a claim."""
-    if row["test_event"] is None:
-        event_id = f"evt_{derived_id('event', row['portfolio_id'], row['sequence']).hex}"
-        body = _within_limit(
-            streamed(row).body, f"/v1/portfolios/{row['portfolio_id']}/events/{row['sequence']}"
-        )
-    else:
-        body = row["test_event"]
-        event_id = msgspec.json.decode(body)["id"]
+def deliveries_of(rows: Sequence[Any]) -> list[Delivery]:
+    """From the rows of a claim. What goes to many endpoints is written once."""
+    written: dict[tuple[Any, int], tuple[str, bytes]] = {}
+    deliveries = []
+    for row in rows:
+        place = (row["portfolio_id"], row["sequence"])
+        if row["test_event"] is not None:
+            carried = msgspec.json.decode(row["test_event"])["id"], row["test_event"]
+        elif place in written:
+            carried = written[place]
+        else:
+            carried = written[place] = _carried(row)
+        deliveries.append(_delivery(row, *carried))
+    return deliveries
+
+
+def _carried(row: Any) -> tuple[str, bytes]:
+    portfolio_id, sequence = row["portfolio_id"], row["sequence"]
+    body = _within_limit(streamed(row).body, f"/v1/portfolios/{portfolio_id}/events/{sequence}")
+    return f"evt_{derived_id('event', portfolio_id, sequence).hex}", body
+
+
+def _delivery(row: Any, event_id: str, body: bytes) -> Delivery:
     now, secrets = row["now"], zip(row["old_secrets"], row["old_secrets_until"], strict=True)
     return Delivery(
         id=row["id"],

@@ -4,16 +4,16 @@ A courier looks at queues, not at deliveries: those that are due, the longest wa
 takes a few deliveries of each, and says when each is due again. So a backlog costs only its own endpoint, and
 an endpoint that fails is one row that is not due. Locked queues are passed over, never waited for.
 
-A claim moves `next_attempt_at` to the end of its lease: whoever holds it may die, and it comes due again by
-itself. The end of the lease is also what tells one claim from another: a failure that is told too late, when
-somebody else has the delivery, changes nothing.
+A claim has a lease: whoever holds it may die, and the delivery is free again by itself. The end of the lease
+is also what tells one claim from another: a failure that is told too late, when somebody else has the
+delivery, changes nothing. No index knows of claims, so that a claim is written in place.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, assert_never
 
-from app.adapters.postgres.delivery_bodies import delivery_of
+from app.adapters.postgres.delivery_bodies import deliveries_of
 from app.adapters.postgres.delivery_store import WAKE
 from app.domain.identifiers import EndpointId
 from app.ports.delivery import (
@@ -29,6 +29,8 @@ from app.ports.delivery import (
 
 _FAILING_SHARE = 4  # of all places: those that fail must not be in the way, and must not be forgotten
 _FORGOTTEN_AT_ONCE = 5_000
+
+_FREE = "(claimed_until IS NULL OR claimed_until <= now())"
 
 _LOCK = """
 WITH failing AS (
@@ -46,19 +48,19 @@ SELECT endpoint_id FROM failing UNION ALL SELECT endpoint_id FROM working
 # The first of each portfolio, found by stepping from one to the next: the backlog behind it costs nothing.
 _FIRST_OF_EACH = """
     WITH RECURSIVE firsts AS (
-        (SELECT id, portfolio_id, next_attempt_at FROM webhook_deliveries
+        (SELECT id, portfolio_id, next_attempt_at, claimed_until FROM webhook_deliveries
          WHERE endpoint_id = {endpoint} AND state = 'pending' AND portfolio_id IS NOT NULL
-         ORDER BY portfolio_id, sequence LIMIT 1)
+         ORDER BY portfolio_id DESC, sequence LIMIT 1)
         UNION ALL
         SELECT following.* FROM firsts CROSS JOIN LATERAL (
-            SELECT id, portfolio_id, next_attempt_at FROM webhook_deliveries
-            WHERE endpoint_id = {endpoint} AND state = 'pending' AND portfolio_id > firsts.portfolio_id
-            ORDER BY portfolio_id, sequence LIMIT 1
+            SELECT id, portfolio_id, next_attempt_at, claimed_until FROM webhook_deliveries
+            WHERE endpoint_id = {endpoint} AND state = 'pending' AND portfolio_id < firsts.portfolio_id
+            ORDER BY portfolio_id DESC, sequence LIMIT 1
         ) following
     )
-    SELECT id, next_attempt_at FROM firsts
+    SELECT id, next_attempt_at, claimed_until FROM firsts
     UNION ALL
-    SELECT id, next_attempt_at FROM webhook_deliveries
+    SELECT id, next_attempt_at, claimed_until FROM webhook_deliveries
     WHERE endpoint_id = {endpoint} AND state = 'pending' AND portfolio_id IS NULL
 """
 
@@ -79,24 +81,22 @@ WITH looked_at AS (
 ), due AS (
     SELECT l.endpoint_id, l.room, d.id, d.next_attempt_at FROM looked_at l CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM webhook_deliveries
-        WHERE endpoint_id = l.endpoint_id AND state = 'pending' AND next_attempt_at <= now()
+        WHERE endpoint_id = l.endpoint_id AND state = 'pending' AND next_attempt_at <= now() AND {_FREE}
         ORDER BY next_attempt_at LIMIT $3
     ) d WHERE NOT l.ordered
     UNION ALL
     SELECT l.endpoint_id, l.room, d.id, d.next_attempt_at
     FROM looked_at l CROSS JOIN LATERAL ({_FIRST_OF_EACH.format(endpoint="l.endpoint_id")}) d
-    WHERE l.ordered AND d.next_attempt_at <= now()
+    WHERE l.ordered AND d.next_attempt_at <= now() AND {_FREE}
 ), ranked AS (
     SELECT id, room, row_number() OVER (PARTITION BY endpoint_id ORDER BY next_attempt_at, id) AS rank
     FROM due
 ), taken AS (
     SELECT d.id FROM ranked JOIN webhook_deliveries d USING (id)
-    WHERE rank <= room AND d.state = 'pending' AND d.next_attempt_at <= now()
+    WHERE rank <= room AND d.state = 'pending' AND {_FREE}
     FOR UPDATE OF d SKIP LOCKED
 ), claimed AS (
-    UPDATE webhook_deliveries d
-    SET claimed_until = now() + $4::interval, next_attempt_at = now() + $4::interval
-    FROM taken WHERE d.id = taken.id
+    UPDATE webhook_deliveries d SET claimed_until = now() + $4::interval FROM taken WHERE d.id = taken.id
     RETURNING d.id, d.endpoint_id, d.retries, d.claimed_until, d.portfolio_id, d.sequence, d.test_event
 )
 SELECT c.id, c.endpoint_id, c.retries, c.claimed_until, c.test_event,
@@ -108,6 +108,7 @@ LEFT JOIN events e ON e.portfolio_id = c.portfolio_id AND e.sequence = c.sequenc
 ORDER BY c.id
 """  # noqa: S608 - constants only
 
+# Claimed ones are the first of those that are due: the first one's lease says when to look for the dead.
 _SETTLE = f"""
 WITH settled AS (
     SELECT q.endpoint_id, coalesce(a.claimed, 0) AS claimed, w.rate_limit,
@@ -115,10 +116,16 @@ WITH settled AS (
             + make_interval(secs => coalesce(a.claimed, 0) / w.rate_limit::float) AS spent_until,
         CASE WHEN NOT w.enabled OR w.deleted_at IS NOT NULL THEN 'infinity'
              WHEN w.ordered THEN (
-                 SELECT min(next_attempt_at) FROM ({_FIRST_OF_EACH.format(endpoint="q.endpoint_id")}) first
+                 SELECT min(greatest(next_attempt_at, claimed_until))
+                 FROM ({_FIRST_OF_EACH.format(endpoint="q.endpoint_id")}) first
              )
-             ELSE (SELECT min(next_attempt_at) FROM webhook_deliveries
-                   WHERE endpoint_id = q.endpoint_id AND state = 'pending')
+             ELSE least(
+                 (SELECT next_attempt_at FROM webhook_deliveries
+                  WHERE endpoint_id = q.endpoint_id AND state = 'pending' AND {_FREE}
+                  ORDER BY next_attempt_at LIMIT 1),
+                 (SELECT greatest(next_attempt_at, claimed_until) FROM webhook_deliveries
+                  WHERE endpoint_id = q.endpoint_id AND state = 'pending' ORDER BY next_attempt_at LIMIT 1)
+             )
         END AS next_at,
         make_interval(secs => 1.0 / w.rate_limit - {_TOLERANCE}) AS rate_pause
     FROM webhook_queues q
@@ -139,17 +146,18 @@ UPDATE webhook_queues q SET
 FROM paused p WHERE q.endpoint_id = p.endpoint_id
 """  # noqa: S608 - constants only
 
+# A queue is told of failures and of their end, and an ordered one that its next is free.
 _RECORD = """
 WITH moved AS (
     UPDATE webhook_deliveries d SET
         state = r.state, attempts = d.attempts + 1, last_status = r.status,
         retries = CASE WHEN r.state = 'delivered' THEN d.retries ELSE d.retries + 1 END,
         last_error = CASE WHEN r.state = 'delivered' THEN '' ELSE r.said END,
-        claimed_until = NULL, next_attempt_at = now() + coalesce(r.retry_after, '0'::interval),
+        claimed_until = NULL, next_attempt_at = coalesce(now() + r.retry_after, d.next_attempt_at),
         delivered_at = CASE WHEN r.state = 'delivered' THEN now() END
     FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::interval[], $6::timestamptz[], $7::int[])
         AS r(id, state, status, said, retry_after, claimed_until, latency_ms)
-    WHERE d.id = r.id AND d.state = 'pending'
+    WHERE d.id = ANY($1::bigint[]) AND d.id = r.id AND d.state = 'pending'
         AND (r.state = 'delivered' OR d.claimed_until IS NOT DISTINCT FROM r.claimed_until)
     RETURNING d.id, d.attempts, d.endpoint_id, r.status, r.latency_ms, r.said
 ), logged AS (
@@ -159,8 +167,10 @@ WITH moved AS (
     SELECT q.endpoint_id, r.succeeded, r.pause, r.failures,
         r.failures + CASE WHEN r.succeeded THEN 0 ELSE q.failures END AS in_a_row
     FROM webhook_queues q
+    JOIN webhook_endpoints w ON w.id = q.endpoint_id
     JOIN unnest($8::uuid[], $9::boolean[], $10::int[], $11::interval[])
         AS r(endpoint_id, succeeded, failures, pause) ON r.endpoint_id = q.endpoint_id
+    WHERE w.ordered OR q.failures > 0 OR r.failures > 0
     ORDER BY q.endpoint_id FOR UPDATE OF q
 ), paused AS (
     SELECT *, greatest(
@@ -181,7 +191,7 @@ RETURNING q.endpoint_id, q.failing_since <= now() - $15::interval AS hopeless
 """
 _RELEASE = f"""
 WITH released AS (
-    UPDATE webhook_deliveries d SET claimed_until = NULL, next_attempt_at = now()
+    UPDATE webhook_deliveries d SET claimed_until = NULL
     FROM unnest($1::bigint[], $2::timestamptz[]) AS r(id, claimed_until)
     WHERE d.id = r.id AND d.state = 'pending' AND d.claimed_until IS NOT DISTINCT FROM r.claimed_until
     RETURNING d.endpoint_id
@@ -243,7 +253,7 @@ class PostgresDeliveryQueue:
                 claimed[row["endpoint_id"]] = claimed.get(row["endpoint_id"], 0) + 1
             counts = (list(claimed), list(claimed.values()))
             await connection.execute(_SETTLE, locked, *counts, lease, self._breaker.failures)
-        return list(map(delivery_of, rows))
+        return deliveries_of(rows)
 
     async def record(self, attempts: Sequence[Attempt]) -> list[EndpointId]:
         if not attempts:

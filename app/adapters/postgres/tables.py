@@ -596,10 +596,11 @@ webhook_deliveries = Table(
     Index(
         "ix_webhook_deliveries_in_order",
         "endpoint_id",
-        "portfolio_id",
+        text("portfolio_id DESC"),  # so that nobody takes the unique index for it
         "sequence",
         postgresql_where=text("state = 'pending'"),
     ),
+    postgresql_with={"fillfactor": 60},  # claims are written in place
 )
 
 webhook_attempts = Table(

@@ -153,6 +153,8 @@ def _asked_wait(retry_after: str) -> timedelta | None:
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """At most 1 kB of the body, however slowly or endlessly it comes; what is left closes the connection."""
     body = bytearray()
+    if response.content.at_eof():
+        return b""
     try:
         async with asyncio.timeout(_BODY_TIMEOUT_SECONDS):
             while len(body) < _KEPT_BODY_BYTES and not response.content.at_eof():
