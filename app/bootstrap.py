@@ -101,6 +101,7 @@ class CourierParts:
     queue: PostgresDeliveryQueue
     sender: HttpWebhookSender
     mail: SmtpMail | None
+    market_time: Callable[[], Awaitable[int]]
 
 
 class Stack:
@@ -217,6 +218,7 @@ class Stack:
             queue=PostgresDeliveryQueue(pool, retention=retention),
             sender=await self._resources.enter_async_context(sender),
             mail=self._mail(),
+            market_time=(await self.market()).time_ns,
         )
 
     def _mail(self) -> SmtpMail | None:

@@ -6,6 +6,7 @@ sweeping the outbox, and wakes `services/deliver_event.py`, which sends what is 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -24,10 +25,11 @@ async def run(
     queue: DeliveryQueue,
     sender: WebhookSender,
     mail: OperatorMail | None,
+    market_time: Callable[[], Awaitable[int]],
     stop: asyncio.Event,
 ) -> None:
     """Until `stop`. Any number of couriers may run at once: they share the work by claims."""
-    deliverer = Deliverer(queue=queue, sender=sender)
+    deliverer = Deliverer(queue=queue, sender=sender, market_time=market_time)
     dispatcher = EventDispatcher(feed=feed, outbox=outbox, due=deliverer.wake)
     _log.info("courier_started")
     async with asyncio.TaskGroup() as tasks:

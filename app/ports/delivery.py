@@ -261,8 +261,8 @@ class DeliveryQueue(Protocol):
         """Gives claims back untried, due at once."""
         ...
 
-    async def disable(self, endpoint_id: EndpointId, reason: str) -> None:
-        """Nothing where it is disabled already."""
+    async def disable(self, endpoint_id: EndpointId, reason: str, *, time_ns: int) -> None:
+        """Tells its tenant, in the same commit; the courier's sweep publishes that. Once."""
         ...
 
     async def forget(self) -> int:

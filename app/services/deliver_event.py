@@ -44,7 +44,10 @@ _HOPELESS = "nothing was delivered to the endpoint for days"
 
 
 class Deliverer:
-    """One courier's hands: `concurrency` requests at once, `per_endpoint` of them to one endpoint."""
+    """One courier's hands: `concurrency` requests at once, `per_endpoint` of them to one endpoint.
+
+    `market_time` is what an endpoint's being disabled is dated by; 0 without one.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Deliverer:
         poll_period: timedelta = timedelta(seconds=1),
         grace: timedelta = timedelta(seconds=3),
         draw: Callable[[], float] = random.random,
+        market_time: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         if lease <= sender.timeout:
             raise ConfigurationError(
@@ -73,6 +77,7 @@ class Deliverer:
         self._poll_period = poll_period
         self._grace = grace
         self._draw = draw
+        self._market_time = market_time
         self._wake = asyncio.Event()
         self._told = asyncio.Event()
         self._quick: dict[asyncio.Task[None], tuple[Delivery, float]] = {}  # the longest under way first
@@ -187,10 +192,13 @@ class Deliverer:
         gone = {
             a.delivery.endpoint_id for a in finished if isinstance(a.outcome, Rejected) and a.outcome.gone
         }
-        for endpoint_id in gone | set(hopeless):
-            await self._queue.disable(endpoint_id, _GONE if endpoint_id in gone else _HOPELESS)
         if finished:
             self._wake.set()  # what waited for one of these may be due
+        for endpoint_id in gone | set(hopeless):
+            time_ns = await self._market_time() if self._market_time else 0
+            await self._queue.disable(
+                endpoint_id, _GONE if endpoint_id in gone else _HOPELESS, time_ns=time_ns
+            )
 
     async def _woken(self, wake: asyncio.Event) -> None:
         """Until something may be due, or a place may be free because its request is slow."""

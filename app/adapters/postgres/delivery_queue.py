@@ -15,7 +15,9 @@ from typing import Any, assert_never
 
 from app.adapters.postgres.delivery_bodies import deliveries_of
 from app.adapters.postgres.delivery_store import WAKE
-from app.domain.identifiers import EndpointId
+from app.adapters.postgres.event_rows import append_events
+from app.domain.identifiers import EndpointId, TenantId
+from app.domain.webhook_events import disabled_event
 from app.ports.delivery import (
     Attempt,
     Breaker,
@@ -202,6 +204,7 @@ _DISABLE = """
 UPDATE webhook_endpoints
 SET enabled = false, version = version + 1, disabled_reason = $2, operator_told = false
 WHERE id = $1 AND enabled AND deleted_at IS NULL
+RETURNING tenant_id, url
 """
 _END_HELD = """
 UPDATE webhook_deliveries d
@@ -277,8 +280,13 @@ class PostgresDeliveryQueue:
             _RELEASE, [delivery.id for delivery in deliveries], [d.claimed_until for d in deliveries]
         )
 
-    async def disable(self, endpoint_id: EndpointId, reason: str) -> None:
-        await self._pool.execute(_DISABLE, endpoint_id, reason)
+    async def disable(self, endpoint_id: EndpointId, reason: str, *, time_ns: int) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_DISABLE, endpoint_id, reason)
+            if row is not None:
+                tenant_id = TenantId(row["tenant_id"])
+                event = disabled_event(tenant_id, endpoint_id, row["url"], reason, time_ns)
+                await append_events(connection, [event])
 
     async def forget(self) -> int:
         ended = await self._pool.execute(_END_HELD, self._retention.held)

@@ -70,6 +70,7 @@ async def courier(connected: Stack, stop: asyncio.Event) -> None:
         queue=parts.queue,
         sender=parts.sender,
         mail=parts.mail,
+        market_time=parts.market_time,
         stop=stop,
     )
 

@@ -121,8 +121,9 @@ async def test_f36_a_410_disables_and_holds_what_waits(
     async def gone(request):
         return web.Response(status=410, text="moved out")
 
-    async with receiver(gone) as hook:
+    async with receiver(gone) as hook, receiver() as witness:
         endpoint = await register(tenant, hook.url, ordered=True)
+        await register(tenant, witness.url, event_types=[EventType.WEBHOOK_DISABLED])
         await start_courier(feed)
         await feed.publish(await committed.commit(tenant, portfolio, 5))
         row = await eventually(
@@ -133,6 +134,12 @@ async def test_f36_a_410_disables_and_holds_what_waits(
         assert (row["disabled_reason"], row["operator_told"]) == ("the endpoint answered 410 Gone", False)
         told = await asyncpg_pool.fetch("SELECT state, last_status FROM webhook_deliveries ORDER BY sequence")
         assert tuple(told[0]) == ("failed", 410)
+        await eventually(lambda: witness.received)
+        ((_, body),) = witness.received
+        event = msgspec.json.decode(body)
+        assert (event["type"], event["portfolio_id"], event["sequence"]) == ("webhook.disabled", None, 1)
+        reason = row["disabled_reason"]
+        assert event["data"] == {"endpoint_id": str(endpoint), "url": hook.url, "reason": reason}
         assert len(hook.received) <= 2  # one may have been under way
 
 
