@@ -269,6 +269,22 @@ def _role(emitter: Emitter) -> str:
     return "API" if emitter is Emitter.API else emitter.value
 
 
+class LinkedEvent(Shown):
+    """What webhooks carry in place of an event of 20,000 bytes or more: the same without `data`."""
+
+    id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
+    type: EventType
+    version: int = Field(examples=[1])
+    portfolio_id: Id
+    sequence: int = Field(examples=[12])
+    previous_sequence: int = Field(examples=[11])
+    time: Moment
+    link: str = Field(
+        description="Where the API has all of it.",
+        examples=["/v1/portfolios/0b6f7c52-6f0e-4d4e-9a55-5c1f2f3a9b10/events/12"],
+    )
+
+
 def event_webhooks() -> APIRouter:
     router = APIRouter()
     for spec in EVENTS.values():
@@ -290,9 +306,12 @@ def _receiver(envelope: type[Shown]) -> Any:
         event: Any,
         webhook_id: Annotated[str, Header(description="The event's id; the same on every attempt.")],
         webhook_timestamp: Annotated[str, Header(description="Unix seconds of the attempt.")],
-        webhook_signature: Annotated[str, Header(description="Standard Webhooks signature, `v1,…`.")],
+        webhook_signature: Annotated[
+            str,
+            Header(description="Standard Webhooks signature, `v1,…`; several while secrets are exchanged."),
+        ],
     ) -> None:
         """Answer 2xx once it is stored; anything else is tried again."""
 
-    receive.__annotations__["event"] = envelope
+    receive.__annotations__["event"] = envelope | LinkedEvent
     return receive
