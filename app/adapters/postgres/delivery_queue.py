@@ -148,7 +148,8 @@ UPDATE webhook_queues q SET
 FROM paused p WHERE q.endpoint_id = p.endpoint_id
 """  # noqa: S608 - constants only
 
-# A queue is told of failures and of their end, and an ordered one that its next is free.
+# A queue is told of failures and of their end, and an ordered one that its next is free. What fails together
+# opens the breaker and does no more: the pause grows by probes.
 _RECORD = """
 WITH moved AS (
     UPDATE webhook_deliveries d SET
@@ -167,7 +168,8 @@ WITH moved AS (
     SELECT id, attempts, endpoint_id, status, latency_ms, said FROM moved
 ), judged AS (
     SELECT q.endpoint_id, r.succeeded, r.pause, r.failures,
-        r.failures + CASE WHEN r.succeeded THEN 0 ELSE q.failures END AS in_a_row
+        CASE WHEN NOT r.succeeded AND q.failures >= $12 THEN q.failures + 1
+            ELSE least($12, r.failures + CASE WHEN r.succeeded THEN 0 ELSE q.failures END) END AS in_a_row
     FROM webhook_queues q
     JOIN webhook_endpoints w ON w.id = q.endpoint_id
     JOIN unnest($8::uuid[], $9::boolean[], $10::int[], $11::interval[])

@@ -102,16 +102,16 @@ async def run(
         stop_roles = asyncio.Event()
         log = running.enter_context((data_dir / "roles.log").open("ab"))
         supervisor = Supervisor(local.environment(ready), log=log)
+        await running.enter_async_context(_recorders(demo))  # they listen before anybody speaks
         roles = asyncio.create_task(
             supervisor.run(parts(evaluators=1, host="127.0.0.1", port=port), stop_roles)
         )
         try:
             await _until_ready(demo)
-            async with _recorders(demo):
-                stored = await _watch(demo, observed, duration, stop)
-                summary = await _summary(demo, observed, stored)
-                if screenshot:
-                    save_picture(await _screen_now(demo, observed, await connected.exports()), screenshot)
+            stored = await _watch(demo, observed, duration, stop)
+            summary = await _summary(demo, observed, stored)
+            if screenshot:
+                save_picture(await _screen_now(demo, observed, await connected.exports()), screenshot)
         finally:
             stop_roles.set()
             await roles
@@ -204,12 +204,27 @@ async def _recorders(demo: Demo) -> AsyncIterator[None]:
         for command in commands
     ]
     try:
+        await _accepts(int(port))
         yield
     finally:
         for process in processes:
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+async def _accepts(port: int) -> None:
+    """Until somebody listens there."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(REFRESH_SECONDS / 5)
+        else:
+            writer.close()
+            return
+    raise Unavailable("the demo's receiver of webhooks did not start")
 
 
 async def _watch(
