@@ -36,7 +36,7 @@ LEASE = timedelta(seconds=30)
 _GATHER_SECONDS = 0.005
 """Between two looks: what ends and what falls due meanwhile is recorded and claimed together."""
 _SLOW_SECONDS = 1.0
-_CEILING = 8
+_CEILING = 4
 """Requests under way for each place, the slow ones included."""
 _PAUSE_AFTER_ERROR_SECONDS = 0.5
 _GONE = "the endpoint answered 410 Gone"
@@ -55,7 +55,7 @@ class Deliverer:
         queue: DeliveryQueue,
         sender: WebhookSender,
         lease: timedelta = LEASE,
-        concurrency: int = 256,
+        concurrency: int = 512,
         per_endpoint: int = 8,
         retries: Sequence[timedelta] = RETRIES,
         poll_period: timedelta = timedelta(seconds=1),

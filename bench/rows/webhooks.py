@@ -24,4 +24,4 @@ def _side(name: str) -> Side:
     return sample
 
 
-MEASUREMENT = Measurement(rows=(_ROW,), ours=_side("ours"), floor=_side("floor"))
+MEASUREMENT = Measurement(rows=(_ROW,), ours=_side("ours"), floor=_side("floor"), runs=3)
