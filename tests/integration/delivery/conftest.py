@@ -5,7 +5,7 @@ import socket
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI

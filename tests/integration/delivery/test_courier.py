@@ -7,7 +7,6 @@ import signal
 import sys
 from collections import Counter
 from datetime import timedelta
-from uuid import uuid4
 
 import msgspec
 from aiohttp import web
