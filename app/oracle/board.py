@@ -233,7 +233,8 @@ class Board:
 
     def _restore(self, memory: Memory) -> None:
         for tick in memory.quotes:
-            record = self._place_records[self.hear(tick)]
+            place = self.hear(tick)  # which may make room: the records are another array then
+            record = self._place_records[place]
             record["value"], record["confidence"] = tick.value, tick.confidence
             record["time_ns"] = tick.time_ns
         for doubt in memory.doubts:

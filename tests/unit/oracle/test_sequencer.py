@@ -390,6 +390,21 @@ def test_sources_are_counted_as_they_come():
     assert machine.sources == len(machine.memory().quotes) == 2
 
 
+@pytest.mark.parametrize("sources", [63, 64, 65, 130])
+def test_a_successor_takes_over_any_number_of_sources(sources):
+    machine = sequencer()
+    ticks = [
+        price(1.0 + n, sequence=1, source=f"s{n}", instrument=INSTRUMENTS[n % 2]) for n in range(sources)
+    ]
+    one_frame(machine, entry="1-0", ticks=ticks, wall_ns=0)
+    memory = machine.memory()
+    successor = sequencer(memory=memory, sequence=machine.sequence)
+    assert successor.memory() == memory
+    later = [msgspec.structs.replace(tick, sequence=2) for tick in ticks]
+    frames = [one_frame(each, entry="2-0", ticks=later, wall_ns=0).frame for each in (machine, successor)]
+    assert frames[0] == frames[1]
+
+
 def test_readers_of_either_age_decode_a_merged_frame():
     class OlderFrame(msgspec.Struct, array_like=True):
         generation: int
