@@ -233,8 +233,8 @@ class Board:
 
     def _restore(self, memory: Memory) -> None:
         for tick in memory.quotes:
-            place = self.hear(tick)  # which may make room: the records are another array then
-            record = self._place_records[place]
+            heard = self.hear(tick)  # which may make room: the records are another array then
+            record = self._place_records[heard]
             record["value"], record["confidence"] = tick.value, tick.confidence
             record["time_ns"] = tick.time_ns
         for doubt in memory.doubts:
