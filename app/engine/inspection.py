@@ -115,7 +115,7 @@ def _standing(
     book: Book, portfolio: Portfolio, policy_id: PolicyId, memories: Memories, market: MarketView
 ) -> Standing:
     block = market.block()
-    slots = book.slots.arrays.deciding[:1]
+    slots = book.slots.arrays.deciding[:1].copy()  # loops are compiled for rows
     number = int(slots[0])
     view = book.view(number)
     figures = observe(book, block, PairColumns(slots, slots * 0))

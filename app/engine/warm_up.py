@@ -34,20 +34,24 @@ _OPTION = Instrument.model_validate(
         "marked_by": "W-U",
     }
 )
+# Without a volatility it falls asleep, and with one it acts.
+_VALUES = {TickKind.PRICE: (_PERPETUAL.id, 100.0), TickKind.IMPLIED_VOL: (_OPTION.id, 0.5)}
 
 
 def warm_up() -> None:
-    """Decides for one portfolio that nobody has, counts it, and shows its risk."""
+    """Decides for one portfolio that nobody has, plans for it, counts it, and shows its risk."""
     universe = Universe([_PERPETUAL, _OPTION])
     book, market = Book(universe), MarketView(universe)
     book.put(_portfolio())
     universe.series(Forecast(_PERPETUAL.instrument_id))
     universe.series(Average(_PERPETUAL.instrument_id, Weighting.TIME, STANDARD.bar_seconds))
-    change = Change(TickKind.PRICE, _PERPETUAL.id, 1.0, 0.0, 1, Quality.VALID, 1)
-    market.advance([Frame(1, 1, 1, "", 0, (change,))])
-    block = market.advance([Frame(1, 2, STANDARD.bar_seconds * NS_PER_SECOND, "", 0, (change,))])
-    decide(book, {}, block, affected(book, block))
+    for sequence, told in enumerate(((TickKind.PRICE,), (TickKind.PRICE,), tuple(_VALUES)), start=1):
+        now_ns = sequence * STANDARD.bar_seconds * NS_PER_SECOND
+        changes = tuple(Change(kind, *_VALUES[kind], 0.0, 1, Quality.VALID, now_ns) for kind in told)
+        block = market.advance([Frame(1, sequence, now_ns, "", 0, changes)])
+        decide(book, {}, block, affected(book, block))
     census_of(book)
+    book.remove(PortfolioId(_NOBODY))
     portfolio_risk(_portfolio(), market)
     Solver().solve(_programme())
 
@@ -81,7 +85,9 @@ def _portfolio() -> Portfolio:
         state=PortfolioState.ACTIVE,
         revision=1,
         accounts=tuple(
-            Account(AccountId(derived_id(mode)), mode, "paper", mode, held, (Balance(Asset("U"), one),))
+            Account(
+                AccountId(derived_id(mode)), mode, "paper", mode, held, (Balance(Asset("U"), 10_000 * one),)
+            )
             for mode in (MarginMode.CROSS, MarginMode.PORTFOLIO)
         ),
         reserves=(),

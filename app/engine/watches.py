@@ -155,7 +155,7 @@ class Watches:
         return rows
 
     def wake_always(self, entries: IntArray) -> None:
-        _put_all(entries, np.inf, -np.inf, self.intervals())
+        self._put(entries, np.inf, -np.inf)
 
     def hand_over(self, entries: IntArray, view: int) -> None:
         """They wake another view, and that one always."""
@@ -164,7 +164,10 @@ class Watches:
 
     def forget(self, entries: IntArray) -> None:
         """Of a view that is gone: they wake nobody."""
-        _put_all(entries, -np.inf, np.inf, self.intervals())
+        self._put(entries, -np.inf, np.inf)
+
+    def _put(self, entries: IntArray, low: float, high: float) -> None:
+        _put_all(entries.copy(), low, high, self.intervals())  # loops are compiled for rows
 
     def intervals(self) -> Intervals:
         return Intervals(self.entries.arrays, self.blocks.arrays, self.chunks.arrays)
