@@ -10,7 +10,7 @@ delivery, changes nothing. No index knows of claims, so that a claim is written 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from app.adapters.postgres.delivery_bodies import deliveries_of
@@ -148,8 +148,8 @@ UPDATE webhook_queues q SET
 FROM paused p WHERE q.endpoint_id = p.endpoint_id
 """  # noqa: S608 - constants only
 
-# A queue is told of failures and of their end, and an ordered one that its next is free. What fails together
-# opens the breaker and does no more: the pause grows by probes.
+# A queue is told of failures and of their end, and an ordered one that its next is free. What was under way
+# together opens the breaker and no more. The pause grows by probes: their lease is the pause (`_SETTLE`).
 _RECORD = """
 WITH moved AS (
     UPDATE webhook_deliveries d SET
@@ -168,12 +168,13 @@ WITH moved AS (
     SELECT id, attempts, endpoint_id, status, latency_ms, said FROM moved
 ), judged AS (
     SELECT q.endpoint_id, r.succeeded, r.pause, r.failures,
-        CASE WHEN NOT r.succeeded AND q.failures >= $12 THEN q.failures + 1
+        CASE WHEN NOT r.succeeded AND q.failures >= $12
+            THEN q.failures + (r.claimed_until IS NOT DISTINCT FROM q.paused_until)::int
             ELSE least($12, r.failures + CASE WHEN r.succeeded THEN 0 ELSE q.failures END) END AS in_a_row
     FROM webhook_queues q
     JOIN webhook_endpoints w ON w.id = q.endpoint_id
-    JOIN unnest($8::uuid[], $9::boolean[], $10::int[], $11::interval[])
-        AS r(endpoint_id, succeeded, failures, pause) ON r.endpoint_id = q.endpoint_id
+    JOIN unnest($8::uuid[], $9::boolean[], $10::int[], $11::interval[], $16::timestamptz[])
+        AS r(endpoint_id, succeeded, failures, pause, claimed_until) ON r.endpoint_id = q.endpoint_id
     WHERE w.ordered OR q.failures > 0 OR r.failures > 0
     ORDER BY q.endpoint_id FOR UPDATE OF q
 ), paused AS (
@@ -264,7 +265,7 @@ class PostgresDeliveryQueue:
         if not attempts:
             return []
         told = zip(*map(_told, attempts), strict=True)
-        queues = zip(*_by_endpoint(attempts), strict=True)
+        *queues, claims = zip(*_by_endpoint(attempts), strict=True)
         breaker = self._breaker
         rows = await self._pool.fetch(
             _RECORD,
@@ -274,6 +275,7 @@ class PostgresDeliveryQueue:
             breaker.pause,
             breaker.longest,
             breaker.hopeless,
+            list(claims),
         )
         return [EndpointId(row["endpoint_id"]) for row in rows if row["hopeless"]]
 
@@ -321,10 +323,14 @@ def _told(attempt: Attempt) -> tuple[Any, ...]:
 
 
 def _by_endpoint(attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:
-    """Of each: whether something succeeded, what failed after that, and how long it asks to wait."""
+    """Of each: whether something succeeded, what failed after that, and how long it asks to wait; and until
+    when the last that was told of had been claimed.
+    """
     told: dict[EndpointId, tuple[bool, int, timedelta | None]] = {}
+    claims: dict[EndpointId, datetime | None] = {}
     for attempt in attempts:
         endpoint_id = attempt.delivery.endpoint_id
+        claims[endpoint_id] = attempt.delivery.claimed_until
         succeeded, failures, pause = told.get(endpoint_id, (False, 0, None))
         match attempt.outcome:
             case Delivered():
@@ -333,4 +339,4 @@ def _by_endpoint(attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:
                 told[endpoint_id] = (succeeded, failures + 1, max(filter(None, (pause, wait)), default=None))
             case Rejected():
                 told[endpoint_id] = (succeeded, failures + 1, pause)
-    return [(endpoint_id, *values) for endpoint_id, values in told.items()]
+    return [(endpoint_id, *values, claims[endpoint_id]) for endpoint_id, values in told.items()]

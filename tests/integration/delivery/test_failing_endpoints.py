@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from app.adapters.postgres.delivery_queue import PostgresDeliveryQueue
 from app.adapters.webhooks.mail import SmtpMail
 from app.domain.events import EventType
-from app.ports.delivery import Breaker
+from app.ports.delivery import Attempt, Breaker, Retryable
 from app.services.keep_webhooks import WebhookKeeper
 from tests.integration.delivery.receivers import ids, raw_server, receiver, sequences
 from tests.waiting import eventually
@@ -199,6 +200,35 @@ async def test_the_breaker_opens_and_one_probe_closes_it(
         await asyncpg_pool.execute("UPDATE webhook_queues SET due_at = now(), paused_until = '-infinity'")
         await eventually(lambda: len(sequences(hook)) >= before + 25)
         assert await asyncpg_pool.fetchval("SELECT failures FROM webhook_queues") == 0
+
+
+async def test_what_was_under_way_opens_the_breaker_once_and_probes_lengthen_the_pause(
+    committed, register, outbox, asyncpg_pool
+):
+    """Told of one by one."""
+    tenant = await committed.tenant()
+    await register(tenant, "http://127.0.0.1:9/")
+    events = await committed.commit(tenant, await committed.portfolio(tenant), 9)
+    await outbox.dispatch([(e.portfolio_id, e.sequence) for e in events], published=True)
+    pause, hour = timedelta(minutes=5), timedelta(hours=1)
+    queue = PostgresDeliveryQueue(asyncpg_pool, breaker=Breaker(failures=3, pause=pause, longest=hour))
+    claim = {"limit": 10, "per_endpoint": 5, "in_flight": {}, "lease": timedelta(seconds=30)}
+
+    async def minutes_after_failing(delivery):
+        await queue.record([Attempt(delivery, Retryable("ill", 500), hour)])
+        failures, paused = await asyncpg_pool.fetchrow(
+            "SELECT failures, extract(epoch FROM greatest(paused_until, now()) - now())::float"
+            " FROM webhook_queues"
+        )
+        return failures, round(paused / 60)
+
+    for failures, delivery in enumerate(await queue.claim(**claim), start=1):
+        expected = (failures, 0) if failures < 3 else (3, 5)
+        assert await minutes_after_failing(delivery) == expected
+    for failures, minutes in ((4, 10), (5, 20)):
+        await asyncpg_pool.execute("UPDATE webhook_queues SET due_at = now()")
+        (probe,) = await queue.claim(**claim)
+        assert await minutes_after_failing(probe) == (failures, minutes)
 
 
 async def test_an_open_breaker_lets_one_probe_through(committed, register, outbox, queue, asyncpg_pool):
