@@ -42,23 +42,19 @@ def _passes(
     marks: IntArray,
     voters: Records,
     count: int,
-    parts: int,
+    share: int,
     from_above: bool,
     declared: bool,
     which: int,
 ) -> float:
-    """The first vote, from one end, at which more than 1/`parts` of the weight is passed."""
-    total, passed = 0, 0
-    for i in range(count // 3):
-        total += voters[i].declared if declared else voters[i].weight
-    if which == _EVERY:
-        total *= 3
+    """The first vote, from one end, at which four times the weight passed is more than `share`."""
+    passed = 0
     for i in range(count):
         at = count - 1 - i if from_above else i
-        if which == _EVERY or marks[at] % 3 == 1:
-            voter = voters[marks[at] // 3]
+        if which == _EVERY or marks[at] & 3 == 1:
+            voter = voters[marks[at] >> 2]
             passed += voter.declared if declared else voter.weight
-            if parts * passed > total:
+            if 4 * passed > share:
                 return float(votes[at])
     return float(votes[0])
 
@@ -71,18 +67,21 @@ def polled(voters: Records, count: int, votes: FloatArray, marks: IntArray) -> t
     for i in range(count):
         value, confidence = voters[i].value, voters[i].confidence
         votes[3 * i], votes[3 * i + 1], votes[3 * i + 2] = value - confidence, value, value + confidence
-        for k in range(3 * i, 3 * i + 3):
-            marks[k] = k
-    n = 3 * count
+        for k in range(3):
+            marks[3 * i + k] = 4 * i + k  # whose vote, and which of the three
+    n, weight, declared = 3 * count, 0, 0
+    for i in range(count):
+        weight += voters[i].weight
+        declared += voters[i].declared
     sort(votes, marks, n)
     middle = 0.5 * (
-        _passes(votes, marks, voters, n, 2, False, False, _EVERY)
-        + _passes(votes, marks, voters, n, 2, True, False, _EVERY)
+        _passes(votes, marks, voters, n, 6 * weight, False, False, _EVERY)
+        + _passes(votes, marks, voters, n, 6 * weight, True, False, _EVERY)
     )
-    low = _passes(votes, marks, voters, n, 4, False, True, _EVERY)
-    high = _passes(votes, marks, voters, n, 4, True, True, _EVERY)
-    lower = _passes(votes, marks, voters, n, 4, False, True, _MIDDLE)
-    upper = _passes(votes, marks, voters, n, 4, True, True, _MIDDLE)
+    low = _passes(votes, marks, voters, n, 3 * declared, False, True, _EVERY)
+    high = _passes(votes, marks, voters, n, 3 * declared, True, True, _EVERY)
+    lower = _passes(votes, marks, voters, n, declared, False, True, _MIDDLE)
+    upper = _passes(votes, marks, voters, n, declared, True, True, _MIDDLE)
     return middle, max(middle - low, high - middle), upper - lower
 
 
