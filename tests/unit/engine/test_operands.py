@@ -106,7 +106,7 @@ class Reader:
         self._texts = texts
 
     def values(self, block):
-        numbers = self.book.slots.arrays.deciding[: len(self.book)]
+        numbers = self.book.slots.arrays.deciding[: len(self.book)].copy()
         figures = observe(self.book, block, PairColumns(numbers, np.zeros(len(numbers), dtype=np.int64)))
         here, of_view = figures.condition_slice(len(numbers) - 1), self.book.columns.arrays
         first, stop = int(of_view.condition[numbers[-1]]), int(of_view.condition_stop[numbers[-1]])
