@@ -50,12 +50,10 @@ def decide(
             if defects is None:
                 raise next(iter(failed.values()))
             todo = _without(todo, failed)
-    for slot, error in failed.items():
-        portfolio_id = book.portfolio_id(slot)
+            defects |= {book.portfolio_id(slot): error for slot, error in failed.items()}
+    for slot in failed:
         del turns[slot]
-        book.remove(portfolio_id)
-        assert defects is not None  # noqa: S101 - else it was raised
-        defects[portfolio_id] = error
+        book.remove(book.portfolio_id(slot))
     return {book.portfolio_id(slot): turn.verdict for slot, turn in turns.items()}
 
 

@@ -84,6 +84,7 @@ class Deliverer:
         self._slow: dict[asyncio.Task[None], Delivery] = {}
         self._in_flight: Counter[EndpointId] = Counter()
         self._finished: list[Attempt] = []
+        self._doomed: dict[EndpointId, str] = {}  # to be disabled, and why
 
     def wake(self) -> None:
         """Something may be due: do not wait for the next poll."""
@@ -189,16 +190,20 @@ class Deliverer:
         for attempt in finished:
             if not isinstance(attempt.outcome, Delivered):
                 self._free(attempt.delivery)
-        gone = {
-            a.delivery.endpoint_id for a in finished if isinstance(a.outcome, Rejected) and a.outcome.gone
-        }
+            if isinstance(attempt.outcome, Rejected) and attempt.outcome.gone:
+                self._doomed[attempt.delivery.endpoint_id] = _GONE
+        for endpoint_id in hopeless:
+            self._doomed.setdefault(endpoint_id, _HOPELESS)
         if finished:
             self._wake.set()  # what waited for one of these may be due
-        for endpoint_id in gone | set(hopeless):
+        await self._disable_doomed()
+
+    async def _disable_doomed(self) -> None:
+        """Whoever cannot be yet, since somebody is away, is at the next turn."""
+        for endpoint_id, reason in list(self._doomed.items()):
             time_ns = await self._market_time() if self._market_time else 0
-            await self._queue.disable(
-                endpoint_id, _GONE if endpoint_id in gone else _HOPELESS, time_ns=time_ns
-            )
+            await self._queue.disable(endpoint_id, reason, time_ns=time_ns)
+            del self._doomed[endpoint_id]
 
     async def _woken(self, wake: asyncio.Event) -> None:
         """Until something may be due, or a place may be free because its request is slow."""

@@ -202,6 +202,31 @@ async def test_the_breaker_opens_and_one_probe_closes_it(
         assert await asyncpg_pool.fetchval("SELECT failures FROM webhook_queues") == 0
 
 
+async def test_f36_a_410_disables_though_redis_is_away_at_that_moment(
+    committed, feed, register, start_courier, asyncpg_pool
+):
+    """The market clock dates it, and cannot be read at first. Nothing else is ever sent there."""
+    tenant = await committed.tenant()
+    asked = []
+
+    async def gone(request):
+        return web.Response(status=410)
+
+    async def market_time():
+        asked.append(len(asked))
+        if len(asked) < 3:
+            raise ConnectionError("Redis is away")
+        return 7
+
+    async with receiver(gone) as hook:
+        await register(tenant, hook.url)
+        await start_courier(feed, market_time=market_time, poll_period=TENTH)
+        await feed.publish(await committed.commit(tenant, await committed.portfolio(tenant), 1))
+        query = "SELECT disabled_reason FROM webhook_endpoints WHERE NOT enabled"
+        assert await eventually(lambda: asyncpg_pool.fetchval(query)) == "the endpoint answered 410 Gone"
+        assert (len(hook.received), len(asked)) == (1, 3)
+
+
 async def test_what_was_under_way_opens_the_breaker_once_and_probes_lengthen_the_pause(
     committed, register, outbox, asyncpg_pool
 ):
