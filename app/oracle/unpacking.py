@@ -19,6 +19,8 @@ NEVER = LAST_SEQUENCE
 """No sequence that is taken without a closer look comes after it."""
 _LEAST_BYTES = 7
 """Of a tick: array, three names and three numbers take no less."""
+_STEPS = 64
+"""Further from its slot nothing is put or looked for: names thought up to collide are read tick by tick."""
 _SEED, _PRIME = 0xCBF29CE484222325 - (1 << 64), 0x100000001B3
 
 
@@ -95,24 +97,27 @@ def _hash(data: ByteArray, start: int, end: int) -> int:
 @compiled_in_place
 def _place(slots: IntArray, names: ByteArray, ends: IntArray, first: int, rows: int) -> None:
     for row in range(first, rows):
-        slot = _hash(names, ends[row], ends[row + 1]) & (slots.shape[0] - 1)
-        while slots[slot] != NOBODY:
-            slot = (slot + 1) & (slots.shape[0] - 1)
-        slots[slot] = row
+        first_slot = _hash(names, ends[row], ends[row + 1])
+        for step in range(_STEPS):
+            slot = (first_slot + step) & (slots.shape[0] - 1)
+            if slots[slot] == NOBODY:
+                slots[slot] = row
+                break
 
 
 @inlined_in_place
 def _found(data: ByteArray, start: int, end: int, slots: IntArray, names: ByteArray, ends: IntArray) -> int:
-    slot = _hash(data, start, end) & (slots.shape[0] - 1)
-    while slots[slot] != NOBODY:
-        row = slots[slot]
+    first_slot = _hash(data, start, end)
+    for step in range(_STEPS):
+        row = slots[(first_slot + step) & (slots.shape[0] - 1)]
+        if row == NOBODY:
+            break
         if ends[row + 1] - ends[row] == end - start:
             same = 0
             while same < end - start and data[start + same] == names[ends[row] + same]:
                 same += 1
             if same == end - start:
                 return int(row)
-        slot = (slot + 1) & (slots.shape[0] - 1)
     return NOBODY
 
 

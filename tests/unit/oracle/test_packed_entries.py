@@ -1,6 +1,9 @@
 """Entries that a loop reads come to what they come to tick by tick, whatever is in them."""
 
+import itertools
+
 import msgspec
+import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -8,7 +11,7 @@ from app.adapters.redis_streams.tick_log import decode_packed
 from app.domain.market import Tick, TickKind
 from app.oracle.declared import Declared, Source
 from app.oracle.sequencer import ClockMode
-from app.oracle.unpacking import stated_count
+from app.oracle.unpacking import _hash, stated_count
 from tests.unit.oracle.test_sequencer import ENTRIES, NOW_NS, SECOND, heartbeat, price, sequencer
 
 LAST = (1 << 63) - 1
@@ -137,6 +140,26 @@ def test_everybody_is_found_among_many(count):
     assert taken(machine, packed) == count
     one_by_one(other, packed)
     alike(machine, other)
+
+
+def test_names_that_collide_are_read_tick_by_tick():
+    def slot(source):
+        packed = np.frombuffer(b"".join(map(encode, ("price", source, "BTC-USDT"))), dtype=np.uint8)
+        return _hash(packed, 0, packed.size) & 255
+
+    names = (f"source-{n}" for n in itertools.count())
+    first = [
+        price(1.0, sequence=1, source=name)
+        for name in itertools.islice((name for name in names if slot(name) == 7), 100)
+    ]
+    machine, other = two_that_know(*first, clock=ClockMode.LIVE)
+    found = []
+    for tick in first:
+        packed = encode([msgspec.structs.replace(tick, sequence=2, value=2.0)])
+        found.append(taken(machine, packed))
+        one_by_one(other, packed)
+    alike(machine, other)
+    assert found == [1] * 64 + [None] * 36
 
 
 def test_whoever_is_newly_declared_is_looked_at_once_more():
