@@ -269,8 +269,8 @@ def _role(emitter: Emitter) -> str:
     return "API" if emitter is Emitter.API else emitter.value
 
 
-class LinkedEvent(Shown):
-    """What webhooks carry in place of an event of 20,000 bytes or more: the same without `data`."""
+class Heading(Shown):
+    """What every event of a portfolio's log begins with."""
 
     id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
     type: EventType
@@ -279,6 +279,11 @@ class LinkedEvent(Shown):
     sequence: int = Field(examples=[12])
     previous_sequence: int = Field(examples=[11])
     time: Moment
+
+
+class LinkedEvent(Heading):
+    """What webhooks carry in place of an event of 20,000 bytes or more: the same without `data`."""
+
     link: str = Field(
         description="Where the API has all of it.",
         examples=["/v1/portfolios/0b6f7c52-6f0e-4d4e-9a55-5c1f2f3a9b10/events/12"],

@@ -3,28 +3,20 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import Field
 from starlette.responses import Response
 
-from app.domain.events import EventType
 from app.domain.identifiers import PortfolioId
 from app.entrypoints.api.dependencies import Deps, Reader
-from app.entrypoints.api.schemas import Id, Moment, Shown
+from app.entrypoints.api.event_documents import Heading
+from app.entrypoints.api.schemas import Id
 from app.entrypoints.api.strict_json import StrictRoute
 
 router = APIRouter(prefix="/v1/portfolios/{portfolio_id}/events", tags=["events"], route_class=StrictRoute)
 
 
-class ShownEvent(Shown):
+class ShownEvent(Heading):
     """Its envelope; `data` is described for each type among the webhooks."""
 
-    id: str = Field(examples=["evt_5f0d3c5e7b8a4f6e9d2c1b0a99887766"])
-    type: EventType
-    version: int = Field(examples=[1])
-    portfolio_id: Id
-    sequence: int = Field(examples=[12])
-    previous_sequence: int = Field(examples=[11])
-    time: Moment
     data: dict[str, Any]
 
 
