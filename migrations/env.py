@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from app.adapters.postgres.tables import metadata
+from app.adapters.postgres.tables.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

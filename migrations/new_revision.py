@@ -1,4 +1,4 @@
-"""Writes the next revision: what `tables.py` has and the revisions so far do not (`make migration NAME=…`).
+"""Writes the next revision: what `tables/` has and the revisions so far do not (`make migration NAME=…`).
 
 A draft to read and correct: Alembic sees neither renames nor data.
 """

@@ -15,7 +15,7 @@ from sqlalchemy import Table, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.adapters.postgres import tables
+from app.adapters.postgres.tables.schema import metadata
 from app.domain.identifiers import (
     AccountId,
     Asset,
@@ -63,6 +63,8 @@ BTC_CALL = Instrument(
 )
 INSTRUMENTS = (BTC_SPOT, BTC_PERP, BTC_INVERSE, BTC_CALL)
 
+TABLES = metadata.tables
+
 ALL_SCOPES = ("read", "trade", "admin", "ticks", "operator")
 
 
@@ -75,8 +77,8 @@ async def create_market(
 ) -> None:
     """The market `market` with its shards, and the instruments: what must be there before a portfolio."""
     async with engine.begin() as connection:
-        await _insert(connection, tables.markets, [{"name": "market", "clock": clock, "shards": shards}])
-        await _insert(connection, tables.shards, [{"shard": number} for number in range(shards)])
+        await _insert(connection, TABLES["markets"], [{"name": "market", "clock": clock, "shards": shards}])
+        await _insert(connection, TABLES["shards"], [{"shard": number} for number in range(shards)])
     await create_instruments(engine, instruments)
 
 
@@ -87,14 +89,14 @@ async def create_instruments(engine: AsyncEngine, instruments: Sequence[Instrume
         for i in instruments
     ]
     async with engine.begin() as connection:
-        await connection.execute(insert(tables.instruments).on_conflict_do_nothing(), rows)
+        await connection.execute(insert(TABLES["instruments"]).on_conflict_do_nothing(), rows)
 
 
 async def create_tenant(engine: AsyncEngine, *, name: str | None = None) -> TenantId:
     name = name or f"tenant {uuid4()}"
     tenant_id = tenant_id_of(name)
     async with engine.begin() as connection:
-        await _insert(connection, tables.tenants, [{"id": tenant_id, "name": name}])
+        await _insert(connection, TABLES["tenants"], [{"id": tenant_id, "name": name}])
     return tenant_id
 
 
@@ -110,7 +112,7 @@ async def create_key(engine: AsyncEngine, tenant_id: TenantId, *, scopes: Sequen
         "scopes": list(scopes),
     }
     async with engine.begin() as connection:
-        await _insert(connection, tables.api_keys, [row])
+        await _insert(connection, TABLES["api_keys"], [row])
     return key
 
 
@@ -164,7 +166,7 @@ async def create_portfolio(
 async def store_portfolio(engine: AsyncEngine, portfolio: Portfolio) -> None:
     """Any portfolio, as it is; its shard follows from its id and the number of shards there are."""
     async with engine.begin() as connection:
-        shards = await connection.scalar(select(func.count()).select_from(tables.shards))
+        shards = await connection.scalar(select(func.count()).select_from(TABLES["shards"]))
         row = {
             "id": portfolio.id,
             "tenant_id": portfolio.tenant_id,
@@ -174,12 +176,12 @@ async def store_portfolio(engine: AsyncEngine, portfolio: Portfolio) -> None:
             "state": portfolio.state,
             "revision": portfolio.revision,
         }
-        await _insert(connection, tables.portfolios, [row])
-        await _insert(connection, tables.reserves, _reserve_rows(portfolio))
+        await _insert(connection, TABLES["portfolios"], [row])
+        await _insert(connection, TABLES["reserves"], _reserve_rows(portfolio))
         for ordinal, account in enumerate(portfolio.accounts):
-            await _insert(connection, tables.accounts, [_account_row(portfolio, account, ordinal)])
-            await _insert(connection, tables.positions, _position_rows(account))
-            await _insert(connection, tables.balances, _balance_rows(account))
+            await _insert(connection, TABLES["accounts"], [_account_row(portfolio, account, ordinal)])
+            await _insert(connection, TABLES["positions"], _position_rows(account))
+            await _insert(connection, TABLES["balances"], _balance_rows(account))
         for ordinal, stored in enumerate(portfolio.policies):
             await _insert_policy(connection, portfolio, stored, ordinal)
 
@@ -187,7 +189,7 @@ async def store_portfolio(engine: AsyncEngine, portfolio: Portfolio) -> None:
 async def add_policy(engine: AsyncEngine, portfolio: Portfolio, policy: BaseModel) -> StoredPolicy:
     """One more policy on a stored portfolio, whose revision moves with it."""
     stored = StoredPolicy(PolicyId(uuid4()), 1, policy)
-    policies, portfolios = tables.policies, tables.portfolios
+    policies, portfolios = TABLES["policies"], TABLES["portfolios"]
     async with engine.begin() as connection:
         await connection.execute(
             update(portfolios)
@@ -215,9 +217,9 @@ async def _insert_policy(
         "enabled": stored.policy.enabled,
         "document": document,
     }
-    await _insert(connection, tables.policies, [row])
+    await _insert(connection, TABLES["policies"], [row])
     version = {"policy_id": stored.id, "version": stored.version, "document": document}
-    await _insert(connection, tables.policy_versions, [version])
+    await _insert(connection, TABLES["policy_versions"], [version])
 
 
 async def _insert(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:

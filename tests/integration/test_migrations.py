@@ -1,4 +1,4 @@
-"""The schema's history: up to what tables.py says, down to nothing, and up again."""
+"""The schema's history: up to what `tables/` says, down to nothing, and up again."""
 
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.adapters.postgres.addresses import sqlalchemy_address
 from app.adapters.postgres.migrate import MIGRATIONS, downgrade, upgrade
-from app.adapters.postgres.tables import metadata
+from app.adapters.postgres.tables.schema import metadata
 
 REVISIONS = sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
 
@@ -49,7 +49,7 @@ VALUES ($1, $2, $3, $4, $5, 0, 'transfer', 'USDT', 1, 0, 0, 0)
 
 
 async def differences(url):
-    """What tables.py has otherwise: tables, columns, types, defaults, keys and indexes."""
+    """What `tables/` has otherwise: tables, columns, types, defaults, keys and indexes."""
     engine = create_async_engine(sqlalchemy_address(url))
     try:
         async with engine.connect() as connection:

@@ -31,7 +31,7 @@ from app.adapters.postgres.management_fills import FillRows
 from app.adapters.postgres.management_keys import KeyRows
 from app.adapters.postgres.management_policies import PolicyRows
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch
-from app.adapters.postgres.tables import metadata
+from app.adapters.postgres.tables.schema import metadata
 from app.domain.adjustments import AdjustmentState
 from app.domain.identifiers import ShardId
 from app.domain.market import StreamPosition

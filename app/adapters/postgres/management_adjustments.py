@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.postgres.adjustment_rows import adjustment_of, remaining_of
-from app.adapters.postgres.tables import adjustments, policies
+from app.adapters.postgres.tables.adjustments import adjustments
+from app.adapters.postgres.tables.policies import policies
 from app.domain.adjustment_json import legs_to_json
 from app.domain.adjustments import AdjustmentState
 from app.domain.errors import Conflict, NotFound

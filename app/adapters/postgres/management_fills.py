@@ -4,7 +4,7 @@ from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import fills
+from app.adapters.postgres.tables.adjustments import fills
 from app.domain.adjustments import Fill
 from app.domain.errors import NotFound
 from app.domain.identifiers import AccountId, FillId, PortfolioId, TenantId

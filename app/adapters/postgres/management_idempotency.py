@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import idempotency_keys
+from app.adapters.postgres.tables.tenants import idempotency_keys
 from app.domain.errors import IdempotencyConflict
 from app.domain.identifiers import TenantId
 from app.ports.management import StoredAnswer

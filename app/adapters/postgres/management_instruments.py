@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import instruments
+from app.adapters.postgres.tables.market import instruments
 from app.domain.errors import NotFound
 from app.domain.identifiers import InstrumentId
 from app.domain.instruments import Instrument

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import api_keys, tenants
+from app.adapters.postgres.tables.tenants import api_keys, tenants
 from app.domain.errors import NotFound
 from app.domain.identifiers import ApiKeyId, TenantId
 from app.ports.management import ApiKey, Caller, Scope

@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import (
-    decisions,
+from app.adapters.postgres.tables.adjustments import decisions
+from app.adapters.postgres.tables.policies import (
     operator_policy_versions,
     policies,
     policy_memory,

@@ -10,7 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.adapters.postgres.portfolio_rows import load_portfolios, touch, write_holdings
-from app.adapters.postgres.tables import accounts, markets, policies, portfolios, positions
+from app.adapters.postgres.tables.market import markets
+from app.adapters.postgres.tables.policies import policies
+from app.adapters.postgres.tables.portfolios import accounts, portfolios, positions
 from app.domain.errors import AlreadyExists, NotFound, Unavailable
 from app.domain.identifiers import AccountId, PortfolioId, TenantId, shard_of
 from app.domain.portfolios import Portfolio, PortfolioState

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.postgres.tables import webhook_endpoints
+from app.adapters.postgres.tables.webhooks import webhook_endpoints
 from app.domain.errors import Conflict, NotFound
 from app.domain.identifiers import EndpointId, PortfolioId, TenantId
 from app.ports.webhooks import Endpoint, EndpointTerms

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 from sqlalchemy import insert
 
-from app.adapters.postgres import tables
+from app.adapters.postgres.tables.adjustments import adjustments
 from app.adapters.redis_streams.keys import CONSENSUS, STATE
 from app.adapters.redis_streams.market_reader import consensus_field
 from app.domain.adjustment_json import legs_to_json
@@ -153,7 +153,7 @@ async def add_adjustment(
         "expires_at_ns": CLOCK_NS + 300 * SECOND_NS,
     } | values
     async with engine.begin() as connection:
-        await connection.execute(insert(tables.adjustments).values(row))
+        await connection.execute(insert(adjustments).values(row))
     return str(adjustment_id)
 
 

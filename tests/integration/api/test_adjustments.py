@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert
 
-from app.adapters.postgres import tables
+from app.adapters.postgres.tables.adjustments import decisions
 from app.domain.market import Quality
 from tests.integration.api.client import (
     CLOCK_NS,
@@ -214,7 +214,7 @@ async def test_decisions_of_a_policy_in_pages(api, portfolio, engine, tenant):
         for sequence in (1, 2, 2, 3)
     ]
     async with engine.begin() as connection:
-        await connection.execute(insert(tables.decisions), rows)
+        await connection.execute(insert(decisions), rows)
     path = f"/v1/policies/{policy['id']}/decisions?limit=3"
     first = await api.ok("GET", path)
     second = await api.ok("GET", f"{path}&cursor={first['next_cursor']}")

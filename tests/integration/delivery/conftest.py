@@ -18,7 +18,7 @@ from app.adapters.postgres.delivery_store import PostgresOutbox
 from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.event_rows import append_events, encode_event
 from app.adapters.postgres.management import PostgresUnitsOfWork, management_engine
-from app.adapters.postgres.tables import webhook_endpoints
+from app.adapters.postgres.tables.webhooks import webhook_endpoints
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.events import EventStream, StreamedEvent
 from app.adapters.redis_streams.hints import hint
