@@ -22,27 +22,27 @@ from collections.abc import Sequence
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
+
+from typing_extensions import override
 
 from app.adapters.embedded import leash, unprivileged
+from app.adapters.embedded.child_server import ChildServer
 from app.adapters.embedded.errors import ServerBinaryMissing, ServerStartFailed
 from app.adapters.embedded.processes import (
     leashed,
     log_tail,
     set_aside,
     start_detached,
-    stop_child,
     stop_leftover,
     wait_until,
 )
-from app.adapters.embedded.sockets import remove_socket_directory, socket_directory
+from app.adapters.embedded.sockets import socket_directory
 
 _SERVER: Final = "PostgreSQL"
 _SUPERUSER: Final = "postgres"
 _PORT: Final = 5432  # only a part of the socket's name
 _INITDB_TIMEOUT: Final = timedelta(seconds=120)
-_STOP_TIMEOUT: Final = timedelta(seconds=60)
 
 _SETTINGS: Final = {
     "listen_addresses": "",
@@ -72,8 +72,8 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
 """
 
 
-class EmbeddedPostgres:
-    """One server, owned by whoever calls `start` and `stop`; one owner per directory at a time.
+class EmbeddedPostgres(ChildServer):
+    """One server; one owner per directory at a time.
 
     A server left behind by an owner that was killed is stopped in order and replaced, so that the one that
     runs has the settings asked for here. `durable=False` is for servers that are thrown away: they end with
@@ -88,18 +88,14 @@ class EmbeddedPostgres:
         durable: bool = True,
         start_timeout: timedelta = timedelta(seconds=60),
     ) -> None:
+        # "Fast": sessions are ended, not waited for.
+        super().__init__(_SERVER, stop_signal=signal.SIGINT, force_signal=signal.SIGQUIT)
         self._directory = directory.absolute()
         self._cluster = self._directory / "cluster"
         self._log_path = self._directory / "postgres.log"
         self._database = database
         self._durable = durable
         self._start_timeout = start_timeout
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket_directory: Path | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
 
     @property
     def dsn(self) -> str:
@@ -108,41 +104,7 @@ class EmbeddedPostgres:
             raise RuntimeError("the server has not been started")
         return f"postgresql://{_SUPERUSER}@/{self._database}?host={self._socket_directory}&port={_PORT}"
 
-    def start(self) -> None:
-        """Start, recover what is there (or create it), and return when the database takes connections."""
-        if self._process is not None:
-            return
-        try:
-            self._start()
-        except OSError as error:
-            self.stop()
-            raise ServerStartFailed(_SERVER, str(error)) from error
-        except BaseException:  # Ctrl-C too: a start that is not finished leaves no server behind
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End the sessions, write everything out and stop; nothing if not started."""
-        if self._process is not None:
-            stop_child(
-                self._process,
-                stop_signal=signal.SIGINT,  # "fast": sessions are ended, not waited for
-                force_signal=signal.SIGQUIT,
-                timeout=_STOP_TIMEOUT,
-            )
-            self._process = None
-        if self._socket_directory is not None:
-            remove_socket_directory(self._socket_directory)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
+    @override
     def _start(self) -> None:
         programs = _programs()
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -9,17 +9,17 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from typing_extensions import override
 
+from app.adapters.embedded.child_server import ChildServer
 from app.adapters.embedded.errors import ServerBinaryMissing, ServerStartFailed
 from app.adapters.embedded.processes import (
     leashed,
@@ -27,19 +27,17 @@ from app.adapters.embedded.processes import (
     read_pid,
     set_aside,
     start_detached,
-    stop_child,
     stop_leftover,
     wait_until,
 )
-from app.adapters.embedded.sockets import remove_socket_directory, socket_directory
+from app.adapters.embedded.sockets import socket_directory
 
 _SERVER: Final = "Redis"
-_STOP_TIMEOUT: Final = timedelta(seconds=60)
 _PING_TIMEOUT: Final = timedelta(seconds=1)
 
 
-class EmbeddedRedis:
-    """One server, owned by whoever calls `start` and `stop`; one owner per directory at a time.
+class EmbeddedRedis(ChildServer):
+    """One server; one owner per directory at a time.
 
     It listens on a unix socket, with `tcp=True` also on a free port of 127.0.0.1. A server left behind by an
     owner that was killed is stopped in order and replaced. With `durable=False` it keeps nothing on disk and
@@ -54,19 +52,15 @@ class EmbeddedRedis:
         tcp: bool = False,
         start_timeout: timedelta = timedelta(seconds=60),
     ) -> None:
+        super().__init__(_SERVER, stop_signal=signal.SIGTERM, force_signal=signal.SIGKILL)
         self._directory = directory.absolute()
         self._pid_path = self._directory / "redis.pid"
         self._log_path = self._directory / "redis.log"
         self._durable = durable
         self._tcp = tcp
         self._start_timeout = start_timeout
-        self._process: subprocess.Popen[bytes] | None = None
         self._socket_path: Path | None = None
         self._tcp_port: int | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
 
     @property
     def url(self) -> str:
@@ -82,41 +76,7 @@ class EmbeddedRedis:
             raise RuntimeError("the server has not been started with tcp=True")
         return f"redis://127.0.0.1:{self._tcp_port}"
 
-    def start(self) -> None:
-        """Start, load what is there, and return when the server answers."""
-        if self._process is not None:
-            return
-        try:
-            self._start()
-        except OSError as error:
-            self.stop()
-            raise ServerStartFailed(_SERVER, str(error)) from error
-        except BaseException:  # Ctrl-C too: a start that is not finished leaves no server behind
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Flush the append-only file and stop; nothing if not started."""
-        if self._process is not None:
-            stop_child(
-                self._process,
-                stop_signal=signal.SIGTERM,
-                force_signal=signal.SIGKILL,
-                timeout=_STOP_TIMEOUT,
-            )
-            self._process = None
-        if self._socket_path is not None:
-            remove_socket_directory(self._socket_path.parent)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
+    @override
     def _start(self) -> None:
         program = _program()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,8 +84,10 @@ class EmbeddedRedis:
             self._pid_path, directory=self._directory, stop_signal=signal.SIGTERM, timeout=self._start_timeout
         ):
             raise ServerStartFailed(_SERVER, f"another one holds {self._directory} and does not stop")
-        sockets = socket_directory(self._directory, longest_name="redis.sock", owner_uid=os.geteuid())
-        self._socket_path = sockets / "redis.sock"
+        self._socket_directory = socket_directory(
+            self._directory, longest_name="redis.sock", owner_uid=os.geteuid()
+        )
+        self._socket_path = self._socket_directory / "redis.sock"
         self._tcp_port = _free_port() if self._tcp else None
         set_aside(self._log_path)
         process = start_detached(self._command(program, self._socket_path), log_path=self._log_path)
