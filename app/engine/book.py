@@ -31,7 +31,7 @@ from app.engine.registers import Registers, fitting
 from app.engine.universe import NEVER_NS, Universe
 from app.engine.view_rows import Remembering
 from app.engine.views import Contents, View, view_of
-from app.engine.watches import ViewRanges
+from app.engine.waking import ViewRanges
 from app.quant.arrays import BoolArray, IntArray
 
 NOBODY = -1

@@ -14,7 +14,7 @@ from app.engine.conditions import Opcode
 from app.engine.tables import Tables
 from app.engine.trigger_rows import NONE, TriggerKind
 from app.engine.view_watches import ViewWatchColumns
-from app.engine.watches import EntryColumns
+from app.engine.watch_rows import EntryColumns
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 

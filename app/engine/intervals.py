@@ -7,7 +7,7 @@ from app.engine.radii import SHRUNK, Radii
 from app.engine.sketches import MINOR_SHARE, RATIO_SHARE
 from app.engine.tables import Market, PairColumns, Tables
 from app.engine.view_watches import Role, ViewWatchColumns
-from app.engine.watches import ITSELF, Intervals, WatchColumns, put_entry
+from app.engine.watch_rows import ITSELF, Intervals, WatchColumns, put_entry
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.engine.book import Book
-from app.engine.watches import CHUNK
+from app.engine.watch_rows import CHUNK
 from app.quant.arrays import IntArray
 
 

@@ -10,7 +10,7 @@ from app.engine.tables import Tables
 from app.engine.universe import NO_COLUMN, ConversionColumns, Listing, PathColumns, Terms
 from app.engine.view_rows import ViewColumns
 from app.engine.view_watches import Role
-from app.engine.watches import ITSELF
+from app.engine.watch_rows import ITSELF
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 

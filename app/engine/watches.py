@@ -8,100 +8,30 @@ which no bound is known.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
 from app.engine.columns import Columns
-from app.engine.frame_block import FrameBlock, RecordNumbers
-from app.quant.arrays import BoolArray, FloatArray, IntArray
-from app.quant.compiled import compiled_in_place, inlined_in_place
+from app.engine.frame_block import FrameBlock
+from app.engine.waking import News, ViewRanges, find_woken
+from app.engine.watch_rows import (
+    BLOCK,
+    CHUNK,
+    ITSELF,
+    NONE,
+    BlockColumns,
+    ChunkColumns,
+    EntryColumns,
+    Intervals,
+    LinkColumns,
+    WatchColumns,
+    put_entry,
+)
+from app.quant.arrays import IntArray
+from app.quant.compiled import compiled_in_place
 
-CHUNK, BLOCK = 1_024, 16
-ITSELF = -1
-"""The base of a watch that is no ratio."""
-_NONE = -1
-_FEW = 16
-"""Of all slots one in so many: more that wake in a frame are put in order."""
 _FIRST_FOUND = 64
 """Room for those who wake; for more than ever before they are looked for twice."""
-_AT_ONCE = 8
-"""Entries of which one comparison tells that all are asleep: their flags are a word."""
-
-
-class EntryColumns(NamedTuple):
-    """The number of a view, its interval, and whether no value is inside of it. Chunk c has the rows from
-    c x `CHUNK` on.
-    """
-
-    number: IntArray
-    low: FloatArray
-    high: FloatArray
-    awake: BoolArray
-
-
-class ChunkColumns(NamedTuple):
-    """The next chunk of the same watch, how many rows are in use, the narrowest ends of those that sleep, and
-    how many are awake.
-    """
-
-    following: IntArray
-    used: IntArray
-    highest_low: FloatArray
-    lowest_high: FloatArray
-    awake: IntArray
-
-
-class BlockColumns(NamedTuple):
-    """The narrowest ends of those that sleep among the rows from b x `BLOCK` on."""
-
-    highest_low: FloatArray
-    lowest_high: FloatArray
-
-
-class Intervals(NamedTuple):
-    """What is written with every entry."""
-
-    entries: EntryColumns
-    blocks: BlockColumns
-    chunks: ChunkColumns
-
-
-class WatchColumns(NamedTuple):
-    """A column of the market and the one that it is held against, and the chunk that was added last.
-
-    `seen` is the number of the frame for which it was last gone through: news of its column and of its base
-    in one frame are one value.
-    """
-
-    column: IntArray
-    base: IntArray
-    head: IntArray
-    seen: IntArray
-
-
-class LinkColumns(NamedTuple):
-    """A watch that has news when a row of the market has, and the next such link of the same row."""
-
-    watch: IntArray
-    following: IntArray
-
-
-class News(NamedTuple):
-    """Of a block: which rows changed in which frames, and what stands in every column after each."""
-
-    frame: IntArray
-    row: IntArray
-    standing: RecordNumbers
-    value: FloatArray
-
-
-class ViewRanges(NamedTuple):
-    """Whose a view is, and where its own entries are numbered."""
-
-    slot: IntArray
-    watch: IntArray
-    watch_stop: IntArray
 
 
 class Watches:
@@ -130,7 +60,7 @@ class Watches:
     def _number(self, column: int, base: int, row_of_column: IntArray) -> int:
         key = (column, base)
         if key not in self._numbers:
-            number, _ = self.columns.append([(column, base, _NONE, 0)])
+            number, _ = self.columns.append([(column, base, NONE, 0)])
             self._numbers[key] = number
             row = int(row_of_column[column]) if column < row_of_column.size else column
             rows = (row,) if base == ITSELF else (row, base)
@@ -145,7 +75,7 @@ class Watches:
         """The rows of new entries, which wake their views with every news."""
         counts = np.bincount(watches, minlength=self.columns.length)
         heads, used = self.columns.arrays.head[: counts.size], np.full(counts.size, CHUNK)
-        used[heads != _NONE] = self.chunks.arrays.used[heads[heads != _NONE]]
+        used[heads != NONE] = self.chunks.arrays.used[heads[heads != NONE]]
         more = -(-np.maximum(counts - (CHUNK - used), 0) // CHUNK)
         free, _ = self.chunks.claim(int(more.sum()))
         self.blocks.claim(int(more.sum()) * CHUNK // BLOCK)
@@ -185,7 +115,7 @@ class Watches:
         news = News(block.changed_frames, block.changed_rows, block.standing, block.records.value)
         found = np.empty((2, self._most_found), dtype=np.int64)
         while True:
-            count = _woken(
+            count = find_woken(
                 news,
                 self._first_links,
                 self.links.arrays,
@@ -219,22 +149,7 @@ class Watches:
         """There may be more series than before."""
         missing = width - self._first_links.size
         if missing > 0:
-            self._first_links = np.concatenate((self._first_links, np.full(missing, _NONE, dtype=np.int64)))
-
-
-@inlined_in_place
-def put_entry(entry: int, low: float, high: float, intervals: Intervals) -> None:
-    """Its block is not looked at again: the narrowest ends of before may be narrower than need be."""
-    entries, blocks, chunks = intervals
-    entries.low[entry], entries.high[entry] = low, high
-    block, chunk, awake = entry // BLOCK, entry // CHUNK, low > high
-    chunks.awake[chunk] += int(awake) - int(entries.awake[entry])
-    entries.awake[entry] = awake
-    if low <= high:
-        blocks.highest_low[block] = max(blocks.highest_low[block], low)
-        blocks.lowest_high[block] = min(blocks.lowest_high[block], high)
-        chunks.highest_low[chunk] = max(chunks.highest_low[chunk], low)
-        chunks.lowest_high[chunk] = min(chunks.lowest_high[chunk], high)
+            self._first_links = np.concatenate((self._first_links, np.full(missing, NONE, dtype=np.int64)))
 
 
 @compiled_in_place
@@ -251,7 +166,7 @@ def _add_all(
     for i in range(watches.size):
         watch = watches[i]
         chunk = columns.head[watch]
-        if chunk == _NONE or chunks.used[chunk] == CHUNK:
+        if chunk == NONE or chunks.used[chunk] == CHUNK:
             chunks.following[free], chunks.used[free], chunks.awake[free] = chunk, 0, 0
             chunks.highest_low[free], chunks.lowest_high[free] = -np.inf, np.inf
             entries.awake[free * CHUNK : (free + 1) * CHUNK] = False
@@ -270,146 +185,3 @@ def _add_all(
 def _put_all(rows: IntArray, low: float, high: float, intervals: Intervals) -> None:
     for entry in rows:
         put_entry(entry, low, high, intervals)
-
-
-@compiled_in_place
-def _woken(
-    news: News,
-    first_links: IntArray,
-    links: LinkColumns,
-    watches: WatchColumns,
-    awake: IntArray,
-    intervals: Intervals,
-    views: ViewRanges,
-    own_entries: IntArray,
-    seen: IntArray,
-    first_frame: int,
-    found: IntArray,
-) -> int:
-    """How many (slot, frame) some value is outside of an interval for, each once; those that fit are written
-    into `found`. `first_frame` is the number of frame 0, above every one that `seen` holds; `awake` are the
-    flags of the entries, eight to a word.
-
-    Whoever wakes is awake from then on: what left its interval may still be outside when other news come.
-    """
-    count, first, chunks = 0, 0, intervals.chunks
-    for i in range(news.row.size):
-        k, row = news.frame[i], news.row[i]
-        link = first_links[row]
-        while link != _NONE:
-            watch = links.watch[link]
-            link = links.following[link]
-            if watches.seen[watch] == first_frame + k:
-                continue
-            value, base = news.value[news.standing[k, watches.column[watch]]], watches.base[watch]
-            if base != ITSELF:
-                if np.isnan(value) and row == base:
-                    continue  # what is not known stays so whatever becomes of its base
-                value /= news.value[news.standing[k, base]]
-            watches.seen[watch] = first_frame + k
-            chunk = watches.head[watch]
-            while chunk != _NONE:
-                if chunks.awake[chunk] > 0:
-                    count = _find_awake(
-                        chunk, k, intervals.entries, awake, views.slot, first_frame, count, seen, found
-                    )
-                if _is_left(chunks.highest_low[chunk], chunks.lowest_high[chunk], value):
-                    count = _find_left(
-                        chunk, k, value, intervals, views, own_entries, first_frame, count, seen, found
-                    )
-                chunk = chunks.following[chunk]
-        if i + 1 == news.row.size or news.frame[i + 1] > k:
-            _put_in_order(first_frame + k, first, count, seen, found)
-            first = count
-    return count
-
-
-@inlined_in_place
-def _find_left(
-    chunk: int,
-    k: int,
-    value: float,
-    intervals: Intervals,
-    views: ViewRanges,
-    own_entries: IntArray,
-    first_frame: int,
-    count: int,
-    seen: IntArray,
-    found: IntArray,
-) -> int:
-    """Who sleeps in an interval that the value is outside of, and wakes."""
-    entries, blocks, chunks = intervals
-    first, stop = chunk * CHUNK, chunk * CHUNK + chunks.used[chunk]
-    narrowest_low, narrowest_high = -np.inf, np.inf
-    for begin in range(first, stop, BLOCK):
-        block = begin // BLOCK
-        if _is_left(blocks.highest_low[block], blocks.lowest_high[block], value):
-            highest_low, lowest_high = -np.inf, np.inf
-            for entry in range(begin, min(begin + BLOCK, stop)):
-                low, high = entries.low[entry], entries.high[entry]
-                if not _is_left(low, high, value):
-                    highest_low, lowest_high = max(highest_low, low), min(lowest_high, high)
-                elif low <= high:
-                    view = entries.number[entry]
-                    for own in range(views.watch[view], views.watch_stop[view]):
-                        put_entry(own_entries[own], np.inf, -np.inf, intervals)
-                    count = _find(views.slot[view], k, first_frame, count, seen, found)
-            blocks.highest_low[block], blocks.lowest_high[block] = highest_low, lowest_high
-        narrowest_low = max(narrowest_low, blocks.highest_low[block])
-        narrowest_high = min(narrowest_high, blocks.lowest_high[block])
-    chunks.highest_low[chunk], chunks.lowest_high[chunk] = narrowest_low, narrowest_high
-    return count
-
-
-@inlined_in_place
-def _is_left(low: float, high: float, value: float) -> bool:
-    """What is open at both ends is not, whatever becomes of the value."""
-    return not (low <= value <= high or (low == -np.inf and high == np.inf))
-
-
-@inlined_in_place
-def _put_in_order(frame: int, first: int, stop: int, seen: IntArray, found: IntArray) -> None:
-    """Those who were found in a frame: many of all are looked at in the order in which they stand in memory,
-    which is twice as fast.
-    """
-    if stop > found.shape[1] or stop - first < seen.size // _FEW:
-        return
-    at = first
-    for slot in range(seen.size):
-        if seen[slot] == frame:
-            found[0, at] = slot
-            at += 1
-
-
-@inlined_in_place
-def _find_awake(
-    chunk: int,
-    k: int,
-    entries: EntryColumns,
-    awake: IntArray,
-    slots: IntArray,
-    first_frame: int,
-    count: int,
-    seen: IntArray,
-    found: IntArray,
-) -> int:
-    first = chunk * CHUNK
-    for word in range(first // _AT_ONCE, (first + CHUNK) // _AT_ONCE):
-        if awake[word] == 0:
-            continue
-        for entry in range(word * _AT_ONCE, (word + 1) * _AT_ONCE):
-            if entries.awake[entry]:
-                count = _find(slots[entries.number[entry]], k, first_frame, count, seen, found)
-    return count
-
-
-@inlined_in_place
-def _find(slot: int, k: int, first_frame: int, count: int, seen: IntArray, found: IntArray) -> int:
-    """Each slot once a frame; how many there are."""
-    if seen[slot] != first_frame + k:
-        seen[slot] = first_frame + k
-        if count < found.shape[1]:
-            found[0, count] = slot
-            found[1, count] = k
-        count += 1
-    return count

@@ -36,7 +36,7 @@ from app.engine.risk import portfolio_risk
 from app.engine.sleeping import rest_of
 from app.engine.tables import PairColumns
 from app.engine.universe import Universe
-from app.engine.watches import BLOCK, CHUNK, ITSELF
+from app.engine.watch_rows import BLOCK, CHUNK, ITSELF
 from tests.unit.engine import test_turns as turns
 from tests.unit.engine.random_portfolios import PRICES, SECOND, START_NS, Chance, universe
 
