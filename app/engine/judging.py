@@ -1,12 +1,9 @@
-"""The part of the loop over views that judges triggers: their values, and the intervals they rest in.
-
-Figures are handed on one by one: arrays would be counted in and out with every row.
-"""
+"""The part of the loop over views that judges triggers: their values, and the intervals they rest in."""
 
 import numpy as np
 
 from app.engine.conditions import evaluate
-from app.engine.figures import AccountFigures, ExposureFigures, margin_ratio_of
+from app.engine.figures import AccountFigures, ExposureFigures, margin_ratio_of, sum_of
 from app.engine.tables import ConditionFigures, Findings, Tables, TriggerFigures
 from app.engine.trigger_rows import NONE, TriggerKind
 from app.quant.arrays import FloatArray, IntArray
@@ -39,64 +36,37 @@ def judge_triggers(
     findings: Findings,
 ) -> None:
     """Of one pair."""
-    rows, views = tables.triggers, tables.views
+    rows, views, parameters = tables.triggers, tables.views, tables.parameters.value
     first_account = starts[0, j]
     stop_account = first_account + views.account_stop[view] - views.account[view]
     for row in range(views.trigger[view], views.trigger_stop[view]):
         kind, low, high, target = rows.kind[row], rows.low[row], rows.high[row], rows.target[row]
         account, exposure = first_account + rows.account[row], starts[1, j] + rows.exposure[row]
         first, stop = (first_account, stop_account) if rows.account[row] == NONE else (account, account + 1)
+        further = rows.parameters[row]
         if kind <= _ZAKAMOULINE:
-            price, value = exposures.underlying_price[exposure], exposures.delta[exposure]
-            value = np.nan if np.isnan(price) else value
-            gross, gamma = exposures.gross_notional[exposure], exposures.gamma[exposure]
-            parameters = tables.parameters.value
-            below, above = _band(kind, low, high, price, gross, gamma, parameters, rows.parameters[row])
+            value = np.nan if np.isnan(exposures.underlying_price[exposure]) else exposures.delta[exposure]
+            below, above = _band(kind, low, high, exposure, exposures, parameters, further)
             low, high = target - below, target + above
+        elif _METRIC <= kind <= _VOLATILITY:
+            value, advances = _condition(
+                row, view, starts[3, j], tables, conditions, float(time_ns // _NS_PER_US)
+            )
+            findings.advances[j] |= advances
+            if kind == _VOLATILITY:
+                notional = exposures.delta[exposure] * exposures.underlying_price[exposure]
+                equity = sum_of(accounts.equity, first, stop)
+                value = _share_of_allowed(value, target, notional, equity, parameters, further)
         elif kind == _DOLLAR_GAMMA:
             value = exposures.dollar_gamma[exposure]
         elif kind == _DOLLAR_VEGA:
             value = exposures.vega[exposure] * _VOLATILITY_POINT
         elif kind == _LEVERAGE:
-            value = _leverage(accounts.gross_notional, accounts.equity, first, stop)
+            value = _leverage(accounts, first, stop)
         elif kind == _ADVERSE:
-            multiple = tables.parameters.value[rows.parameters[row]]
-            taken = accounts.position_spread[account] + accounts.collateral_spread[account]
-            value = margin_ratio_of(
-                accounts.backing[account] - multiple * taken,
-                accounts.maintenance_margin[account] + multiple * accounts.maintenance_spread[account],
-            )
-        elif kind >= _METRIC:
-            programme = views.condition[view]
-            value, advances = evaluate(
-                programme + rows.condition[row],
-                programme + rows.condition_stop[row],
-                starts[3, j] + rows.condition[row],
-                tables.conditions,
-                conditions.result,
-                tables.registers.value,
-                views.register[view] + rows.register[row],
-                float(time_ns // _NS_PER_US),
-            )
-            findings.advances[j] |= advances
-            if kind == _VOLATILITY:
-                value = _share_of_allowed(
-                    value,
-                    target,
-                    exposures.delta[exposure] * exposures.underlying_price[exposure],
-                    _sum(accounts.equity, first, stop),
-                    tables.parameters.value,
-                    rows.parameters[row],
-                )
+            value = _adverse_margin_ratio(parameters[further], account, accounts)
         else:
-            value = _of_account(
-                kind,
-                target,
-                accounts.equity[account],
-                accounts.maintenance_margin[account],
-                accounts.margin_ratio[account],
-                accounts.distance[account],
-            )
+            value = _of_account(kind, target, account, accounts)
         at = starts[2, j] + row - views.trigger[view]
         fires = value < low or value > high
         judged.value[at], judged.low[at], judged.high[at], judged.fired[at] = value, low, high, fires
@@ -104,34 +74,56 @@ def judge_triggers(
 
 
 @inlined_in_place
-def _of_account(
-    kind: int, floor: float, equity: float, maintenance: float, margin_ratio: float, distance: float
-) -> float:
-    """What is left is the health of a pocket: of one without margin, no health where it is at its floor."""
-    if kind == _MARGIN_RATIO:
-        return margin_ratio
-    if kind == _LIQUIDATION_DISTANCE:
-        return distance
-    if equity > floor:
-        return 1.0 / margin_ratio
-    return max(equity, 0.0) / maintenance if maintenance > 0.0 else np.nan
+def _condition(
+    row: int, view: int, at: int, tables: Tables, conditions: ConditionFigures, time_us: float
+) -> tuple[float, bool]:
+    """What the programme of a trigger comes to. The results of the view's conditions begin `at`."""
+    rows, views = tables.triggers, tables.views
+    return evaluate(
+        views.condition[view] + rows.condition[row],
+        views.condition[view] + rows.condition_stop[row],
+        at + rows.condition[row],
+        tables.conditions,
+        conditions.result,
+        tables.registers.value,
+        views.register[view] + rows.register[row],
+        time_us,
+    )
 
 
 @inlined_in_place
-def _leverage(gross_notional: FloatArray, equity: FloatArray, first: int, stop: int) -> float:
+def _of_account(kind: int, floor: float, account: int, accounts: AccountFigures) -> float:
+    """What is left is the health of a pocket: of one without margin, no health where it is at its floor."""
+    value: float = accounts.margin_ratio[account]
+    if kind == _LIQUIDATION_DISTANCE:
+        value = accounts.distance[account]
+    elif kind != _MARGIN_RATIO:
+        equity, maintenance = accounts.equity[account], accounts.maintenance_margin[account]
+        if equity > floor:
+            value = 1.0 / value
+        else:
+            value = max(equity, 0.0) / maintenance if maintenance > 0.0 else np.nan
+    return value
+
+
+@inlined_in_place
+def _adverse_margin_ratio(multiple: float, account: int, accounts: AccountFigures) -> float:
+    """With every price so many of its confidences against the account."""
+    taken = accounts.position_spread[account] + accounts.collateral_spread[account]
+    return margin_ratio_of(
+        accounts.backing[account] - multiple * taken,
+        accounts.maintenance_margin[account] + multiple * accounts.maintenance_spread[account],
+    )
+
+
+@inlined_in_place
+def _leverage(accounts: AccountFigures, first: int, stop: int) -> float:
     """Without bound where nothing is left, unknown where something is."""
-    gross, left = _sum(gross_notional, first, stop), _sum(equity, first, stop)
+    gross = sum_of(accounts.gross_notional, first, stop)
+    left = sum_of(accounts.equity, first, stop)
     if np.isnan(left) or np.isnan(gross):
         return np.nan
     return gross / left if left > 0.0 else np.inf
-
-
-@inlined_in_place
-def _sum(values: FloatArray, first: int, stop: int) -> float:
-    total = 0.0
-    for at in range(first, stop):
-        total += values[at]
-    return total
 
 
 @inlined_in_place
@@ -150,17 +142,17 @@ def _band(
     kind: int,
     low: float,
     high: float,
-    price: float,
-    gross_notional: float,
-    gamma: float,
+    exposure: int,
+    exposures: ExposureFigures,
     parameters: FloatArray,
     at: int,
 ) -> tuple[float, float]:
     """Below and above the target. A width that is not known is the policy's cap."""
     if kind == _DELTA:
         return low, high
+    price, gamma = exposures.underlying_price[exposure], exposures.gamma[exposure]
     if kind == _DELTA_OF_GROSS:
-        gross = gross_notional / price
+        gross = exposures.gross_notional[exposure] / price
         return low * gross, high * gross
     aversion, cost, years = parameters[at], parameters[at + 1], parameters[at + 2]
     rate, volatility = parameters[at + 3], parameters[at + 4]

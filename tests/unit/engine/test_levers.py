@@ -18,8 +18,8 @@ from app.engine.fills import apply_legs_as_if_done
 from app.engine.legs import deals_of, legs_of
 from app.engine.levers import Lever, Levers
 from app.engine.metrics import observe
-from app.engine.observation import PairColumns
 from app.engine.state import State, vector
+from app.engine.tables import PairColumns
 from app.engine.valuation import Market
 from tests.unit.engine.random_portfolios import Chance
 
