@@ -179,7 +179,7 @@ def _contracts(book: Book, block: FrameBlock, held: _Rows) -> dict[str, Any]:
     volatilities = block.values(held.frames, universe.volatility_columns[instruments])
     return {
         "kinds": _KINDS[
-            is_inverse.astype(int), is_option.astype(int), universe.call[instruments].astype(int)
+            is_inverse.astype(int), is_option.astype(int), universe.terms.call[instruments].astype(int)
         ],
         "underlying": _keys(universe.conversions.length, held.frames, positions.underlying_value[rows]),
         "underlying_price": coin,
@@ -187,7 +187,7 @@ def _contracts(book: Book, block: FrameBlock, held: _Rows) -> dict[str, Any]:
         "multipliers": np.where(is_inverse & ~is_option, per_contract * quote, per_contract),
         "entry_prices": np.where(is_option, 0.0, positions.entry_price[rows] * quote),
         "price_ratios": np.where(is_inverse, 1.0, marks * quote / coin),
-        "strikes": np.where(is_option, universe.strikes[instruments] * quote, 0.0),
+        "strikes": np.where(is_option, universe.terms.strike[instruments] * quote, 0.0),
         "years_to_expiry": np.where(expiries_ns == NEVER_NS, 0.0, left_ns / NS_PER_YEAR),
         "volatilities": np.where(is_option, volatilities, 0.0),
     }

@@ -124,34 +124,13 @@ class Universe:
         self.names = [i.id for i in listed]
         self.size = len(listed)
         self.unknown_row, self.one_row = self.size, self.size + 1
-        option = np.array([i.kind is InstrumentKind.OPTION for i in listed], dtype=bool)
-        intervals_ns = np.array([i.accrual_interval_ns for i in listed], dtype=np.int64)
-        perpetual = np.array([i.kind is InstrumentKind.PERPETUAL for i in listed], dtype=bool)
-        self.volatility_columns = np.where(option, self.size + 1 + np.cumsum(option), NO_COLUMN)
-        behind = self.size + 2 + int(option.sum())
-        self.funding_columns = np.where(perpetual, behind - 1 + np.cumsum(perpetual), NO_COLUMN)
-        self.width = behind + int(perpetual.sum())
-        self.terms = Terms(
-            price_row=np.array(
-                [self.index.get(i.price_source, self.unknown_row) for i in listed], dtype=np.int64
-            ),
-            inverse=np.array([i.settlement is Settlement.INVERSE for i in listed], dtype=bool),
-            option=option,
-            lent=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
-            multiplier=np.array([float(i.multiplier) for i in listed]),
-            initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
-            maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),
-            accrual_interval_ns=intervals_ns,
-            rate_column=np.where(perpetual, self.funding_columns, self.one_row),
-            expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
-            strike=np.array([float(i.strike or 0) for i in listed]),
-            call=np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool),
-            volatility_column=self.volatility_columns,
-        )
-        self.call = self.terms.call
+        options, perpetuals = _are(InstrumentKind.OPTION, listed), _are(InstrumentKind.PERPETUAL, listed)
+        self.volatility_columns, behind = _columns_of(options, self.size + 2)
+        self.funding_columns, self.width = _columns_of(perpetuals, behind)
+        self.terms = self._terms(listed)
         self.cost_rates = np.array([float(i.taker_fee_rate) + float(i.slippage_bps) * 1e-4 for i in listed])
-        self.strikes = self.terms.strike
-        self.lists_options = bool(option.any())
+        self.lists_options = bool(options.any())
+        intervals_ns = self.terms.accrual_interval_ns
         self._accrual_intervals_ns = sorted(set(intervals_ns[intervals_ns > 0].tolist()))
         self._expiries_ns = sorted(self.terms.expiry_ns.tolist())
         self._edges = self._quoted_pairs(listed)
@@ -161,10 +140,7 @@ class Universe:
         """By the number of the conversion; the columns below say the same."""
         self.paths = Columns(PathColumns)
         self.conversions = Columns(ConversionColumns)
-        quoted = [i for i in listed if i.kind is not InstrumentKind.LENDING]
-        derivatives = [i for i in quoted if i.kind is not InstrumentKind.SPOT]
-        cash = {i.quote for i in derivatives if i.settlement is Settlement.LINEAR}
-        self.exposures = frozenset(Asset(i.underlying) for i in quoted if i.underlying not in cash)
+        self.exposures = _exposures(listed)
         """Assets whose price moves count as delta; what linear derivatives are quoted in is cash."""
         self.assets: list[Asset] = []
         self._asset_numbers: dict[Asset, int] = {}
@@ -177,11 +153,29 @@ class Universe:
             rows = np.flatnonzero(columns != NO_COLUMN)
             self.row_of_column[columns[rows]] = rows
 
+    def _terms(self, listed: Sequence[Instrument]) -> Terms:
+        source_rows = [self.index.get(i.price_source, self.unknown_row) for i in listed]
+        return Terms(
+            price_row=np.array(source_rows, dtype=np.int64),
+            inverse=np.array([i.settlement is Settlement.INVERSE for i in listed], dtype=bool),
+            option=_are(InstrumentKind.OPTION, listed),
+            lent=_are(InstrumentKind.LENDING, listed),
+            multiplier=np.array([float(i.multiplier) for i in listed]),
+            initial_rate=np.array([float(i.initial_margin_rate) for i in listed]),
+            maintenance_rate=np.array([float(i.maintenance_margin_rate) for i in listed]),
+            accrual_interval_ns=np.array([i.accrual_interval_ns for i in listed], dtype=np.int64),
+            rate_column=np.where(self.funding_columns != NO_COLUMN, self.funding_columns, self.one_row),
+            expiry_ns=np.array([to_ns(i.expiry) if i.expiry else NEVER_NS for i in listed], dtype=np.int64),
+            strike=np.array([float(i.strike or 0) for i in listed]),
+            call=np.array([i.option_type is OptionType.CALL for i in listed], dtype=bool),
+            volatility_column=self.volatility_columns,
+        )
+
     def _listed(self, listed: Sequence[Instrument]) -> Listing:
         return Listing(
             underlying=np.array([self.asset(Asset(i.underlying)) for i in listed], dtype=np.int64),
             settlement=np.array([self.asset(i.settlement_asset) for i in listed], dtype=np.int64),
-            lent=np.array([i.kind is InstrumentKind.LENDING for i in listed], dtype=bool),
+            lent=self.terms.lent,
             threshold=np.array([float(i.liquidation_threshold) for i in listed]),
             loan_to_value=np.array([float(i.loan_to_value) for i in listed]),
             supply_accrues=np.array([i.supply_rate_annual > 0 for i in listed], dtype=bool),
@@ -293,3 +287,20 @@ def _blank_numbering(assets: int, currencies: int) -> Numbering:
         exposed=np.zeros(assets, dtype=bool),
         conversion=np.full((assets, currencies), NO_COLUMN, dtype=np.int64),
     )
+
+
+def _are(kind: InstrumentKind, listed: Sequence[Instrument]) -> BoolArray:
+    return np.array([i.kind is kind for i in listed], dtype=bool)
+
+
+def _columns_of(having: BoolArray, first: int) -> tuple[IntArray, int]:
+    """The columns, from the first on, of those that have one; and the column behind them."""
+    count = int(having.sum())
+    return np.where(having, first - 1 + np.cumsum(having), NO_COLUMN), first + count
+
+
+def _exposures(listed: Sequence[Instrument]) -> frozenset[Asset]:
+    quoted = [i for i in listed if i.kind is not InstrumentKind.LENDING]
+    derivatives = [i for i in quoted if i.kind is not InstrumentKind.SPOT]
+    cash = {i.quote for i in derivatives if i.settlement is Settlement.LINEAR}
+    return frozenset(Asset(i.underlying) for i in quoted if i.underlying not in cash)
