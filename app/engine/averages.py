@@ -21,14 +21,14 @@ import numpy as np
 
 from app.domain.times import NS_PER_SECOND
 from app.engine.columns import Columns
+from app.engine.price_followers import NOBODY, Estimated, PriceFollowers
 from app.engine.series import Average, Weighting
-from app.engine.volatilities import NOBODY, Estimated
+from app.engine.universe import NEVER_NS
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
 STEPS, STEPS_PER_HALF_LIFE = 64, 8
 _UNOPENED = -1
-_NEVER_NS = np.iinfo(np.int64).max
 
 
 class OpenSteps(NamedTuple):
@@ -87,23 +87,11 @@ _decode = msgspec.msgpack.Decoder(_State).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Averages:
+class Averages(PriceFollowers):
     def __init__(self, prices: int) -> None:
-        """The first so many columns of the market are prices."""
-        self._first_of = np.full(prices, NOBODY, dtype=np.int64)
+        super().__init__(prices)
         self._steps = Columns(OpenSteps)
         self._rings = Rings._make(np.empty((2, 0, STEPS)))
-        self._due_ns = np.full(1, _NEVER_NS, dtype=np.int64)
-        self._prices: set[int] = set()
-        self._columns: list[int] = []
-        self._numbers: dict[int, int] = {}
-        self._begun_ns: list[int] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._columns)
-
-    def __contains__(self, column: int) -> bool:
-        return column in self._numbers
 
     def follow(self, column: int, price: int, spec: Average, *, begun_ns: int) -> None:
         """From the next price on, in this column, the average of the price in that one."""
@@ -128,18 +116,14 @@ class Averages:
         weights = np.exp2(-np.arange(STEPS) / STEPS_PER_HALF_LIFE) if by_half_life else np.ones(STEPS)
         new = Rings(np.full(STEPS, nan), weights)
         self._rings = Rings._make(np.vstack(both) for both in zip(self._rings, new, strict=True))
-        self._first_of[price] = self._numbers[column] = number
-        self._prices.add(price)
-        self._columns.append(column)
-        self._begun_ns.append(begun_ns)
+        self._number(number, column=column, price=price, begun_ns=begun_ns)
 
     def forget(self, now_ns: int) -> None:
         """All that was seen; what is followed begins anew."""
         self._steps.arrays.opened_ns[:] = _UNOPENED
         self._steps.arrays.seen[:] = 0
         self._steps.arrays.mean[:] = nan
-        self._due_ns[0] = _NEVER_NS
-        self._begun_ns = [now_ns] * len(self._columns)
+        self._begin_anew(now_ns)
 
     def take(
         self,
@@ -152,10 +136,10 @@ class Averages:
         """What follows from a block, in order: `values[i]`, with its confidence, came to stand in
         `columns[i]` in `frames[i]`.
         """
-        quiet = times_ns.size == 1 and times_ns[0] < self._due_ns[0]
-        if not self or (quiet and self._prices.isdisjoint(columns)):
+        some_end = self._ends_within(times_ns)
+        if not (some_end or self._follow_any(columns)):
             return ()
-        room = 0 if quiet else self._steps.length * times_ns.size
+        room = self._steps.length * times_ns.size if some_end else 0
         found = Found._make((*np.empty((3, room), dtype=np.int64), np.empty(room)))
         count = _pass_time(
             times_ns,
@@ -197,16 +181,13 @@ class Averages:
         """Goes on from there; None where what is followed already has seen more."""
         number, state = self._numbers[column], _decode(packed)
         steps, means = self._steps.arrays, np.frombuffer(state.means)
-        if self._begun_ns[number] < state.begun_ns:
+        if not self._goes_on(number, state.begun_ns, state.opened_ns, int(steps.step_ns[number])):
             return None
-        self._begun_ns[number] = state.begun_ns
         steps.opened_ns[number], steps.since_ns[number] = state.opened_ns, state.since_ns
         steps.stands[number], steps.first[number] = state.stands, state.first
         steps.above[number], steps.mean[number] = state.above, state.mean
         steps.seen[number], steps.last[number] = means.size, STEPS - 1
         self._rings.means[number, STEPS - means.size :] = means
-        if state.opened_ns != _UNOPENED:
-            self._due_ns[0] = min(self._due_ns[0], state.opened_ns + steps.step_ns[number])
         return Estimated(0, column, state.mean, state.opened_ns)
 
 
@@ -267,7 +248,7 @@ def _close_steps(
     changed: int,
 ) -> int:
     """Those that have ended by now; when the next one does. Of a silence no more than `STEPS` count."""
-    due_ns[0] = _NEVER_NS
+    due_ns[0] = NEVER_NS
     for number in range(count):
         step_ns = steps.step_ns[number]
         ends_ns = steps.opened_ns[number] + step_ns

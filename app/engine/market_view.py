@@ -23,10 +23,11 @@ from app.engine.averages import Averages
 from app.engine.columns import Columns
 from app.engine.frame_block import ONE, UNKNOWN, FrameBlock, RecordNumbers, Records
 from app.engine.market_health import Doubt, MarketHealth
+from app.engine.price_followers import Estimated
 from app.engine.series import Average, SeriesSpec, Told
 from app.engine.told_series import ToldSeries
 from app.engine.universe import NO_COLUMN, Universe
-from app.engine.volatilities import Estimated, MeasuredState, Volatilities
+from app.engine.volatilities import MeasuredState, Volatilities
 from app.quant.arrays import IntArray
 from app.quant.compiled import compiled_in_place
 

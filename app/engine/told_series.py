@@ -11,10 +11,10 @@ import numpy as np
 from app.domain.market import UNLISTED, Quality, TickKind
 from app.engine.frame_block import UNKNOWN, RecordNumbers, Records
 from app.engine.series import Told
+from app.engine.universe import NEVER_NS
 from app.oracle.kinds import STANDARDS
 from app.quant.arrays import IntArray
 
-_NEVER_NS = int(np.iinfo(np.int64).max)
 _UNCERTAIN = int(Quality.TOO_UNCERTAIN)
 
 
@@ -24,7 +24,7 @@ class ToldSeries:
         self._followed: set[int] = set()
         self._every: IntArray = np.zeros(0, dtype=np.int64)
         self._ages_ns: IntArray = np.zeros(0, dtype=np.int64)
-        self._due_ns = _NEVER_NS  # nothing that stands is too old until then
+        self._due_ns = NEVER_NS  # nothing that stands is too old until then
 
     def follow(self, spec: Told, column: int) -> None:
         self.columns[spec.kind][spec.name] = column
@@ -52,7 +52,7 @@ class ToldSeries:
         ends_ns = records.time_ns[told] + self._ages_ns
         known = (told != UNKNOWN) & (times_ns[:, None] <= ends_ns) & (records.quality[told] < _UNCERTAIN)
         states[:, every] = np.where(known, told, UNKNOWN)
-        self._due_ns = int(ends_ns[-1][known[-1]].min(initial=_NEVER_NS))
+        self._due_ns = int(ends_ns[-1][known[-1]].min(initial=NEVER_NS))
         was_known = np.concatenate(((before[every] != UNKNOWN)[None], known[:-1]))
         frames, places = np.nonzero(was_known & ~known)
         return list(zip(frames.tolist(), every[places].tolist(), strict=True))

@@ -18,16 +18,16 @@ import numpy as np
 from app.domain.families.volatility_target import Estimator
 from app.domain.times import NS_PER_SECOND
 from app.engine.columns import Columns
+from app.engine.price_followers import NOBODY, Estimated, PriceFollowers
 from app.engine.series import Measure
+from app.engine.universe import NEVER_NS
 from app.quant.arrays import FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 from app.quant.estimators import bar_volatilities, bars
 from app.quant.estimators.accumulation import BarState, fold_bars
 from app.quant.estimators.windows import Window
 
-NOBODY = -1
 _NO_BAR = -1
-_NEVER_NS = np.iinfo(np.int64).max
 _BUCKETS = 24
 _ESTIMATORS = {
     Estimator.CLOSE_TO_CLOSE: bar_volatilities.close_to_close,
@@ -72,17 +72,6 @@ def _room_for(count: int) -> ClosedBars:
 _NONE_CLOSED = _room_for(0)
 
 
-class Estimated(NamedTuple):
-    """A volatility or an average as of `time_ns`, the end of its last bar or step, from frame k of the block
-    on; NaN: not known.
-    """
-
-    k: int
-    column: int
-    value: float
-    time_ns: int
-
-
 class MeasuredState(msgspec.Struct, frozen=True, array_like=True):
     """What is remembered of a series: since when, the open bar, and a row of the estimator's state."""
 
@@ -96,41 +85,25 @@ class MeasuredState(msgspec.Struct, frozen=True, array_like=True):
     sums: bytes
 
 
-class Volatilities:
+class Volatilities(PriceFollowers):
     def __init__(self, prices: int) -> None:
-        """The first so many columns of the market are prices."""
-        self._first_of = np.full(prices, NOBODY, dtype=np.int64)
+        super().__init__(prices)
         self._bars = Columns(OpenBars)
-        self._due_ns = np.full(1, _NEVER_NS, dtype=np.int64)
-        self._prices: set[int] = set()
-        self._columns: list[int] = []
-        self._numbers: dict[int, int] = {}
-        self._begun_ns: list[int] = []
         self._alike: dict[Measure, _Alike] = {}
         self._places: list[tuple[_Alike, int]] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._columns)
-
-    def __contains__(self, column: int) -> bool:
-        return column in self._numbers
 
     def follow(self, column: int, price: int, measure: Measure, *, begun_ns: int) -> None:
         """From the next frame on, in this column, the volatility of the price in that one."""
         bar_ns = measure.bar_seconds * NS_PER_SECOND
         number, _ = self._bars.append([(self._first_of[price], bar_ns, _NO_BAR, nan, nan, nan, nan)])
-        self._first_of[price] = self._numbers[column] = number
-        self._prices.add(price)
-        self._columns.append(column)
-        self._begun_ns.append(begun_ns)
+        self._number(number, column=column, price=price, begun_ns=begun_ns)
         alike = self._alike.setdefault(measure, _Alike(measure, len(self._alike)))
         self._places.append((alike, alike.add()))
 
     def forget(self, now_ns: int) -> None:
         """All that was seen; what is followed begins anew."""
         self._bars.arrays.opened_ns[:] = _NO_BAR
-        self._due_ns[0] = _NEVER_NS
-        self._begun_ns = [now_ns] * len(self._columns)
+        self._begin_anew(now_ns)
         for alike in self._alike.values():
             alike.forget()
 
@@ -138,10 +111,10 @@ class Volatilities:
         self, times_ns: IntArray, frames: IntArray, columns: Sequence[int], values: Sequence[float]
     ) -> Sequence[Estimated]:
         """What follows from a block, in order: `values[i]` came to stand in `columns[i]` in `frames[i]`."""
-        quiet = times_ns.size == 1 and times_ns[0] < self._due_ns[0]
-        if quiet and self._prices.isdisjoint(columns):
+        some_end = self._ends_within(times_ns)
+        if not (some_end or self._follow_any(columns)):
             return ()
-        closed = _NONE_CLOSED if quiet else _room_for(self._bars.length * times_ns.size)
+        closed = _room_for(self._bars.length * times_ns.size) if some_end else _NONE_CLOSED
         found = _fill_bars(
             times_ns,
             frames,
@@ -186,13 +159,10 @@ class Volatilities:
         number = self._numbers[column]
         alike, row = self._places[number]
         kept, bar = alike.state, self._bars.arrays
-        if self._begun_ns[number] < state.begun_ns:
+        if not self._goes_on(number, state.begun_ns, state.opened_ns, int(bar.bar_ns[number])):
             return None
-        self._begun_ns[number] = state.begun_ns
         bar.opened_ns[number] = state.opened_ns
         bar.first[number], bar.high[number], bar.low[number], bar.last[number] = state.prices
-        if state.opened_ns != _NO_BAR:
-            self._due_ns[0] = min(self._due_ns[0], state.opened_ns + bar.bar_ns[number])
         kept.closes[row], kept.closed_ns[row] = state.close, state.closed_ns
         kept.returns[row], kept.return_years[row] = state.last_return, state.return_years
         kept.sums[row] = np.frombuffer(state.sums).reshape(kept.sums[row].shape)
@@ -282,7 +252,7 @@ def _close_bars(
     k: int, now_ns: int, bars: OpenBars, count: int, due_ns: IntArray, closed: ClosedBars, found: int
 ) -> int:
     """Those that have ended by now; when the next one does."""
-    due_ns[0] = _NEVER_NS
+    due_ns[0] = NEVER_NS
     for number in range(count):
         opened_ns = bars.opened_ns[number]
         ends_ns = opened_ns + bars.bar_ns[number]
