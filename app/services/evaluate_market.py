@@ -11,17 +11,15 @@ one that is waits for its outcome. Blocks are committed in their order, so nothi
 
 import asyncio
 import gc
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from uuid import UUID
 
 import structlog
 
 from app.domain.errors import StreamReset
 from app.domain.events import Event
-from app.domain.identifiers import PolicyId, PortfolioId, ShardId
+from app.domain.identifiers import PortfolioId, ShardId
 from app.domain.market import Frame, StreamPosition
 from app.engine.book import Book, Todo
 from app.engine.census import Census, census_of
@@ -29,7 +27,6 @@ from app.engine.decide import affected, anew, decide, joined, only, portfolios_o
 from app.engine.frame_block import FrameBlock
 from app.engine.margin_levels import level_of, memory_id
 from app.engine.market_view import MarketView
-from app.engine.memory import NOTHING, PolicyMemory, unpacked
 from app.engine.universe import Universe
 from app.engine.verdicts import Verdict
 from app.ports.clock import WallClock
@@ -37,14 +34,14 @@ from app.ports.evaluation import Commit, Committed, EvaluationStore, Loaded
 from app.ports.figures import EvaluatorFigures
 from app.ports.leases import ShardGrant
 from app.ports.market import MarketFeed
+from app.services.cut_blocks import blocks_of
 from app.services.load_book import load_rows
+from app.services.remember_policies import Remembered, Unsaved
 from app.services.set_aside import SetAside
 from app.services.wake_times import WakeTimes
 
 READ_COUNT = 1_000
 BLOCK_MS = 250
-FRAMES_PER_BLOCK = 256
-CELLS_PER_BLOCK = 1 << 21
 CHECKPOINT_NS = 1_000_000_000
 CHECKPOINT_FRAMES = 5_000
 SNAPSHOT_FRAMES = 10_000  # what is read again at a restart, which takes less than a second
@@ -52,7 +49,6 @@ SWEEP_NS = 1_000_000_000
 REPORT_NS = 2_000_000_000
 
 Verdicts = dict[PortfolioId, Verdict]
-Memories = Mapping[PolicyId, tuple[PortfolioId, PolicyMemory]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +77,7 @@ class Lane:
         self._unsettled: set[PortfolioId] = set()
         self._concluding: asyncio.Task[set[PortfolioId]] | None = None
         self._undecided: frozenset[PortfolioId] = frozenset()  # in the commit that is under way
-        self._memories: dict[PolicyId, PolicyMemory] = {}
-        self._unsaved: dict[PolicyId, PortfolioId] = {}
+        self._remembered = Remembered()
         self._wakes = WakeTimes()
         self._set_aside = SetAside()
         self._saved = self._grant.position
@@ -99,7 +94,7 @@ class Lane:
                 await self._advance()
             await self._concluded()
             if self.epochs and self._market.position != self._saved:
-                await self._commit((), self._mark(commits=True), self._unsaved_memories())
+                await self._commit((), self._mark(commits=True), self._remembered.unsaved())
         finally:
             if self._concluding is not None:
                 # Something failed meanwhile: that commit is made anew, or was made.
@@ -164,7 +159,7 @@ class Lane:
         if self._checkpoint_is_due():
             await self._concluded()
             if self._checkpoint_is_due():
-                await self._commit((), self._mark(commits=True), self._unsaved_memories())
+                await self._commit((), self._mark(commits=True), self._remembered.unsaved())
         if self._elapsed_ns(self._reported_ns) > REPORT_NS:
             await self._report()
 
@@ -203,7 +198,7 @@ class Lane:
         What `must` be committed is, though nothing was decided: its revision has been evaluated.
         """
         defects: dict[PortfolioId, Exception] = {}
-        verdicts = decide(self._book, self._memories, block, todo, defects)
+        verdicts = decide(self._book, self._remembered.memories, block, todo, defects)
         newest = block.frames[-1]
         self._set_aside.take(defects, time_ns=newest.time_ns, frame=newest.position.entry_id)
         for key in must:
@@ -212,8 +207,7 @@ class Lane:
         for key, verdict in list(verdicts.items()):
             self._wakes.schedule(self._book.portfolio(key), verdict.memories, newest.time_ns)
             if not (verdict.must_commit or key in must):
-                self._remember(verdict)
-                self._unsaved |= dict.fromkeys(verdict.memories, key)
+                self._remembered.keep(verdict)
                 del verdicts[key]
         return verdicts
 
@@ -221,7 +215,7 @@ class Lane:
         """Market and memory are taken as they stand: the next block may be decided before they are saved."""
         self._undecided = frozenset(verdicts)
         mark = self._mark(commits=bool(verdicts))
-        memories = self._unsaved_memories(verdicts.values())
+        memories = self._remembered.unsaved(verdicts.values())
         self._concluding = asyncio.create_task(self._conclude(block, todo, verdicts, mark, memories))
 
     async def _concluded(self) -> set[PortfolioId]:
@@ -234,7 +228,7 @@ class Lane:
         return moved
 
     async def _conclude(
-        self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark, memories: Memories
+        self, block: FrameBlock, todo: Todo, verdicts: Verdicts, mark: _Mark, memories: Unsaved
     ) -> set[PortfolioId]:
         """Commits and publishes; whoever moved meanwhile is read again and decided again."""
         events: list[Event] = []
@@ -266,16 +260,7 @@ class Lane:
         snapshot = self._market.snapshot(self._book.series_read) if snapshot_is_due else None
         return _Mark(position, self._market.time_ns, snapshot)
 
-    def _unsaved_memories(self, verdicts: Iterable[Verdict] = ()) -> Memories:
-        """Of policies that none of the verdicts has something new to remember of."""
-        decided = {policy_id for verdict in verdicts for policy_id in verdict.memories}
-        return {
-            policy_id: (portfolio_id, self._memories[policy_id])
-            for policy_id, portfolio_id in self._unsaved.items()
-            if policy_id not in decided
-        }
-
-    async def _commit(self, verdicts: Sequence[Verdict], mark: _Mark, memories: Memories) -> Committed:
+    async def _commit(self, verdicts: Sequence[Verdict], mark: _Mark, memories: Unsaved) -> Committed:
         """Everything up to the mark, in one transaction."""
         commit = Commit(
             epochs=dict(self.epochs),
@@ -293,14 +278,10 @@ class Lane:
             self._saved, self._saved_ns = mark.position, self._clock.now_ns()
             if mark.snapshot is not None:
                 self._snapshot = mark.position
-        for policy_id, (_, memory) in memories.items():
-            if self._memories[policy_id] is memory:  # else it went on while this was written
-                self._unsaved.pop(policy_id, None)
+        self._remembered.saved(memories)
         for verdict in verdicts:
             if verdict.before.id in committed.portfolios:
-                self._remember(verdict)
-                for policy_id in verdict.memories:
-                    self._unsaved.pop(policy_id, None)
+                self._remembered.committed(verdict)
         return committed
 
     async def _reload(self, portfolio_ids: Collection[PortfolioId]) -> frozenset[PortfolioId]:
@@ -314,25 +295,21 @@ class Lane:
         return loaded.unevaluated
 
     async def _take_in(self, loaded: Loaded) -> None:
-        """What is remembered here is newer than what is stored."""
         listed = self._book.universe.instruments
         if any(listed.get(now.instrument_id) != now for now in loaded.instruments):
             await self._list_instruments()
-        for memory in loaded.memories:
-            self._memories.setdefault(memory.policy_id, unpacked(memory.memory))
-        for portfolio in await load_rows(self._book, loaded, self._memories, self._market.time_ns):
+        self._remembered.load(loaded.memories)
+        memories = self._remembered.memories
+        for portfolio in await load_rows(self._book, loaded, memories, self._market.time_ns):
             for stored in portfolio.policies:
-                remembered = self._memories.get(stored.id, NOTHING)
-                self._book.recall(stored.id, remembered.registers_for(stored.version))
+                self._book.recall(stored.id, self._remembered.of(stored.id).registers_for(stored.version))
             for account in portfolio.accounts:
-                self._book.levels.recall(
-                    account.id, level_of(self._memories.get(memory_id(account.id), NOTHING))
-                )
+                self._book.levels.recall(account.id, level_of(self._remembered.of(memory_id(account.id))))
             self._book.put(portfolio)
             self._set_aside.returned(portfolio.id)
-            memories = (self._memories.get(stored.id, NOTHING) for stored in portfolio.policies)
-            self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in memories))
-            self._wakes.schedule(portfolio, self._memories, self._market.time_ns)
+            own = (self._remembered.of(stored.id) for stored in portfolio.policies)
+            self._book.watch(portfolio.id, suppressed=any(m.suppressed is not None for m in own))
+            self._wakes.schedule(portfolio, memories, self._market.time_ns)
 
     async def _learn_instruments(self) -> None:
         """New listings: looked for when a frame named one, at most once a second. Nobody holds it yet."""
@@ -345,16 +322,8 @@ class Lane:
         self._market = self._market.on(universe)
         self._book.rebuild(universe)
 
-    def _remember(self, verdict: Verdict) -> None:
-        self._memories |= verdict.memories
-
     def _blocks(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
-        """Consecutive frames of one generation, not more than fit into a block."""
-        size = max(1, min(FRAMES_PER_BLOCK, CELLS_PER_BLOCK // self._book.universe.width))
-        for _, generation in groupby(frames, key=attrgetter("generation")):
-            same = list(generation)
-            for start in range(0, len(same), size):
-                yield same[start : start + size]
+        return blocks_of(frames, self._book.universe.width)
 
     def _check_order(self, frames: Sequence[Frame]) -> None:
         """Frames that were trimmed before they were read are gone: that is said, not hidden."""

@@ -39,8 +39,9 @@ from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
 from app.entrypoints.cli import status
 from app.oracle.memory import Memory
 from app.ports.evaluation import Commit
+from app.services.cut_blocks import FRAMES_PER_BLOCK
 from app.services.documents import OperatorPolicyDocument, PositionDocument, SnapshotDocument
-from app.services.evaluate_market import FRAMES_PER_BLOCK, Lane
+from app.services.evaluate_market import Lane
 from app.services.manage_instruments import put_instrument
 from app.services.manage_operator_policies import create_operator_policy
 from app.services.manage_policies import delete_policy, replace_policy, set_policy_enabled
