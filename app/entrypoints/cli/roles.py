@@ -3,12 +3,9 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-import structlog
 import uvloop
-from fastapi import FastAPI
 
 from app.bootstrap import Stack, configure_logging, stack
 from app.entrypoints import courier as courier_role
@@ -78,73 +75,16 @@ async def courier(connected: Stack, stop: asyncio.Event) -> None:
 def api(*, host: str, port: int) -> Role:
     async def serve(connected: Stack, stop: asyncio.Event) -> None:
         from app.engine.warm_up import warm_up
-        from app.entrypoints.api.application import create_app
-        from app.entrypoints.api.dependencies import Dependencies
-        from app.entrypoints.api.serving import Server, server_config
-        from app.entrypoints.api.stream_channels import Sources
-        from app.entrypoints.api.stream_commands import StreamCommands
-        from app.entrypoints.api.stream_connection import StreamServices
-        from app.entrypoints.api.stream_messages import CloseCode
-        from app.entrypoints.api.websocket import stream_router
-        from app.services.follow_operator_policies import OperatorPolicyFollower
+        from app.entrypoints.api import role
 
         warm_up()  # risk is computed by the evaluator's loops
-        parts = await connected.api()
-        follower = OperatorPolicyFollower(parts.units, parts.market)
-        leaving = asyncio.Event()
-        fanning_out: list[asyncio.Task[None]] = []
-
-        @asynccontextmanager
-        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-            fanning_out.append(
-                asyncio.create_task(parts.hub.run(leaving, close_code=CloseCode.SERVICE_RESTART))
-            )
-            beside = [
-                asyncio.create_task(parts.rests.run(stop)),
-                asyncio.create_task(parts.risks.run()),
-                asyncio.create_task(parts.quotes.run()),
-                asyncio.create_task(parts.admission.run(close_code=CloseCode.INVALID_TOKEN)),
-                asyncio.create_task(follower.run(stop)),
-            ]
-            try:
-                yield
-            finally:
-                for task in (*fanning_out, *beside):
-                    task.cancel()
-
-        dependencies = Dependencies(
-            units=parts.units,
-            market=parts.market,
-            checks=parts.checks,
-            evaluators=parts.evaluators,
-            oracle=parts.oracle,
-            rejections=parts.rejections,
-            publisher=parts.publisher,
-            tickets=parts.tickets,
-            webhook_reach=parts.webhook_reach,
+        await role.run(
+            parts=await connected.api(),
+            allowed_origins=connected.settings.stream_allowed_origins,
+            host=host,
+            port=port,
+            stop=stop,
         )
-        stream = StreamServices(
-            Sources(parts.hub, parts.rests, parts.risks, parts.quotes),
-            parts.admission,
-            StreamCommands(parts.units, parts.market),
-        )
-        app = create_app(
-            dependencies,
-            routers=[stream_router(stream, allowed_origins=connected.settings.stream_allowed_origins)],
-            lifespan=lifespan,
-        )
-        server = Server(server_config(app, host=host, port=port))
-
-        async def leave() -> None:
-            await stop.wait()
-            leaving.set()
-            await server.leave(lambda: asyncio.gather(*fanning_out))
-
-        stopping = asyncio.create_task(leave())
-        structlog.get_logger("api").info("api_started", host=host, port=port)
-        await server.serve()
-        stop.set()
-        await stopping
 
     return serve
 
