@@ -175,16 +175,17 @@ class _Writer:
         cursor = self.cursor
         while not stop.is_set():
             entries = await reading
-            if entries:
-                cursor = entries[-1].id
             if more := len(entries) >= self._count:
                 self._resize(entries)
-                reading = tasks.create_task(self._read(cursor))
+                reading = tasks.create_task(self._read(entries[-1].id))
                 await asyncio.sleep(0)  # it is sent before the work begins
-            batch = await self._frames_of(entries, cursor)
-            if writing is not None:
-                await writing
-            writing = tasks.create_task(self._write(batch)) if batch is not None else None
+            for part in parts(entries):
+                cursor = part[-1].id if part else cursor
+                batch = await self._frames_of(part, cursor)
+                if writing is not None:
+                    await writing
+                writing = tasks.create_task(self._write(batch)) if batch is not None else None
+                await asyncio.sleep(0)  # sent before the work on what comes next
             if not more:
                 if self._merging:
                     await asyncio.sleep(MERGING_SECONDS)
@@ -264,7 +265,7 @@ class _Writer:
 
     def _resize(self, entries: Sequence[TickEntry]) -> None:
         """The next read's: few enough ticks that evaluators have the first of them early."""
-        ticks = sum([len(entry.ticks) + stated_count(entry.packed or b"") for entry in entries])
+        ticks = sum(map(_stated, entries))
         self._count = max(1, min(READ_COUNT, READ_TICKS * len(entries) // max(1, ticks)))
 
     def _patience_ms(self) -> int:
@@ -288,6 +289,23 @@ class _Writer:
         if now_ns - self._instruments_seen_ns > HEARTBEAT_NS:
             self._instruments_seen_ns = now_ns
             await self._service.declare(self.sequencer)
+
+
+def parts(entries: Sequence[TickEntry]) -> list[Sequence[TickEntry]]:
+    """What is worked on and written in one step: of large entries a read may have many times as much."""
+    found, start, ticks = list[Sequence[TickEntry]](), 0, 0
+    for i, entry in enumerate(entries):
+        count = _stated(entry)
+        if i > start and ticks + count > READ_TICKS:
+            found.append(entries[start:i])
+            start, ticks = i, 0
+        ticks += count
+    return [*found, entries[start:]]
+
+
+def _stated(entry: TickEntry) -> int:
+    """How many ticks it has, or says that it has."""
+    return len(entry.ticks) + stated_count(entry.packed or b"")
 
 
 def runs(entries: Sequence[TickEntry], *, merging: bool) -> Iterator[Sequence[TickEntry]]:

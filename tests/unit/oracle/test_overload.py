@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from app.domain.market import StreamPosition, Tick, TickKind
 from app.oracle.overload import BEGINS_NS, ENDS_NS, Overload
 from app.ports.market import TickEntry
-from app.services.ingest_ticks import runs
+from app.services.ingest_ticks import READ_TICKS, parts, runs
 
 NOW_NS = 1_767_225_600_000_000_000
 MILLISECOND = 1_000_000
@@ -86,3 +86,16 @@ def test_a_run_keeps_order_and_a_heartbeat_has_one_of_its_own(kinds_of, merging)
     assert all(len(run) == 1 for run, beat in zip(found, beats, strict=True) if beat or not merging)
     if merging:  # as few as can be
         assert not any(one is other is False for one, other in pairwise(beats))
+
+
+@given(st.lists(st.integers(0, 2 * READ_TICKS), max_size=60))
+def test_a_read_is_worked_on_in_steps_of_few_enough_ticks_and_nothing_is_left_out(counts):
+    entries = [
+        TickEntry(str(n), [], packed=b"\xdd" + count.to_bytes(4, "big")) for n, count in enumerate(counts)
+    ]
+    found = parts(entries)
+    assert [entry for part in found for entry in part] == entries
+    for part, following in pairwise(found):
+        ticks = sum(counts[int(entry.id)] for entry in part)
+        assert len(part) == 1 or ticks <= READ_TICKS
+        assert ticks + counts[int(following[0].id)] > READ_TICKS  # none is smaller than need be
