@@ -52,6 +52,13 @@ def test_it_is_the_rule_read_slowly(sources):
     assert aggregate(values, confidences, weights, doubts=doubts) == slow(sources)
 
 
+@given(st.lists(st.tuples(VALUES, VALUES | st.just(0.0)), min_size=2, max_size=40), WEIGHTS)
+def test_so_it_is_of_equal_weights_however_many(quotes, weight):
+    """They are counted where they are few, and weighed like others where they are many."""
+    found = aggregate(*zip(*quotes, strict=True), [weight] * len(quotes))
+    assert found == slow([(*quote, weight, 0) for quote in quotes])
+
+
 @given(
     st.lists(st.tuples(st.integers(-50, 50), st.integers(1, 20)), min_size=1, max_size=9),
     WEIGHTS,
