@@ -92,6 +92,7 @@ class ApiParts:
     tickets: RedisTickets
     admission: Admission
     webhook_reach: Reach
+    deliveries_kept: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +210,9 @@ class Stack:
         sender = HttpWebhookSender(
             allowed_networks=parse_networks(settings.webhook_allowed_networks),
             ports=settings.webhook_ports,
-            proxy=settings.webhook_proxy,
+            proxy=settings.webhook_proxy.get_secret_value() if settings.webhook_proxy else None,
         )
-        retention = Retention(ended=timedelta(days=settings.webhook_retention_days))
+        retention = Retention(ended=self._deliveries_kept())
         return CourierParts(
             feed=await self.events(),
             outbox=PostgresOutbox(pool),
@@ -220,6 +221,9 @@ class Stack:
             mail=self._mail(),
             market_time=(await self.market()).time_ns,
         )
+
+    def _deliveries_kept(self) -> timedelta:
+        return timedelta(days=self.settings.webhook_retention_days)
 
     def _mail(self) -> SmtpMail | None:
         url, recipient = self.settings.smtp_url, self.settings.operator_email
@@ -258,6 +262,7 @@ class Stack:
             webhook_reach=Reach(
                 self.settings.webhook_ports, opened=bool(self.settings.webhook_allowed_networks)
             ),
+            deliveries_kept=self._deliveries_kept(),
         )
 
     async def market(self) -> MarketNow:

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
     stream_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     webhook_ports: Annotated[tuple[int, ...], NoDecode] = (443, 8443)
-    webhook_proxy: str | None = None
+    webhook_proxy: SecretStr | None = None
     webhook_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     smtp_url: SecretStr | None = None
     smtp_sender: str = "ballast@localhost"

@@ -19,6 +19,7 @@ from app.domain.instruments import InstrumentName
 from app.domain.market import Tick
 from app.entrypoints.api.problems import Unauthenticated
 from app.oracle.memory import Memory
+from app.ports.delivery import Retention
 from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
 from app.ports.market import TickPublisher
@@ -71,6 +72,7 @@ class Dependencies:
     publisher: TickPublisher = field(default_factory=_Nowhere)
     tickets: Tickets = field(default_factory=_NoTickets)
     webhook_reach: Reach = field(default_factory=Reach)
+    deliveries_kept: timedelta = Retention().ended
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes

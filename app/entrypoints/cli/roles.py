@@ -122,6 +122,7 @@ def api(*, host: str, port: int) -> Role:
             publisher=parts.publisher,
             tickets=parts.tickets,
             webhook_reach=parts.webhook_reach,
+            deliveries_kept=parts.deliveries_kept,
         )
         stream = StreamServices(
             Sources(parts.hub, parts.rests, parts.risks, parts.quotes),
