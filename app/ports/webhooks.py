@@ -101,7 +101,10 @@ class WebhookStore(Protocol):
     async def rotate(
         self, tenant_id: TenantId, endpoint_id: EndpointId, secret: bytes, overlap: timedelta
     ) -> Endpoint:
-        """The next version. What signed until now does so for `overlap`; a Conflict where too many do."""
+        """The next version. What signed until now does so for `overlap`; a Conflict where too many do.
+
+        Without an overlap only the new one signs.
+        """
         ...
 
     async def set_enabled(

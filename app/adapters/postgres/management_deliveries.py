@@ -22,13 +22,24 @@ _ONE = "SELECT * FROM webhook_deliveries WHERE id = $2 AND endpoint_id = $1"
 _ATTEMPTS = (
     "SELECT * FROM webhook_attempts WHERE delivery_id = ANY($1::bigint[]) ORDER BY delivery_id, number"
 )
-_RESEND = """
-UPDATE webhook_deliveries
-SET state = 'pending', retries = 0, next_attempt_at = now(), claimed_until = NULL, delivered_at = NULL
+# With order nothing may go beside what is under way, though it comes before that in the log. Whoever asks
+# has woken the queue, which holds off claims until the end of the transaction.
+_UNDER_WAY = """
+WITH under_way AS (
+    SELECT d.portfolio_id, max(d.claimed_until) AS until FROM webhook_deliveries d
+    JOIN webhook_endpoints w ON w.id = d.endpoint_id AND w.ordered
+    WHERE d.endpoint_id = $1 AND d.state = 'pending' AND d.claimed_until > now() GROUP BY d.portfolio_id
+)"""
+_RESEND = f"""
+{_UNDER_WAY}
+UPDATE webhook_deliveries d
+SET state = 'pending', retries = 0, claimed_until = NULL, delivered_at = NULL, next_attempt_at = greatest(
+    now(), (SELECT until FROM under_way u WHERE u.portfolio_id = d.portfolio_id)
+)
 WHERE id = $2 AND endpoint_id = $1 AND (state <> 'pending' OR claimed_until IS NULL OR claimed_until < now())
-"""
+"""  # noqa: S608 - constants only
 _RECOVER = f"""
-WITH missing AS (
+{_UNDER_WAY}, missing AS (
     SELECT e.portfolio_id, e.sequence FROM webhook_endpoints w
     JOIN events e ON e.tenant_id = w.tenant_id AND {WANTED}
     LEFT JOIN webhook_deliveries d
@@ -36,10 +47,12 @@ WITH missing AS (
     WHERE w.id = $1 AND e.created_at >= $2 AND e.created_at < $3 AND coalesce(d.state = 'failed', true)
     ORDER BY e.created_at, e.portfolio_id, e.sequence LIMIT $4
 )
-INSERT INTO webhook_deliveries AS d (endpoint_id, portfolio_id, sequence)
-SELECT $1, portfolio_id, sequence FROM missing
+INSERT INTO webhook_deliveries AS d (endpoint_id, portfolio_id, sequence, next_attempt_at)
+SELECT $1, portfolio_id, sequence, greatest(now(), until)
+FROM missing LEFT JOIN under_way USING (portfolio_id)
 ON CONFLICT (portfolio_id, sequence, endpoint_id) DO UPDATE
-SET state = 'pending', retries = 0, next_attempt_at = now(), claimed_until = NULL WHERE d.state = 'failed'
+SET state = 'pending', retries = 0, next_attempt_at = EXCLUDED.next_attempt_at, claimed_until = NULL
+WHERE d.state = 'failed'
 RETURNING id
 """  # noqa: S608 - constants only
 _ADD_TEST = "INSERT INTO webhook_deliveries (endpoint_id, test_event) VALUES ($1, $2) RETURNING *"
@@ -80,18 +93,18 @@ class DeliveryRows:
         return await self._with_attempts(await self._raw.fetch(_PAGE, endpoint_id, before, state, limit))
 
     async def resend(self, endpoint_id: EndpointId, delivery_id: int) -> LoggedDelivery:
+        await self._raw.execute(_WAKE, endpoint_id)
         await self._raw.execute(_RESEND, endpoint_id, delivery_id)
         found = await self._with_attempts(await self._raw.fetch(_ONE, endpoint_id, delivery_id))
         if not found:
             raise NotFound("delivery", delivery_id)
-        await self._raw.execute(_WAKE, endpoint_id)
         return found[0]
 
     async def recover(
         self, endpoint_id: EndpointId, *, since: datetime, until: datetime, limit: int
     ) -> Recovered:
-        rows = await self._raw.fetch(_RECOVER, endpoint_id, since, until, limit)
         await self._raw.execute(_WAKE, endpoint_id)
+        rows = await self._raw.fetch(_RECOVER, endpoint_id, since, until, limit)
         return Recovered(len(rows), complete=len(rows) < limit)
 
     async def add_test(self, endpoint_id: EndpointId, event: Mapping[str, Any]) -> LoggedDelivery:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from datetime import timedelta
+from smtplib import SMTPNotSupportedError
 
 import msgspec
 import pytest
@@ -299,6 +300,16 @@ async def test_five_days_without_a_success_disable_and_the_operator_is_told_by_m
     assert f"{hook.url} of tenant {tenant} (endpoint {endpoint}): nothing was delivered" in sent.replace(
         "=\n", ""
     )
+
+
+async def test_no_password_is_given_to_a_mail_server_without_tls():
+    async with MailServer() as (url, mails):
+        mail = SmtpMail(
+            url.replace("//", "//desk:hunter2@"), sender="a@example.com", recipient="b@example.com"
+        )
+        with pytest.raises(SMTPNotSupportedError, match="without TLS"):
+            await mail.send("told", "all")
+    assert mails == []
 
 
 class MailServer:
