@@ -27,6 +27,7 @@ from app.adapters.postgres.markets import Quiescence, ensure_market
 from app.adapters.postgres.migrate import upgrade
 from app.adapters.postgres.source_rows import PostgresListings
 from app.adapters.redis_streams.announcer import RedisAnnouncer
+from app.adapters.redis_streams.attempt_counts import RedisAttemptCounts, read_attempt_counts
 from app.adapters.redis_streams.client import connect, refuse_evicting
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
@@ -56,12 +57,14 @@ from app.ports.leases import ShardGrant
 from app.ports.management import MarketNow
 from app.ports.market import TickPublisher
 from app.ports.sources import ReadOracle, ReadRejections
+from app.ports.webhook_figures import ReadAttempts
 from app.services.admit_client import Admission
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
 from app.services.manage_webhooks import Reach
 from app.services.replay_history import Lockstep
 from app.services.tell_market import MarketWatches
+from app.services.watch_webhooks import QueueWatch
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,6 +96,8 @@ class ApiParts:
     admission: Admission
     webhook_reach: Reach
     deliveries_kept: timedelta
+    attempts: ReadAttempts
+    queues: QueueWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class CourierParts:
     sender: HttpWebhookSender
     mail: SmtpMail | None
     market_time: Callable[[], Awaitable[int]]
+    counts: RedisAttemptCounts
 
 
 class Stack:
@@ -220,6 +226,7 @@ class Stack:
             sender=await self._resources.enter_async_context(sender),
             mail=self._mail(),
             market_time=(await self.market()).time_ns,
+            counts=RedisAttemptCounts(await self.wire()),
         )
 
     def _deliveries_kept(self) -> timedelta:
@@ -263,6 +270,8 @@ class Stack:
                 self.settings.webhook_ports, opened=bool(self.settings.webhook_allowed_networks)
             ),
             deliveries_kept=self._deliveries_kept(),
+            attempts=partial(read_attempt_counts, redis),
+            queues=QueueWatch(units),
         )
 
     async def market(self) -> MarketNow:

@@ -46,7 +46,7 @@ _HOPELESS = "nothing was delivered to the endpoint for days"
 class Deliverer:
     """One courier's hands: `concurrency` requests at once, `per_endpoint` of them to one endpoint.
 
-    `market_time` is what an endpoint's being disabled is dated by; 0 without one.
+    `market_time` is what an endpoint's being disabled is dated by, 0 without one; `count` hears what ended.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Deliverer:
         grace: timedelta = timedelta(seconds=3),
         draw: Callable[[], float] = random.random,
         market_time: Callable[[], Awaitable[int]] | None = None,
+        count: Callable[[Sequence[Attempt]], None] | None = None,
     ) -> None:
         if lease <= sender.timeout:
             raise ConfigurationError(
@@ -78,6 +79,7 @@ class Deliverer:
         self._grace = grace
         self._draw = draw
         self._market_time = market_time
+        self._count = count
         self._wake = asyncio.Event()
         self._told = asyncio.Event()
         self._quick: dict[asyncio.Task[None], tuple[Delivery, float]] = {}  # the longest under way first
@@ -187,6 +189,8 @@ class Deliverer:
         except BaseException:
             self._finished = finished + self._finished
             raise
+        if self._count is not None:
+            self._count(finished)
         for attempt in finished:
             if not isinstance(attempt.outcome, Delivered):
                 self._free(attempt.delivery)

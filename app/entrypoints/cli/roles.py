@@ -71,6 +71,7 @@ async def courier(connected: Stack, stop: asyncio.Event) -> None:
         sender=parts.sender,
         mail=parts.mail,
         market_time=parts.market_time,
+        counts=parts.counts,
         stop=stop,
     )
 
@@ -123,6 +124,8 @@ def api(*, host: str, port: int) -> Role:
             tickets=parts.tickets,
             webhook_reach=parts.webhook_reach,
             deliveries_kept=parts.deliveries_kept,
+            attempts=parts.attempts,
+            queues=parts.queues.figures,
         )
         stream = StreamServices(
             Sources(parts.hub, parts.rests, parts.risks, parts.quotes),
