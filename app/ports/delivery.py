@@ -171,6 +171,7 @@ class Delivery:
     body: bytes
     old_secrets: tuple[bytes, ...] = ()
     claimed_until: datetime | None = None
+    tenant_id: TenantId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +246,13 @@ class DisabledEndpoint:
 
 class DeliveryQueue(Protocol):
     async def claim(
-        self, *, limit: int, per_endpoint: int, in_flight: Mapping[EndpointId, int], lease: timedelta
+        self,
+        *,
+        limit: int,
+        per_endpoint: int,
+        in_flight: Mapping[EndpointId, int],
+        lease: timedelta,
+        passed_over: TenantId | None = None,
     ) -> Sequence[Delivery]:
         """Due ones that nobody else holds, at most `per_endpoint` of one endpoint with those in flight.
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 import uvloop
@@ -22,7 +23,15 @@ _COLLECT_AFTER = 50_000
 
 def run_role(role: Role, settings: Settings) -> None:
     configure_logging(settings.log_level)
+    open_as_many_files_as_may_be()
     uvloop.run(_run(role, settings))
+
+
+def open_as_many_files_as_may_be() -> None:
+    """Each connection is one. Where 1,024 are open at once by default, receivers would be blamed for that."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _run(role: Role, settings: Settings) -> None:

@@ -173,6 +173,35 @@ async def test_f35_a_slow_endpoint_delays_nobody_else(committed, feed, register,
         assert sequences(slow) == sequences(quick) == list(range(1, 61))
 
 
+async def test_f35_a_tenant_with_many_slow_endpoints_delays_no_other_tenant(
+    *, committed, feed, register, start_courier
+):
+    """They could fill all that a courier has under way, and leave places as slowly as they answer."""
+    tenant, other = [await committed.tenant() for _ in range(2)]
+    held, released = 0, asyncio.Event()
+
+    async def hold(request):
+        nonlocal held
+        held += 1
+        await released.wait()
+        return web.Response()
+
+    async with receiver(hold) as slow, receiver() as quick:
+        for _ in range(12):
+            await register(tenant, slow.url)
+        await register(other, quick.url)
+        await start_courier(feed, timeout=timedelta(seconds=25), concurrency=16)
+        await feed.publish(await committed.commit(tenant, await committed.portfolio(tenant), 8))
+        await eventually(lambda: held == 16 * 4 - 1)
+        portfolio = await committed.portfolio(other)
+        for sequence in (1, 2, 3):
+            await feed.publish(await committed.commit(other, portfolio, 1))
+            await eventually(lambda sequence=sequence: len(quick.received) == sequence)
+        assert held == 16 * 4 - 1
+        released.set()
+        await eventually(lambda: held == 12 * 8)
+
+
 async def test_f32_a_deleted_endpoint_ends_what_waits_for_it(
     *, committed, register, queue, outbox, states, units
 ):
