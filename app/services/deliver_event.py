@@ -4,8 +4,8 @@ Killed anywhere, a claim's lease runs out and the delivery is due again: at leas
 is therefore longer than any attempt, or two couriers would send the same event at once.
 
 An endpoint that is slow fills its own few places. A request that has been under way for a second gives its
-place up, so that many slow ones at once do not fill them all; only then is there a ceiling. The last of what
-is below it is kept from a tenant that has more than half: with enough endpoints it could fill all of it.
+place up, so that many slow ones at once do not fill them all; only then is there a ceiling. From half of it
+on nothing more is sent to an endpoint while it is slow to answer: many dead ones hold one request each.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import assert_never
 import structlog
 
 from app.domain.errors import ConfigurationError
-from app.domain.identifiers import EndpointId, TenantId
+from app.domain.identifiers import EndpointId
 from app.ports.delivery import (
     Attempt,
     Delivered,
@@ -39,8 +39,6 @@ _GATHER_SECONDS = 0.005
 _SLOW_SECONDS = 1.0
 _CEILING = 4
 """Requests under way for each place, the slow ones included."""
-_KEPT_FROM_THE_SLOWEST = 16
-"""Of so many places one."""
 _PAUSE_AFTER_ERROR_SECONDS = 0.5
 _GONE = "the endpoint answered 410 Gone"
 _HOPELESS = "nothing was delivered to the endpoint for days"
@@ -87,7 +85,7 @@ class Deliverer:
         self._told = asyncio.Event()
         self._quick: dict[asyncio.Task[None], tuple[Delivery, float]] = {}  # the longest under way first
         self._slow: dict[asyncio.Task[None], Delivery] = {}
-        self._slow_of: Counter[TenantId | None] = Counter()
+        self._slow_of: Counter[EndpointId] = Counter()
         self._in_flight: Counter[EndpointId] = Counter()
         self._finished: list[Attempt] = []
         self._doomed: dict[EndpointId, str] = {}  # to be disabled, and why
@@ -123,15 +121,16 @@ class Deliverer:
             await asyncio.sleep(max(0.0, looked_at + _GATHER_SECONDS - loop.time()))
 
     async def _claim(self) -> None:
-        room, passed_over = self._room()
+        room = self._room()
         if room <= 0:
             return
+        crowded = len(self._slow) >= self._concurrency * _CEILING // 2
         claimed = await self._queue.claim(
             limit=room,
             per_endpoint=self._per_endpoint,
             in_flight=self._in_flight,
             lease=self._lease,
-            passed_over=passed_over,
+            passed_over=[*self._slow_of] if crowded else [],
         )
         started = asyncio.get_running_loop().time()
         for delivery in claimed:
@@ -142,8 +141,8 @@ class Deliverer:
         if claimed:
             self._wake.set()  # there may be more
 
-    def _room(self) -> tuple[int, TenantId | None]:
-        """Places that are free, once those of slow requests were given up; and to whom they are not."""
+    def _room(self) -> int:
+        """Places that are free, once those of slow requests were given up."""
         slow_since = asyncio.get_running_loop().time() - _SLOW_SECONDS
         while self._quick:
             task, (delivery, started) = next(iter(self._quick.items()))
@@ -151,17 +150,9 @@ class Deliverer:
                 break
             del self._quick[task]
             self._slow[task] = delivery
-            self._slow_of[delivery.tenant_id] += 1
-        ceiling = self._concurrency * _CEILING
-        left = ceiling - len(self._quick) - len(self._slow)
-        quick = self._concurrency - len(self._quick)
-        kept = max(1, self._concurrency // _KEPT_FROM_THE_SLOWEST)
-        if left > kept:
-            return min(quick, left - kept), None
-        for tenant_id, count in self._slow_of.most_common(1):
-            if count > ceiling // 2:
-                return min(quick, left), tenant_id
-        return min(quick, left), None
+            self._slow_of[delivery.endpoint_id] += 1
+        under_way = len(self._quick) + len(self._slow)
+        return min(self._concurrency - len(self._quick), self._concurrency * _CEILING - under_way)
 
     async def _deliver(self, delivery: Delivery) -> None:
         loop = asyncio.get_running_loop()
@@ -188,15 +179,13 @@ class Deliverer:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         if self._quick.pop(task, None) is None:
-            self._slow_of[self._slow.pop(task).tenant_id] -= 1
+            _take_off(self._slow_of, self._slow.pop(task).endpoint_id)
         self._told.set()
         self._wake.set()
 
     def _free(self, delivery: Delivery) -> None:
         """One more may go to its endpoint: at once after a success, else when the failure is known to all."""
-        self._in_flight[delivery.endpoint_id] -= 1
-        if not self._in_flight[delivery.endpoint_id]:
-            del self._in_flight[delivery.endpoint_id]
+        _take_off(self._in_flight, delivery.endpoint_id)
 
     async def _record(self) -> None:
         """What finished since the last time, in one statement; kept for the next one if that fails."""
@@ -252,3 +241,9 @@ class Deliverer:
         await self._record()
         if unfinished:
             await self._queue.release(list(unfinished.values()))
+
+
+def _take_off(counts: Counter[EndpointId], endpoint_id: EndpointId) -> None:
+    counts[endpoint_id] -= 1
+    if not counts[endpoint_id]:
+        del counts[endpoint_id]

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from app.adapters.postgres.event_log import streamed
-from app.domain.identifiers import EndpointId, TenantId, derived_id
+from app.domain.identifiers import EndpointId, derived_id
 from app.ports.delivery import Delivery
 
 LARGEST_BODY_BYTES = 20_000 - 1
@@ -47,7 +47,6 @@ def _delivery(row: Any, event_id: str, body: bytes) -> Delivery:
         body=body,
         old_secrets=tuple(secret for secret, until in secrets if until > now),
         claimed_until=row["claimed_until"],
-        tenant_id=TenantId(row["owner"]),
     )
 
 

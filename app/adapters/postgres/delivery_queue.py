@@ -10,7 +10,7 @@ delivery, changes nothing. No index knows of claims, so that a claim is written 
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -36,19 +36,18 @@ _KEPT_CHARACTERS = 1_024
 
 _FREE = "(claimed_until IS NULL OR claimed_until <= now())"
 
-_MAY_BE_LOOKED_AT = """due_at <= now() AND endpoint_id <> ALL($3::uuid[]) AND (
-        $4::uuid IS NULL OR (SELECT tenant_id FROM webhook_endpoints WHERE id = endpoint_id) <> $4
-    )"""
-_LOCK = f"""
+_LOCK = """
 WITH failing AS (
-    SELECT endpoint_id FROM webhook_queues WHERE failures > 0 AND {_MAY_BE_LOOKED_AT}
+    SELECT endpoint_id FROM webhook_queues
+    WHERE failures > 0 AND due_at <= now() AND endpoint_id <> ALL($3::uuid[])
     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), working AS (
-    SELECT endpoint_id FROM webhook_queues WHERE failures = 0 AND {_MAY_BE_LOOKED_AT}
+    SELECT endpoint_id FROM webhook_queues
+    WHERE failures = 0 AND due_at <= now() AND endpoint_id <> ALL($3::uuid[])
     ORDER BY due_at LIMIT $1 - (SELECT count(*) FROM failing) FOR UPDATE SKIP LOCKED
 )
 SELECT endpoint_id FROM failing UNION ALL SELECT endpoint_id FROM working
-"""  # noqa: S608 - constants only
+"""
 
 # The first of each portfolio, found by stepping from one to the next: the backlog behind it costs nothing.
 _FIRST_OF_EACH = """
@@ -105,7 +104,7 @@ WITH looked_at AS (
     RETURNING d.id, d.endpoint_id, d.retries, d.claimed_until, d.portfolio_id, d.sequence, d.test_event
 )
 SELECT c.id, c.endpoint_id, c.retries, c.claimed_until, c.test_event,
-       w.tenant_id AS owner, w.url, w.secret, w.old_secrets, w.old_secrets_until, now(),
+       w.url, w.secret, w.old_secrets, w.old_secrets_until, now(),
        e.portfolio_id, e.sequence, e.tenant_id, e.type, e.version, e.time_ns, e.data
 FROM claimed c
 JOIN webhook_endpoints w ON w.id = c.endpoint_id
@@ -259,14 +258,13 @@ class PostgresDeliveryQueue:
         per_endpoint: int,
         in_flight: Mapping[EndpointId, int],
         lease: timedelta,
-        passed_over: TenantId | None = None,
+        passed_over: Collection[EndpointId] = (),
     ) -> list[Delivery]:
-        full = [endpoint for endpoint, count in in_flight.items() if count >= per_endpoint]
+        full = [*passed_over, *(endpoint for endpoint, count in in_flight.items() if count >= per_endpoint)]
         failing = int(limit / _FAILING_SHARE + self._draw())  # a single place is theirs one time in four
         # Three statements, so that what is looked at is as of when the queues were locked.
         async with self._pool.acquire() as connection, connection.transaction():
-            queues = await connection.fetch(_LOCK, limit, failing, full, passed_over)
-            locked = [row[0] for row in queues]
+            locked = [row[0] for row in await connection.fetch(_LOCK, limit, failing, full)]
             if not locked:
                 return []
             share = max(1, limit // len(locked))

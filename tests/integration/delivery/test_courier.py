@@ -173,10 +173,10 @@ async def test_f35_a_slow_endpoint_delays_nobody_else(committed, feed, register,
         assert sequences(slow) == sequences(quick) == list(range(1, 61))
 
 
-async def test_f35_a_tenant_with_many_slow_endpoints_delays_no_other_tenant(
+async def test_f35_many_slow_endpoints_with_much_to_hear_delay_nobody_else(
     *, committed, feed, register, start_courier
 ):
-    """They could fill all that a courier has under way, and leave places as slowly as they answer."""
+    """They would fill all that a courier has under way, and free places as slowly as they answer."""
     tenant, other = [await committed.tenant() for _ in range(2)]
     held, released = 0, asyncio.Event()
 
@@ -192,12 +192,12 @@ async def test_f35_a_tenant_with_many_slow_endpoints_delays_no_other_tenant(
         await register(other, quick.url)
         await start_courier(feed, timeout=timedelta(seconds=25), concurrency=16)
         await feed.publish(await committed.commit(tenant, await committed.portfolio(tenant), 8))
-        await eventually(lambda: held == 16 * 4 - 1)
+        await eventually(lambda: held >= 16 * 4 // 2)
         portfolio = await committed.portfolio(other)
         for sequence in (1, 2, 3):
             await feed.publish(await committed.commit(other, portfolio, 1))
             await eventually(lambda sequence=sequence: len(quick.received) == sequence)
-        assert held == 16 * 4 - 1
+        assert held < 16 * 4
         released.set()
         await eventually(lambda: held == 12 * 8)
 
