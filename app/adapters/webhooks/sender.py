@@ -8,7 +8,9 @@ deny what ours do.
 """
 
 import asyncio
+import os
 import socket
+import ssl
 import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -95,8 +97,6 @@ class HttpWebhookSender:
                 url, data=delivery.body, headers=_headers(delivery), allow_redirects=False
             ) as response:
                 return _judge(response, await _beginning(response))
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
-            return Rejected(f"not a URL that can be posted to: {error}")
         except TimeoutError:
             return Retryable(f"no answer within {self.timeout.total_seconds():g} s")
         except AddressDenied as error:
@@ -107,6 +107,8 @@ class HttpWebhookSender:
             return Retryable("the proxy cannot be reached")  # where it is concerns the operator alone
         except aiohttp.ClientConnectorError as error:
             return Retryable(_why_not_connected(error))
+        except ValueError as error:  # what is wrong with a certificate is one too: it was told above
+            return Rejected(f"not a URL that can be posted to: {error}")
         except (aiohttp.ClientError, OSError) as error:
             return Retryable(f"{type(error).__name__}: {error}")
 
@@ -173,5 +175,11 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:
-    cause = error.os_error
-    return str(cause) if isinstance(cause, AddressDenied) else f"cannot connect: {cause}"
+    """Without the address, which may be one of the operator's network."""
+    match error.os_error:
+        case AddressDenied() as cause:
+            return str(cause)
+        case ssl.SSLError() | socket.gaierror() as cause:
+            return f"cannot connect: {cause}"
+        case cause:
+            return f"cannot connect: {os.strerror(cause.errno) if cause.errno else 'no address answers'}"

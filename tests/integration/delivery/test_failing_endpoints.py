@@ -381,7 +381,7 @@ async def test_f35_dead_endpoints_delay_no_healthy_one(
         slowest = await eventually(lambda: _slowest(asyncpg_pool, healthy), timeout=60)
         assert slowest < 20
         await feed.publish(await committed.commit(tenant, portfolio, 1, kind=EventType.ADJUSTMENT_QUEUED))
-        await eventually(lambda: len(hook.received) == 2 * healthy, timeout=20)  # the dead are silent still
+        await eventually(lambda: len(hook.received) == 2 * healthy, timeout=40)  # the dead are silent still
 
 
 async def _slowest(pool, healthy):

@@ -2,16 +2,21 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from base64 import b64encode
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from uuid import uuid4
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.adapters.webhooks.addresses import parse_networks
@@ -253,9 +258,31 @@ async def test_nobody_listens():
     async with receiver() as hook:
         url = hook.url
     outcome = await sent(url)
+    assert outcome == Retryable("cannot connect: Connection refused")
+
+
+async def test_a_certificate_that_is_not_believed_is_no_wrong_url(tmp_path):
+    """It has expired, as a rule, and is renewed: what waits is sent then."""
+    key = Ed25519PrivateKey.generate()
+    name, now = x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(names, critical=True).sign(key, None)
+    pem, clear = serialization.Encoding.PEM, serialization.NoEncryption()
+    written = tmp_path / "certificate"
+    written.write_bytes(
+        certificate.public_bytes(pem) + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, clear)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(written)
+
+    async def close(reader, writer):
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0, ssl=context) as server:
+        outcome = await sent(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     assert isinstance(outcome, Retryable)
-    assert outcome.status is None
-    assert "cannot connect" in outcome.reason
+    assert "certificate verify failed" in outcome.reason
 
 
 async def test_silence_ends_at_the_time_out():
