@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 from collections import Counter
 from datetime import timedelta
 
@@ -16,6 +14,7 @@ from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.wire import Wire
 from app.domain.events import EventType
 from tests import factories
+from tests.integration.delivery.courier_process import courier_process
 from tests.integration.delivery.receivers import ids, receiver, sequences
 from tests.waiting import eventually
 
@@ -259,14 +258,14 @@ async def test_killed_between_claim_and_mark_the_event_is_delivered_again(
 
     async with receiver(hold_first) as hook, contextlib.AsyncExitStack() as couriers:
         await register(tenant, hook.url)
-        first = await couriers.enter_async_context(_process(database_url, redis_url))
+        first = await couriers.enter_async_context(courier_process(database_url, redis_url))
         await committed.commit(tenant, portfolio, 4)
         await asyncio.wait_for(arrived.wait(), 20)
         first.send_signal(signal.SIGKILL)
         await first.wait()
         dead.set()
         before = set(ids(hook))
-        await couriers.enter_async_context(_process(database_url, redis_url))
+        await couriers.enter_async_context(courier_process(database_url, redis_url))
 
         async def all_told():
             return await states() == {"delivered": 4}
@@ -275,17 +274,3 @@ async def test_killed_between_claim_and_mark_the_event_is_delivered_again(
         assert before
         assert all(ids(hook)[identifier] >= 2 for identifier in before)
         assert len(ids(hook)) == 4
-
-
-@contextlib.asynccontextmanager
-async def _process(database_url, redis_url):
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.delivery.courier_process"),
-        env={**os.environ, "COURIER_DATABASE_URL": database_url, "COURIER_REDIS_URL": redis_url},
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
