@@ -10,7 +10,8 @@ import msgspec
 from app.adapters.postgres.delivery_store import WANTED
 from app.adapters.postgres.event_log import COLUMNS, streamed
 from app.domain.errors import NotFound
-from app.domain.identifiers import EndpointId, PortfolioId, TenantId, derived_id
+from app.domain.events import event_id
+from app.domain.identifiers import EndpointId, PortfolioId, TenantId
 from app.ports.delivery import Breaker
 from app.ports.webhook_figures import QueueFigures
 from app.ports.webhooks import EndpointStatistics, LoggedAttempt, LoggedDelivery, Recovered
@@ -175,12 +176,12 @@ class DeliveryRows:
 
 def _delivery(row: Any, attempts: Sequence[Any]) -> LoggedDelivery:
     if row["test_event"] is None:
-        event_id = f"evt_{derived_id('event', row['portfolio_id'], row['sequence']).hex}"
+        its_event = event_id(row["portfolio_id"], row["sequence"])
     else:
-        event_id = msgspec.json.decode(row["test_event"])["id"]
+        its_event = msgspec.json.decode(row["test_event"])["id"]
     return LoggedDelivery(
         id=row["id"],
-        event_id=event_id,
+        event_id=its_event,
         portfolio_id=row["portfolio_id"],
         sequence=row["sequence"],
         state=row["state"],

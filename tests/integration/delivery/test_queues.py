@@ -3,6 +3,7 @@
 from datetime import timedelta
 from itertools import cycle
 
+import msgspec
 import pytest
 
 from app.adapters.postgres.delivery_queue import PostgresDeliveryQueue
@@ -98,3 +99,18 @@ async def test_whatever_an_endpoint_says_is_noted(queue, backlog, asyncpg_pool):
     await queue.record([Attempt(hostile, Retryable(said), MINUTES), Attempt(other, Delivered(200))])
     noted = await asyncpg_pool.fetch("SELECT status, response FROM webhook_attempts ORDER BY delivery_id")
     assert list(map(tuple, noted)) == [(None, "a\N{REPLACEMENT CHARACTER}b?" + "c" * 1_020), (200, "")]
+
+
+async def test_an_event_that_only_a_newer_version_knows_is_passed_on(
+    *, queue, committed, register, outbox, tenant, asyncpg_pool
+):
+    """While versions change there are couriers of both: what one cannot name must not stop what it can."""
+    await register(tenant, "http://127.0.0.1:9/")
+    portfolio = await committed.portfolio(tenant)
+    await committed.commit(tenant, portfolio, 2)
+    await asyncpg_pool.execute("UPDATE events SET type = 'desk.opened' WHERE sequence = 1")
+    swept = await outbox.undispatched(older_than=timedelta(0), after=None, limit=10)
+    assert [entry.event.type for entry in swept] == ["desk.opened", "adjustment.queued"]
+    await outbox.dispatch([(portfolio, 2)], published=True)
+    types = [msgspec.json.decode(delivery.body)["type"] for delivery in await claimed(queue)]
+    assert types == ["desk.opened", "adjustment.queued"]
