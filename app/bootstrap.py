@@ -27,6 +27,7 @@ from app.adapters.postgres.markets import Quiescence, ensure_market
 from app.adapters.postgres.migrate import upgrade
 from app.adapters.postgres.source_rows import PostgresListings
 from app.adapters.redis_streams.announcer import RedisAnnouncer
+from app.adapters.redis_streams.attempt_counts import RedisAttemptCounts, read_attempt_counts
 from app.adapters.redis_streams.client import connect, refuse_evicting
 from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.hints import hint
@@ -56,12 +57,14 @@ from app.ports.leases import ShardGrant
 from app.ports.management import MarketNow
 from app.ports.market import TickPublisher
 from app.ports.sources import ReadOracle, ReadRejections
+from app.ports.webhook_figures import ReadAttempts
 from app.services.admit_client import Admission
 from app.services.execute_adjustment import ExecuteAdjustments
 from app.services.fan_out_events import Hub
 from app.services.manage_webhooks import Reach
 from app.services.replay_history import Lockstep
 from app.services.tell_market import MarketWatches
+from app.services.watch_webhooks import QueueWatch
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,6 +95,9 @@ class ApiParts:
     tickets: RedisTickets
     admission: Admission
     webhook_reach: Reach
+    deliveries_kept: timedelta
+    attempts: ReadAttempts
+    queues: QueueWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,7 @@ class CourierParts:
     sender: HttpWebhookSender
     mail: SmtpMail | None
     market_time: Callable[[], Awaitable[int]]
+    counts: RedisAttemptCounts
 
 
 class Stack:
@@ -209,9 +216,9 @@ class Stack:
         sender = HttpWebhookSender(
             allowed_networks=parse_networks(settings.webhook_allowed_networks),
             ports=settings.webhook_ports,
-            proxy=settings.webhook_proxy,
+            proxy=settings.webhook_proxy.get_secret_value() if settings.webhook_proxy else None,
         )
-        retention = Retention(ended=timedelta(days=settings.webhook_retention_days))
+        retention = Retention(ended=self._deliveries_kept())
         return CourierParts(
             feed=await self.events(),
             outbox=PostgresOutbox(pool),
@@ -219,7 +226,11 @@ class Stack:
             sender=await self._resources.enter_async_context(sender),
             mail=self._mail(),
             market_time=(await self.market()).time_ns,
+            counts=RedisAttemptCounts(await self.wire()),
         )
+
+    def _deliveries_kept(self) -> timedelta:
+        return timedelta(days=self.settings.webhook_retention_days)
 
     def _mail(self) -> SmtpMail | None:
         url, recipient = self.settings.smtp_url, self.settings.operator_email
@@ -258,6 +269,9 @@ class Stack:
             webhook_reach=Reach(
                 self.settings.webhook_ports, opened=bool(self.settings.webhook_allowed_networks)
             ),
+            deliveries_kept=self._deliveries_kept(),
+            attempts=partial(read_attempt_counts, redis),
+            queues=QueueWatch(units),
         )
 
     async def market(self) -> MarketNow:

@@ -1,8 +1,10 @@
 """What an operator may set, by environment. Only bootstrap reads it; everything else gets plain arguments."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,7 +26,7 @@ class Settings(BaseSettings):
     webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = ()
     stream_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     webhook_ports: Annotated[tuple[int, ...], NoDecode] = (443, 8443)
-    webhook_proxy: str | None = None
+    webhook_proxy: SecretStr | None = None
     webhook_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     smtp_url: SecretStr | None = None
     smtp_sender: str = "ballast@localhost"
@@ -37,6 +39,28 @@ class Settings(BaseSettings):
     @classmethod
     def _separated_by_commas(cls, given: object) -> object:
         return tuple(filter(None, given.replace(" ", "").split(","))) if isinstance(given, str) else given
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for network in given:
+            ip_network(network)
+        return given
+
+    @field_validator("webhook_proxy")
+    @classmethod
+    def _is_a_proxy(cls, given: SecretStr | None) -> SecretStr | None:
+        """What is none would be dialled past, or blamed on receivers. Its password is not repeated."""
+        if given is None or not given.get_secret_value():
+            return None
+        try:
+            parts = urlsplit(given.get_secret_value())
+            proper = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            proper = False
+        if not proper:
+            raise ValueError("http://host:port is needed")
+        return given
 
 
 def load_settings() -> Settings:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -194,4 +195,9 @@ class Event(Struct, frozen=True):
     @property
     def id(self) -> str:
         """Derived from its place in the log, so that whoever sends it again sends the same id."""
-        return f"evt_{derived_id('event', self.portfolio_id, self.sequence).hex}"
+        return event_id(self.portfolio_id, self.sequence)
+
+
+def event_id(portfolio_id: UUID, sequence: int) -> str:
+    """Of what stands there in a portfolio's log, or (by the tenant's id) in the tenant's own."""
+    return f"evt_{derived_id('event', portfolio_id, sequence).hex}"

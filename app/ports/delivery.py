@@ -1,7 +1,7 @@
 """What carries events to clients needs: the log in PostgreSQL, the stream in Redis, and somebody to send."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
@@ -245,7 +245,13 @@ class DisabledEndpoint:
 
 class DeliveryQueue(Protocol):
     async def claim(
-        self, *, limit: int, per_endpoint: int, in_flight: Mapping[EndpointId, int], lease: timedelta
+        self,
+        *,
+        limit: int,
+        per_endpoint: int,
+        in_flight: Mapping[EndpointId, int],
+        lease: timedelta,
+        passed_over: Collection[EndpointId] = (),
     ) -> Sequence[Delivery]:
         """Due ones that nobody else holds, at most `per_endpoint` of one endpoint with those in flight.
 

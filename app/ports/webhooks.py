@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from app.domain.identifiers import EndpointId, PortfolioId, TenantId
+from app.ports.webhook_figures import QueueFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,10 @@ class WebhookStore(Protocol):
     async def rotate(
         self, tenant_id: TenantId, endpoint_id: EndpointId, secret: bytes, overlap: timedelta
     ) -> Endpoint:
-        """The next version. What signed until now does so for `overlap`; a Conflict where too many do."""
+        """The next version. What signed until now does so for `overlap`; a Conflict where too many do.
+
+        Without an overlap only the new one signs.
+        """
         ...
 
     async def set_enabled(
@@ -112,7 +116,7 @@ class WebhookStore(Protocol):
 
 
 class DeliveryLog(Protocol):
-    """Of endpoints that are known to be the tenant's."""
+    """Of endpoints that are known to be the tenant's; `standing` is of everybody's."""
 
     async def page(
         self, endpoint_id: EndpointId, *, state: str | None, before: int | None, limit: int
@@ -132,6 +136,7 @@ class DeliveryLog(Protocol):
 
     async def add_test(self, endpoint_id: EndpointId, event: Mapping[str, Any]) -> LoggedDelivery: ...
     async def statistics(self, endpoint_id: EndpointId, *, since: timedelta) -> EndpointStatistics: ...
+    async def standing(self) -> QueueFigures: ...
     async def event(self, tenant_id: TenantId, portfolio_id: PortfolioId, sequence: int) -> bytes:
         """The envelope."""
         ...

@@ -4,7 +4,8 @@ Killed anywhere, a claim's lease runs out and the delivery is due again: at leas
 is therefore longer than any attempt, or two couriers would send the same event at once.
 
 An endpoint that is slow fills its own few places. A request that has been under way for a second gives its
-place up, so that many slow ones at once do not fill them all; only then is there a ceiling.
+place up, so that many slow ones at once do not fill them all; only then is there a ceiling. From half of it
+on nothing more is sent to an endpoint while it is slow to answer: many dead ones hold one request each.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ _HOPELESS = "nothing was delivered to the endpoint for days"
 class Deliverer:
     """One courier's hands: `concurrency` requests at once, `per_endpoint` of them to one endpoint.
 
-    `market_time` is what an endpoint's being disabled is dated by; 0 without one.
+    `market_time` is what an endpoint's being disabled is dated by, 0 without one; `count` hears what ended.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Deliverer:
         grace: timedelta = timedelta(seconds=3),
         draw: Callable[[], float] = random.random,
         market_time: Callable[[], Awaitable[int]] | None = None,
+        count: Callable[[Sequence[Attempt]], None] | None = None,
     ) -> None:
         if lease <= sender.timeout:
             raise ConfigurationError(
@@ -78,10 +80,12 @@ class Deliverer:
         self._grace = grace
         self._draw = draw
         self._market_time = market_time
+        self._count = count
         self._wake = asyncio.Event()
         self._told = asyncio.Event()
         self._quick: dict[asyncio.Task[None], tuple[Delivery, float]] = {}  # the longest under way first
         self._slow: dict[asyncio.Task[None], Delivery] = {}
+        self._slow_of: Counter[EndpointId] = Counter()
         self._in_flight: Counter[EndpointId] = Counter()
         self._finished: list[Attempt] = []
         self._doomed: dict[EndpointId, str] = {}  # to be disabled, and why
@@ -120,8 +124,13 @@ class Deliverer:
         room = self._room()
         if room <= 0:
             return
+        crowded = len(self._slow) >= self._concurrency * _CEILING // 2
         claimed = await self._queue.claim(
-            limit=room, per_endpoint=self._per_endpoint, in_flight=self._in_flight, lease=self._lease
+            limit=room,
+            per_endpoint=self._per_endpoint,
+            in_flight=self._in_flight,
+            lease=self._lease,
+            passed_over=[*self._slow_of] if crowded else [],
         )
         started = asyncio.get_running_loop().time()
         for delivery in claimed:
@@ -141,6 +150,7 @@ class Deliverer:
                 break
             del self._quick[task]
             self._slow[task] = delivery
+            self._slow_of[delivery.endpoint_id] += 1
         under_way = len(self._quick) + len(self._slow)
         return min(self._concurrency - len(self._quick), self._concurrency * _CEILING - under_way)
 
@@ -169,15 +179,13 @@ class Deliverer:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         if self._quick.pop(task, None) is None:
-            del self._slow[task]
+            _take_off(self._slow_of, self._slow.pop(task).endpoint_id)
         self._told.set()
         self._wake.set()
 
     def _free(self, delivery: Delivery) -> None:
         """One more may go to its endpoint: at once after a success, else when the failure is known to all."""
-        self._in_flight[delivery.endpoint_id] -= 1
-        if not self._in_flight[delivery.endpoint_id]:
-            del self._in_flight[delivery.endpoint_id]
+        _take_off(self._in_flight, delivery.endpoint_id)
 
     async def _record(self) -> None:
         """What finished since the last time, in one statement; kept for the next one if that fails."""
@@ -187,6 +195,8 @@ class Deliverer:
         except BaseException:
             self._finished = finished + self._finished
             raise
+        if self._count is not None:
+            self._count(finished)
         for attempt in finished:
             if not isinstance(attempt.outcome, Delivered):
                 self._free(attempt.delivery)
@@ -231,3 +241,9 @@ class Deliverer:
         await self._record()
         if unfinished:
             await self._queue.release(list(unfinished.values()))
+
+
+def _take_off(counts: Counter[EndpointId], endpoint_id: EndpointId) -> None:
+    counts[endpoint_id] -= 1
+    if not counts[endpoint_id]:
+        del counts[endpoint_id]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from app.domain.errors import Conflict, InvalidInput, VersionMoved
-from app.domain.identifiers import EndpointId, TenantId
+from app.domain.identifiers import EndpointId, PortfolioId, TenantId
 from app.domain.times import rfc3339
 from app.ports.management import UnitOfWork
 from app.ports.webhooks import Endpoint, EndpointTerms, LoggedDelivery, Recovered
@@ -39,7 +39,8 @@ async def create_endpoint(
     reach: Reach,
 ) -> tuple[Endpoint, str]:
     """The endpoint and its signing secret in the form of Standard Webhooks."""
-    await _check(unit, tenant_id, terms, reach)
+    check_url(terms.url, reach)
+    await _check_portfolios(unit, tenant_id, terms.portfolios)
     return await unit.webhooks.add(tenant_id, endpoint_id, terms, secret), shown_secret(secret)
 
 
@@ -51,8 +52,11 @@ async def change_endpoint(
     *,
     reach: Reach,
 ) -> Endpoint:
-    """Whoever changes it holds its lock, and has seen its version."""
-    await _check(unit, tenant_id, terms, reach)
+    """Whoever changes it holds its lock, and has seen its version. What stays is not looked at again."""
+    before = (await unit.webhooks.get(tenant_id, endpoint_id)).terms
+    if terms.url != before.url:
+        check_url(terms.url, reach)
+    await _check_portfolios(unit, tenant_id, set(terms.portfolios) - set(before.portfolios))
     return await unit.webhooks.replace(tenant_id, endpoint_id, terms)
 
 
@@ -99,10 +103,19 @@ async def resend(
 
 
 async def recover(
-    unit: UnitOfWork, tenant_id: TenantId, endpoint_id: EndpointId, *, since: datetime, until: datetime
+    unit: UnitOfWork,
+    tenant_id: TenantId,
+    endpoint_id: EndpointId,
+    *,
+    since: datetime,
+    until: datetime,
+    known_since: datetime,
 ) -> Recovered:
+    """Deliveries are known since then: what arrived before is forgotten, and would be sent once more."""
     if since >= until:
         raise InvalidInput("since lies before until", path="/since")
+    if since < known_since:
+        raise InvalidInput(f"what was delivered before {known_since:%FT%TZ} is not known", path="/since")
     await _enabled(unit, tenant_id, endpoint_id)
     return await unit.deliveries.recover(endpoint_id, since=since, until=until, limit=RECOVERED_AT_ONCE)
 
@@ -133,9 +146,10 @@ def check_url(url: str, reach: Reach) -> None:
         raise InvalidInput(f"webhooks are sent to the ports {listed} only", path="/url")
 
 
-async def _check(unit: UnitOfWork, tenant_id: TenantId, terms: EndpointTerms, reach: Reach) -> None:
-    check_url(terms.url, reach)
-    if unknown := await unit.webhooks.unknown(tenant_id, terms.portfolios):
+async def _check_portfolios(
+    unit: UnitOfWork, tenant_id: TenantId, portfolios: Collection[PortfolioId]
+) -> None:
+    if unknown := await unit.webhooks.unknown(tenant_id, portfolios):
         raise InvalidInput(f"no portfolio {min(unknown)}", path="/portfolios")
 
 

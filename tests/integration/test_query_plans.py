@@ -27,6 +27,7 @@ from app.adapters.postgres.event_log import PostgresEventLog
 from app.adapters.postgres.execution_store import PostgresExecutionStore
 from app.adapters.postgres.management import management_engine
 from app.adapters.postgres.management_adjustments import AdjustmentRows
+from app.adapters.postgres.management_deliveries import DeliveryRows
 from app.adapters.postgres.management_fills import FillRows
 from app.adapters.postgres.management_keys import KeyRows
 from app.adapters.postgres.management_policies import PolicyRows
@@ -179,6 +180,12 @@ async def test_courier_keeps_its_books(pool):
     await queue.record([Attempt(delivery, Retryable("refused", None), retry_after=LEASE)])
     await queue.release([delivery])
     assert await queue.forget() == 0
+
+
+async def test_queues_are_watched(pool):
+    async with pool.acquire() as connection, connection.transaction():
+        standing = await DeliveryRows(connection).standing()
+    assert standing.waiting > 0
 
 
 async def test_courier_sweeps_what_was_not_dispatched(pool):

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from app.adapters.postgres.event_log import streamed
-from app.domain.identifiers import EndpointId, derived_id
+from app.domain.events import event_id
+from app.domain.identifiers import EndpointId
 from app.ports.delivery import Delivery
 
 LARGEST_BODY_BYTES = 20_000 - 1
@@ -32,7 +33,7 @@ def deliveries_of(rows: Sequence[Any]) -> list[Delivery]:
 def _carried(row: Any) -> tuple[str, bytes]:
     portfolio_id, sequence = row["portfolio_id"], row["sequence"]
     body = _within_limit(streamed(row).body, f"/v1/portfolios/{portfolio_id}/events/{sequence}")
-    return f"evt_{derived_id('event', portfolio_id, sequence).hex}", body
+    return event_id(portfolio_id, sequence), body
 
 
 def _delivery(row: Any, event_id: str, body: bytes) -> Delivery:

@@ -9,7 +9,8 @@ is also what tells one claim from another: a failure that is told too late, when
 delivery, changes nothing. No index knows of claims, so that a claim is written in place.
 """
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -30,7 +31,8 @@ from app.ports.delivery import (
 )
 
 _FAILING_SHARE = 4  # of all places: those that fail must not be in the way, and must not be forgotten
-_FORGOTTEN_AT_ONCE = 5_000
+_DROPPED_AT_ONCE = 5_000
+_KEPT_CHARACTERS = 1_024
 
 _FREE = "(claimed_until IS NULL OR claimed_until <= now())"
 
@@ -110,7 +112,8 @@ LEFT JOIN events e ON e.portfolio_id = c.portfolio_id AND e.sequence = c.sequenc
 ORDER BY c.id
 """  # noqa: S608 - constants only
 
-# Claimed ones are the first of those that are due: the first one's lease says when to look for the dead.
+# Claimed ones are the first of those that are due: the first one's lease says when to look for the dead. A
+# queue of which more is due goes behind those that wait already, so a backlog takes its turn like the others.
 _SETTLE = f"""
 WITH settled AS (
     SELECT q.endpoint_id, coalesce(a.claimed, 0) AS claimed, w.rate_limit,
@@ -143,13 +146,14 @@ WITH settled AS (
 )
 UPDATE webhook_queues q SET
     paused_until = p.paused_until,
-    due_at = greatest(coalesce(p.next_at, 'infinity'), p.paused_until),
+    due_at = greatest(coalesce(p.next_at, 'infinity'), p.paused_until, now()),
     rate_spent_until = coalesce(p.spent_until, q.rate_spent_until)
 FROM paused p WHERE q.endpoint_id = p.endpoint_id
 """  # noqa: S608 - constants only
 
 # A queue is told of failures and of their end, and an ordered one that its next is free. What was under way
-# together opens the breaker and no more. The pause grows by probes: their lease is the pause (`_SETTLE`).
+# together opens the breaker and no more. The pause grows by probes: their lease is the pause (`_SETTLE`), and
+# only what came of the probe ends it. Whatever else comes of what was sent before leaves a pause as it is.
 _RECORD = """
 WITH moved AS (
     UPDATE webhook_deliveries d SET
@@ -168,6 +172,7 @@ WITH moved AS (
     SELECT id, attempts, endpoint_id, status, latency_ms, said FROM moved
 ), judged AS (
     SELECT q.endpoint_id, r.succeeded, r.pause, r.failures,
+        CASE WHEN r.claimed_until IS DISTINCT FROM q.paused_until THEN q.paused_until END AS still_until,
         CASE WHEN NOT r.succeeded AND q.failures >= $12
             THEN q.failures + (r.claimed_until IS NOT DISTINCT FROM q.paused_until)::int
             ELSE least($12, r.failures + CASE WHEN r.succeeded THEN 0 ELSE q.failures END) END AS in_a_row
@@ -175,10 +180,11 @@ WITH moved AS (
     JOIN webhook_endpoints w ON w.id = q.endpoint_id
     JOIN unnest($8::uuid[], $9::boolean[], $10::int[], $11::interval[], $16::timestamptz[])
         AS r(endpoint_id, succeeded, failures, pause, claimed_until) ON r.endpoint_id = q.endpoint_id
-    WHERE w.ordered OR q.failures > 0 OR r.failures > 0
+    WHERE w.ordered OR q.failures > 0 OR r.failures > 0 OR q.paused_until > now()
     ORDER BY q.endpoint_id FOR UPDATE OF q
 ), paused AS (
     SELECT *, greatest(
+        still_until,
         now() + pause,
         CASE WHEN in_a_row >= $12
             THEN now() + least($14::interval, $13::interval * 2 ^ least(in_a_row - $12, 20)) END,
@@ -190,7 +196,7 @@ UPDATE webhook_queues q SET
     failing_since = CASE WHEN p.in_a_row = 0 THEN NULL WHEN p.succeeded THEN now()
         ELSE coalesce(q.failing_since, now()) END,
     paused_until = p.until,
-    due_at = greatest(now(), p.until)
+    due_at = greatest(least(q.due_at, now()), p.until)
 FROM paused p WHERE q.endpoint_id = p.endpoint_id
 RETURNING q.endpoint_id, q.failing_since <= now() - $15::interval AS hopeless
 """
@@ -233,17 +239,29 @@ class PostgresDeliveryQueue:
     """On an asyncpg pool."""
 
     def __init__(
-        self, pool: Any, *, breaker: Breaker | None = None, retention: Retention | None = None
+        self,
+        pool: Any,
+        *,
+        breaker: Breaker | None = None,
+        retention: Retention | None = None,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._pool = pool
+        self._draw = draw
         self._breaker = breaker or Breaker()
         self._retention = retention or Retention()
 
     async def claim(
-        self, *, limit: int, per_endpoint: int, in_flight: Mapping[EndpointId, int], lease: timedelta
+        self,
+        *,
+        limit: int,
+        per_endpoint: int,
+        in_flight: Mapping[EndpointId, int],
+        lease: timedelta,
+        passed_over: Collection[EndpointId] = (),
     ) -> list[Delivery]:
-        full = [endpoint for endpoint, count in in_flight.items() if count >= per_endpoint]
-        failing = -(-limit // _FAILING_SHARE)
+        full = [*passed_over, *(endpoint for endpoint, count in in_flight.items() if count >= per_endpoint)]
+        failing = int(limit / _FAILING_SHARE + self._draw())  # a single place is theirs one time in four
         # Three statements, so that what is looked at is as of when the queues were locked.
         async with self._pool.acquire() as connection, connection.transaction():
             locked = [row[0] for row in await connection.fetch(_LOCK, limit, failing, full)]
@@ -294,8 +312,9 @@ class PostgresDeliveryQueue:
 
     async def forget(self) -> int:
         ended = await self._pool.execute(_END_HELD, self._retention.held)
-        await self._pool.execute(_DROP_OLD, self._retention.ended, _FORGOTTEN_AT_ONCE)
-        return int(ended.rpartition(" ")[2])
+        while _rows(await self._pool.execute(_DROP_OLD, self._retention.ended, _DROPPED_AT_ONCE)):
+            pass
+        return _rows(ended)
 
     async def untold(self) -> list[DisabledEndpoint]:
         return [DisabledEndpoint(*row) for row in await self._pool.fetch(_UNTOLD)]
@@ -305,6 +324,11 @@ class PostgresDeliveryQueue:
         await self._pool.execute(
             "UPDATE webhook_endpoints SET operator_told = true WHERE id = ANY($1::uuid[])", ids
         )
+
+
+def _rows(status: str) -> int:
+    """That a statement changed, of what the driver says of it."""
+    return int(status.rpartition(" ")[2])
 
 
 def _told(attempt: Attempt) -> tuple[Any, ...]:
@@ -319,7 +343,14 @@ def _told(attempt: Attempt) -> tuple[Any, ...]:
             assert_never(attempt.outcome)
     latency_ms = round(attempt.latency / timedelta(milliseconds=1))
     delivery = attempt.delivery
-    return delivery.id, state, status, said, attempt.retry_after, delivery.claimed_until, latency_ms
+    kept = _kept(said)
+    return delivery.id, state, status, kept, attempt.retry_after, delivery.claimed_until, latency_ms
+
+
+def _kept(said: str) -> str:
+    """What PostgreSQL takes as text, whoever said it: no answer must keep others from being noted."""
+    text = said[:_KEPT_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return text.encode(errors="replace").decode()
 
 
 def _by_endpoint(attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:

@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from app.adapters.postgres.adjustment_rows import adjustment_of
-from app.adapters.postgres.event_rows import encode_event
+from app.adapters.postgres.event_rows import encode_envelope
 from app.adapters.redis_streams.events import StreamedEvent
 from app.domain.adjustment_json import adjustment_data
-from app.domain.events import Event, EventType
 from app.domain.identifiers import PortfolioId, TenantId
 from app.ports.delivery import End, Head, Heads, Horizon, OutboxEntry, Snapshot, TenantSnapshot
 
@@ -151,19 +150,15 @@ async def _heads(
 
 
 def streamed(row: Any) -> StreamedEvent:
-    """From a row with the columns of `events`, to what the committer published or would have."""
-    event = Event(
-        type=EventType(row["type"]),
-        version=row["version"],
-        tenant_id=TenantId(row["tenant_id"]),
-        portfolio_id=PortfolioId(row["portfolio_id"]),
-        sequence=row["sequence"],
-        time_ns=row["time_ns"],
-        data=msgspec.json.decode(row["data"]),
+    """From a row with the columns of `events`, to what the committer published or would have.
+
+    Of whatever type: while a new version takes over, this one passes on what it does not know yet.
+    """
+    place = {name: row[name] for name in ("tenant_id", "portfolio_id", "sequence")}
+    body = encode_envelope(
+        row["type"], row["version"], **place, time_ns=row["time_ns"], data=msgspec.json.decode(row["data"])
     )
-    return StreamedEvent(
-        event.tenant_id, event.portfolio_id, event.sequence, event.type.value, encode_event(event)
-    )
+    return StreamedEvent(**place, type=row["type"], body=body)
 
 
 def _adjustment(row: Any) -> dict[str, Any]:

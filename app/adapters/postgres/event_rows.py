@@ -4,13 +4,13 @@ A portfolio's log is numbered in its row, what belongs to no portfolio in the ro
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from app.domain.events import EVENTS, Event, NewEvent
+from app.domain.events import EVENTS, Event, NewEvent, event_id
 from app.domain.times import rfc3339
 
 _TAKE_SEQUENCES: Final = """
@@ -80,16 +80,37 @@ def numbered_event(event: NewEvent, sequence: int) -> Event:
 
 
 def encode_event(event: Event) -> bytes:
-    """The envelope that WebSocket clients and webhooks receive."""
+    return encode_envelope(
+        event.type.value,
+        event.version,
+        tenant_id=event.tenant_id,
+        portfolio_id=event.portfolio_id,
+        sequence=event.sequence,
+        time_ns=event.time_ns,
+        data=event.data,
+    )
+
+
+def encode_envelope(
+    event_type: str,
+    version: int,
+    *,
+    tenant_id: UUID,
+    portfolio_id: UUID,
+    sequence: int,
+    time_ns: int,
+    data: Mapping[str, Any],
+) -> bytes:
+    """What WebSocket clients and webhooks receive."""
     return _json.encode(
         {
-            "id": event.id,
-            "type": event.type.value,
-            "version": event.version,
-            "portfolio_id": None if event.is_tenants_own else str(event.portfolio_id),
-            "sequence": event.sequence,
-            "previous_sequence": event.sequence - 1,
-            "time": rfc3339(event.time_ns),
-            "data": event.data,
+            "id": event_id(portfolio_id, sequence),
+            "type": event_type,
+            "version": version,
+            "portfolio_id": None if portfolio_id == tenant_id else str(portfolio_id),
+            "sequence": sequence,
+            "previous_sequence": sequence - 1,
+            "time": rfc3339(time_ns),
+            "data": data,
         }
     )

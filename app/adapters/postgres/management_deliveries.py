@@ -10,7 +10,10 @@ import msgspec
 from app.adapters.postgres.delivery_store import WANTED
 from app.adapters.postgres.event_log import COLUMNS, streamed
 from app.domain.errors import NotFound
-from app.domain.identifiers import EndpointId, PortfolioId, TenantId, derived_id
+from app.domain.events import event_id
+from app.domain.identifiers import EndpointId, PortfolioId, TenantId
+from app.ports.delivery import Breaker
+from app.ports.webhook_figures import QueueFigures
 from app.ports.webhooks import EndpointStatistics, LoggedAttempt, LoggedDelivery, Recovered
 
 _PAGE = """
@@ -22,13 +25,24 @@ _ONE = "SELECT * FROM webhook_deliveries WHERE id = $2 AND endpoint_id = $1"
 _ATTEMPTS = (
     "SELECT * FROM webhook_attempts WHERE delivery_id = ANY($1::bigint[]) ORDER BY delivery_id, number"
 )
-_RESEND = """
-UPDATE webhook_deliveries
-SET state = 'pending', retries = 0, next_attempt_at = now(), claimed_until = NULL, delivered_at = NULL
+# With order nothing may go beside what is under way, though it comes before that in the log. Whoever asks
+# has woken the queue, which holds off claims until the end of the transaction.
+_UNDER_WAY = """
+WITH under_way AS (
+    SELECT d.portfolio_id, max(d.claimed_until) AS until FROM webhook_deliveries d
+    JOIN webhook_endpoints w ON w.id = d.endpoint_id AND w.ordered
+    WHERE d.endpoint_id = $1 AND d.state = 'pending' AND d.claimed_until > now() GROUP BY d.portfolio_id
+)"""
+_RESEND = f"""
+{_UNDER_WAY}
+UPDATE webhook_deliveries d
+SET state = 'pending', retries = 0, claimed_until = NULL, delivered_at = NULL, next_attempt_at = greatest(
+    now(), (SELECT until FROM under_way u WHERE u.portfolio_id = d.portfolio_id)
+)
 WHERE id = $2 AND endpoint_id = $1 AND (state <> 'pending' OR claimed_until IS NULL OR claimed_until < now())
-"""
+"""  # noqa: S608 - constants only
 _RECOVER = f"""
-WITH missing AS (
+{_UNDER_WAY}, missing AS (
     SELECT e.portfolio_id, e.sequence FROM webhook_endpoints w
     JOIN events e ON e.tenant_id = w.tenant_id AND {WANTED}
     LEFT JOIN webhook_deliveries d
@@ -36,10 +50,12 @@ WITH missing AS (
     WHERE w.id = $1 AND e.created_at >= $2 AND e.created_at < $3 AND coalesce(d.state = 'failed', true)
     ORDER BY e.created_at, e.portfolio_id, e.sequence LIMIT $4
 )
-INSERT INTO webhook_deliveries AS d (endpoint_id, portfolio_id, sequence)
-SELECT $1, portfolio_id, sequence FROM missing
+INSERT INTO webhook_deliveries AS d (endpoint_id, portfolio_id, sequence, next_attempt_at)
+SELECT $1, portfolio_id, sequence, greatest(now(), until)
+FROM missing LEFT JOIN under_way USING (portfolio_id)
 ON CONFLICT (portfolio_id, sequence, endpoint_id) DO UPDATE
-SET state = 'pending', retries = 0, next_attempt_at = now(), claimed_until = NULL WHERE d.state = 'failed'
+SET state = 'pending', retries = 0, next_attempt_at = EXCLUDED.next_attempt_at, claimed_until = NULL
+WHERE d.state = 'failed'
 RETURNING id
 """  # noqa: S608 - constants only
 _ADD_TEST = "INSERT INTO webhook_deliveries (endpoint_id, test_event) VALUES ($1, $2) RETURNING *"
@@ -63,6 +79,28 @@ SELECT failures, failing_since, CASE WHEN paused_until > now() THEN paused_until
     (SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = $1 AND state = 'pending') AS pending
 FROM (SELECT) AS always LEFT JOIN webhook_queues ON endpoint_id = $1
 """
+_STANDING = """
+WITH pending AS (
+    SELECT endpoint_id, count(*) AS deliveries, min(created_at) AS oldest FROM webhook_deliveries
+    WHERE state = 'pending' GROUP BY endpoint_id
+), standing AS (
+    SELECT w.enabled, w.disabled_reason, q.failures, q.due_at, p.deliveries, p.oldest
+    FROM webhook_endpoints w LEFT JOIN webhook_queues q ON q.endpoint_id = w.id
+    LEFT JOIN pending p ON p.endpoint_id = w.id
+    WHERE w.deleted_at IS NULL
+)
+SELECT coalesce(sum(deliveries) FILTER (WHERE enabled), 0)::bigint AS waiting,
+    coalesce(sum(deliveries) FILTER (WHERE NOT enabled), 0)::bigint AS held,
+    coalesce(now() - min(oldest) FILTER (WHERE enabled), '0') AS oldest_waiting,
+    coalesce(now() - min(due_at) FILTER (WHERE enabled AND due_at < now()), '0') AS overdue,
+    (SELECT coalesce(now() - min(created_at), '0') FROM events WHERE NOT dispatched) AS undispatched,
+    count(*) FILTER (WHERE enabled) AS enabled,
+    count(*) FILTER (WHERE NOT enabled AND disabled_reason = '') AS disabled_by_owner,
+    count(*) FILTER (WHERE NOT enabled AND disabled_reason <> '') AS disabled_by_service,
+    count(*) FILTER (WHERE enabled AND failures >= $1) AS open_breakers
+FROM standing
+"""
+_STANDING_SECONDS = 2
 _EVENT = f"""
 SELECT {COLUMNS} FROM events e WHERE e.portfolio_id = $1 AND e.sequence = $2 AND e.tenant_id = $3
 """  # noqa: S608 - constants only
@@ -80,18 +118,18 @@ class DeliveryRows:
         return await self._with_attempts(await self._raw.fetch(_PAGE, endpoint_id, before, state, limit))
 
     async def resend(self, endpoint_id: EndpointId, delivery_id: int) -> LoggedDelivery:
+        await self._raw.execute(_WAKE, endpoint_id)
         await self._raw.execute(_RESEND, endpoint_id, delivery_id)
         found = await self._with_attempts(await self._raw.fetch(_ONE, endpoint_id, delivery_id))
         if not found:
             raise NotFound("delivery", delivery_id)
-        await self._raw.execute(_WAKE, endpoint_id)
         return found[0]
 
     async def recover(
         self, endpoint_id: EndpointId, *, since: datetime, until: datetime, limit: int
     ) -> Recovered:
-        rows = await self._raw.fetch(_RECOVER, endpoint_id, since, until, limit)
         await self._raw.execute(_WAKE, endpoint_id)
+        rows = await self._raw.fetch(_RECOVER, endpoint_id, since, until, limit)
         return Recovered(len(rows), complete=len(rows) < limit)
 
     async def add_test(self, endpoint_id: EndpointId, event: Mapping[str, Any]) -> LoggedDelivery:
@@ -118,6 +156,11 @@ class DeliveryRows:
             paused_until=queue["paused_until"],
         )
 
+    async def standing(self) -> QueueFigures:
+        """No great backlog is counted for long: a monitor asks again."""
+        await self._raw.execute(f"SET LOCAL statement_timeout = '{_STANDING_SECONDS}s'")
+        return QueueFigures(*await self._raw.fetchrow(_STANDING, Breaker().failures))
+
     async def event(self, tenant_id: TenantId, portfolio_id: PortfolioId, sequence: int) -> bytes:
         row = await self._raw.fetchrow(_EVENT, portfolio_id, sequence, tenant_id)
         if row is None:
@@ -133,12 +176,12 @@ class DeliveryRows:
 
 def _delivery(row: Any, attempts: Sequence[Any]) -> LoggedDelivery:
     if row["test_event"] is None:
-        event_id = f"evt_{derived_id('event', row['portfolio_id'], row['sequence']).hex}"
+        its_event = event_id(row["portfolio_id"], row["sequence"])
     else:
-        event_id = msgspec.json.decode(row["test_event"])["id"]
+        its_event = msgspec.json.decode(row["test_event"])["id"]
     return LoggedDelivery(
         id=row["id"],
-        event_id=event_id,
+        event_id=its_event,
         portfolio_id=row["portfolio_id"],
         sequence=row["sequence"],
         state=row["state"],

@@ -86,10 +86,11 @@ class WebhookRows:
     ) -> Endpoint:
         await self.lock(tenant_id, endpoint_id)
         signing = await self._raw.fetchrow(_SIGNING, endpoint_id, tenant_id)
-        secrets, until = signing["secrets"] or [], signing["until"] or []
+        secrets, until = (signing["secrets"] or [], signing["until"] or []) if overlap else ([], [])
         if len(secrets) >= MOST_OLD_SECRETS:
             raise Conflict(
-                f"{MOST_OLD_SECRETS} old secrets sign still: wait until the first of them has ended"
+                f"{MOST_OLD_SECRETS} old secrets sign still: wait until the first of them has ended, "
+                "or end all of them with an overlap of 0"
             )
         return await self._one(_ROTATE, endpoint_id, tenant_id, secret, secrets, until, overlap)
 

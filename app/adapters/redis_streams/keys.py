@@ -13,4 +13,5 @@ PROGRESS = "{market}:progress"  # hash: shard -> position evaluated and committe
 FIGURES = "{market}:evaluator:"  # and a shard: what whoever holds it says of itself; it expires
 PROGRESS_CHANNEL = "{market}:progressed"  # published after PROGRESS, so that nobody polls
 HINTS = "{market}:hints"  # stream: portfolios that changed
+ATTEMPTS = "webhooks:attempts"  # hash: what|kind -> how many, of all couriers
 TICKET = "stream:ticket:"  # and a ticket's digest: the digest of its key; it expires

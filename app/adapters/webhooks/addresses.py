@@ -22,6 +22,7 @@ DENIED_IPV4 = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # carrier-grade NAT
         "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # what a cloud's machines ask for their own settings
         "169.254.0.0/16",  # link-local, cloud metadata
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments
@@ -48,7 +49,10 @@ DENIED_IPV6 = tuple(
 
 
 class AddressDenied(OSError):
-    """The endpoint's address is not one that webhooks may reach."""
+    """The endpoint's address is not one that webhooks may reach.
+
+    Tenants read it, so it does not say which: names that only the operator's network knows would be told.
+    """
 
 
 def parse_networks(networks: Sequence[str]) -> tuple[Network, ...]:
@@ -85,9 +89,9 @@ class Guard:
         """AddressDenied unless that may be dialled. `host` is an address."""
         address = ip_address(host.partition("%")[0])
         if not is_allowed(address, self.networks):
-            raise AddressDenied(f"{address} is not an address that webhooks may be sent to")
+            raise AddressDenied("the host has no address that webhooks may be sent to")
         if port not in self.ports and not _is_opened(address, self.networks):
-            raise AddressDenied(f"port {port} of {address} is not one that webhooks may be sent to")
+            raise AddressDenied(f"port {port} is not one that webhooks may be sent to")
 
     def socket(self, address_info: tuple[Any, ...]) -> socket.socket:
         """A socket factory that refuses; aiohttp then goes on to the name's next address."""

@@ -36,6 +36,8 @@ class SmtpMail:
                 server.starttls(context=ssl.create_default_context())
                 server.ehlo()
             if self._user:
+                if not isinstance(server.sock, ssl.SSLSocket):  # whoever is in between can take STARTTLS out
+                    raise smtplib.SMTPNotSupportedError("no password is given to a server without TLS")
                 server.login(self._user, self._password)
             server.send_message(message)
 

@@ -8,6 +8,9 @@ deny what ours do.
 """
 
 import asyncio
+import os
+import socket
+import ssl
 import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +23,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from app.adapters.webhooks.addresses import AddressDenied, Guard, Network
+from app.adapters.webhooks.resolver import SystemResolver
 from app.adapters.webhooks.signing import sign
 from app.ports.delivery import Delivered, Delivery, Outcome, Rejected, Retryable
 
@@ -49,7 +53,7 @@ class HttpWebhookSender:
         networks = tuple(allowed_networks)
         self._guards = {"https": Guard(networks, frozenset(ports)), "http": Guard(networks)}
         self._proxy = proxy
-        self._resolver = resolver or aiohttp.ThreadedResolver()  # the system's, whatever else is installed
+        self._resolver = resolver or SystemResolver()
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @property
@@ -93,24 +97,28 @@ class HttpWebhookSender:
                 url, data=delivery.body, headers=_headers(delivery), allow_redirects=False
             ) as response:
                 return _judge(response, await _beginning(response))
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
-            return Rejected(f"not a URL that can be posted to: {error}")
         except TimeoutError:
             return Retryable(f"no answer within {self.timeout.total_seconds():g} s")
         except AddressDenied as error:
             return Retryable(str(error))
+        except aiohttp.ClientHttpProxyError as error:
+            return Retryable(f"the proxy answered {error.status}")
+        except aiohttp.ClientProxyConnectionError:
+            return Retryable("the proxy cannot be reached")  # where it is concerns the operator alone
         except aiohttp.ClientConnectorError as error:
             return Retryable(_why_not_connected(error))
+        except ValueError as error:  # what is wrong with a certificate is one too: it was told above
+            return Rejected(f"not a URL that can be posted to: {error}")
         except (aiohttp.ClientError, OSError) as error:
-            return Retryable(f"{type(error).__name__}: {error}"[:_KEPT_BODY_BYTES])
+            return Retryable(f"{type(error).__name__}: {error}")
 
     async def _check(self, url: URL) -> None:
         """What the proxy would dial, as far as can be known here."""
-        host, port = url.host or "", url.port or 0
+        host, port = url.raw_host or "", url.port or 0  # as the proxy is given it
         async with asyncio.timeout(_RESOLVING.total_seconds()):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port)
-        for *_, (address, *_) in found:
-            self._guards[url.scheme].check(str(address), port)
+            found = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
+        for address in found:
+            self._guards[url.scheme].check(address["host"], port)
 
 
 def _headers(delivery: Delivery) -> dict[str, str]:
@@ -128,7 +136,7 @@ def _headers(delivery: Delivery) -> dict[str, str]:
 
 def _judge(response: aiohttp.ClientResponse, beginning: bytes) -> Outcome:
     status = response.status
-    said = beginning.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    said = beginning.decode(errors="replace")
     if 200 <= status < 300:
         return Delivered(status, said)
     if status == _GONE:
@@ -167,5 +175,11 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:
-    cause = error.os_error
-    return str(cause) if isinstance(cause, AddressDenied) else f"cannot connect: {cause}"
+    """Without the address, which may be one of the operator's network."""
+    match error.os_error:
+        case AddressDenied() as cause:
+            return str(cause)
+        case ssl.SSLError() | socket.gaierror() as cause:
+            return f"cannot connect: {cause}"
+        case cause:
+            return f"cannot connect: {os.strerror(cause.errno) if cause.errno else 'no address answers'}"

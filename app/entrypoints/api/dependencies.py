@@ -19,11 +19,13 @@ from app.domain.instruments import InstrumentName
 from app.domain.market import Tick
 from app.entrypoints.api.problems import Unauthenticated
 from app.oracle.memory import Memory
+from app.ports.delivery import Retention
 from app.ports.figures import EvaluatorFigures, Evaluators
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
 from app.ports.market import TickPublisher
 from app.ports.sources import OracleNow, ReadOracle, ReadRejections, Rejections
 from app.ports.stream_tickets import Tickets
+from app.ports.webhook_figures import AttemptFigures, QueueFigures, ReadAttempts, ReadQueues
 from app.services.authenticate import authenticate
 from app.services.manage_webhooks import Reach
 
@@ -40,6 +42,14 @@ async def _no_oracle() -> OracleNow:
 
 async def _no_rejections() -> Rejections:
     return {}
+
+
+async def _no_attempts() -> AttemptFigures:
+    return AttemptFigures()
+
+
+async def _no_queues() -> QueueFigures:
+    raise Unavailable("nobody watches the queues")
 
 
 class _Nowhere(TickPublisher):
@@ -70,7 +80,10 @@ class Dependencies:
     rejections: ReadRejections = _no_rejections
     publisher: TickPublisher = field(default_factory=_Nowhere)
     tickets: Tickets = field(default_factory=_NoTickets)
+    attempts: ReadAttempts = _no_attempts
+    queues: ReadQueues = _no_queues
     webhook_reach: Reach = field(default_factory=Reach)
+    deliveries_kept: timedelta = Retention().ended
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     new_id: Callable[[], UUID] = uuid4
     new_secret: Callable[[int], bytes] = secrets.token_bytes

@@ -16,6 +16,7 @@ from app.entrypoints.api.dependencies import Check, Dependencies, Deps
 from app.entrypoints.api.evaluator_metrics import EvaluatorMetrics
 from app.entrypoints.api.oracle_metrics import OracleMetrics
 from app.entrypoints.api.schemas import Shown
+from app.entrypoints.api.webhook_metrics import AttemptMetrics, QueueMetrics
 
 router = APIRouter(tags=["operations"])
 
@@ -55,11 +56,11 @@ async def _failure(check: Check) -> str | None:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(deps: Deps) -> Response:
-    """Prometheus text format: what this process served, what the evaluators say of themselves, and whom the
-    oracle refused.
+    """Prometheus text format: what this process served, what the evaluators say of themselves, whom the
+    oracle refused, and how webhooks go out.
     """
     shared = CollectorRegistry()
-    for read in (_of_evaluators, _of_the_oracle):
+    for read in (_of_evaluators, _of_the_oracle, _of_attempts, _of_queues):
         try:
             shared.register(await read(deps))
         except (RedisError, Unavailable):
@@ -77,6 +78,14 @@ async def _of_the_oracle(deps: Dependencies) -> Collector:
     async with deps.units() as unit:
         registered = (await unit.sources.declared()).sources
     return OracleMetrics(rejections, registered)
+
+
+async def _of_attempts(deps: Dependencies) -> Collector:
+    return AttemptMetrics(await deps.attempts())
+
+
+async def _of_queues(deps: Dependencies) -> Collector:
+    return QueueMetrics(await deps.queues())
 
 
 class Measured:

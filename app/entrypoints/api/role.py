@@ -92,4 +92,7 @@ def _dependencies(parts: ApiParts) -> Dependencies:
         publisher=parts.publisher,
         tickets=parts.tickets,
         webhook_reach=parts.webhook_reach,
+        deliveries_kept=parts.deliveries_kept,
+        attempts=parts.attempts,
+        queues=parts.queues.figures,
     )

@@ -160,17 +160,21 @@ async def resend_one(
 
 @router.post("/recover", response_model=ShownRecovery)
 async def recover_missed(
-    endpoint_id: Id, document: RecoveryDocument, caller: Administrator, writes: WritingOnce
+    endpoint_id: Id, document: RecoveryDocument, caller: Administrator, deps: Deps, writes: WritingOnce
 ) -> Response:
-    """Events of that time that were never delivered: it was disabled, not there yet, or failed for good."""
+    """Events of that time that were never delivered: it was disabled, not there yet, or failed for good.
+    As far back as deliveries are kept.
+    """
 
     async def work(unit: UnitOfWork) -> Answer:
+        now = datetime.now(UTC)
         recovered = await recover(
             unit,
             caller.tenant_id,
             EndpointId(endpoint_id),
             since=document.since,
-            until=document.until or datetime.now(UTC),
+            until=document.until or now,
+            known_since=now - deps.deliveries_kept,
         )
         return Answer(ShownRecovery(deliveries=recovered.deliveries, complete=recovered.complete))
 

@@ -86,7 +86,7 @@ class RotationDocument(Document):
         Field(
             ge=0,
             le=_LONGEST_OVERLAP_SECONDS,
-            description="How long the old secret signs too.",
+            description="How long old secrets sign too; with 0 none does any more.",
             examples=[3600],
         ),
     ] = 86_400

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import uvloop
 
@@ -19,7 +21,15 @@ _COLLECT_AFTER = 50_000
 
 def run_role(role: Role, settings: Settings) -> None:
     configure_logging(settings.log_level)
+    open_as_many_files_as_may_be()
     uvloop.run(_run(role, settings))
+
+
+def open_as_many_files_as_may_be() -> None:
+    """Each connection is one. Where 1,024 are open at once by default, receivers would be blamed for that."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _run(role: Role, settings: Settings) -> None:
@@ -68,6 +78,7 @@ async def courier(connected: Stack, stop: asyncio.Event) -> None:
         sender=parts.sender,
         mail=parts.mail,
         market_time=parts.market_time,
+        counts=parts.counts,
         stop=stop,
     )
 

@@ -1,10 +1,12 @@
 """Routes of webhook endpoints and of what was delivered to them."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from app.adapters.postgres.event_rows import append_events
 from app.domain.events import EventType, NewEvent
@@ -13,6 +15,10 @@ from app.services.manage_webhooks import Reach
 from tests.integration.api.client import Client, assert_problem
 
 HOOK = {"url": "https://example.com/hook"}
+
+
+def days_ago(days):
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
 @pytest.fixture
@@ -64,6 +70,23 @@ async def test_what_cannot_be_meant_is_refused_at_its_place(api, hook, wrong, po
         assert problem["errors"][0]["pointer"] == pointer
 
 
+async def test_what_is_left_as_it_is_need_not_be_possible_any_more(api, dependencies):
+    """A portfolio that was deleted, and a URL from before the operator narrowed where webhooks may go."""
+    book = await api.portfolio()
+    created = await api.ok("POST", "/v1/webhooks", HOOK | {"portfolios": [book["id"]]})
+    path = f"/v1/webhooks/{created['id']}"
+    await api.ok("DELETE", f"/v1/portfolios/{book['id']}", If_Match="*")
+    narrowed = create_app(
+        replace(dependencies, webhook_reach=Reach(ports=(8443,)), registry=CollectorRegistry())
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(narrowed), base_url="http://api") as http:
+        narrow = Client(http, api.key)
+        changed = await narrow.ok("PATCH", path, {"description": "all the same"}, If_Match='"1"')
+        assert changed["portfolios"] == [book["id"]]
+        for wrong in ({"url": "https://example.com/other"}, {"portfolios": [book["id"], str(uuid4())]}):
+            assert_problem(await narrow("PATCH", path, wrong, If_Match="*"), 422, "invalid-input")
+
+
 async def test_another_tenants_portfolio_is_not_there(api, stranger):
     book = (await api.portfolio())["id"]
     assert_problem(
@@ -94,7 +117,7 @@ async def test_a_test_event_is_a_delivery_that_can_be_listed_and_sent_again(api,
     statistics = await api.ok("GET", f"{hook}/statistics?hours=1")
     assert (statistics["attempts"], statistics["success_share"], statistics["pending"]) == (0, None, 1)
     await api.ok("POST", f"{hook}/disable")
-    for path, body in (("test", None), ("recover", {"since": "2020-01-01T00:00:00Z"})):
+    for path, body in (("test", None), ("recover", {"since": days_ago(29)})):
         assert_problem(await api("POST", f"{hook}/{path}", body), 409, "conflict")
         assert_problem(await stranger("POST", f"{hook}/{path}", body), 404, "not-found")
     for path in ("deliveries", "statistics"):
@@ -109,10 +132,12 @@ async def test_what_was_missed_is_recovered_and_an_event_is_read_by_its_place(
     event = NewEvent(EventType.ADJUSTMENT_QUEUED, tenant, UUID(book), 0, {"n": 1})
     async with asyncpg_pool.acquire() as connection, connection.transaction():
         (appended, _) = await append_events(connection, [event, event])
-    answer = await api.ok("POST", f"{hook}/recover", {"since": "2020-01-01T00:00:00Z"})
+    since = days_ago(29)
+    answer = await api.ok("POST", f"{hook}/recover", {"since": since})
     assert answer == {"deliveries": 2, "complete": True}
-    wrong = {"since": "2021-01-01T00:00:00Z", "until": "2020-01-01T00:00:00Z"}
-    assert_problem(await api("POST", f"{hook}/recover", wrong), 422, "invalid-input")
+    for wrong in ({"since": since, "until": since}, {"since": days_ago(31)}):
+        problem = assert_problem(await api("POST", f"{hook}/recover", wrong), 422, "invalid-input")
+        assert problem["errors"][0]["pointer"] == "/since"
     page = await api.ok("GET", f"{hook}/deliveries?limit=1")
     assert [item["sequence"] for item in page["items"]] == [2]
     page = await api.ok("GET", f"{hook}/deliveries?limit=1&cursor={page['next_cursor']}")

@@ -1,7 +1,9 @@
 """A courier as a process of its own, to be killed: addresses from the environment, short times."""
 
 import asyncio
+import contextlib
 import os
+import sys
 from datetime import timedelta
 
 import asyncpg
@@ -40,6 +42,20 @@ async def main():
         )
         stop = asyncio.Event()
         await asyncio.gather(deliverer.run(stop), dispatcher.run(stop))
+
+
+@contextlib.asynccontextmanager
+async def courier_process(database_url, redis_url):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.integration.delivery.courier_process"),
+        env={**os.environ, "COURIER_DATABASE_URL": database_url, "COURIER_REDIS_URL": redis_url},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 from collections import Counter
 from datetime import timedelta
 
@@ -16,6 +14,7 @@ from app.adapters.redis_streams.events import EventStream
 from app.adapters.redis_streams.wire import Wire
 from app.domain.events import EventType
 from tests import factories
+from tests.integration.delivery.courier_process import courier_process
 from tests.integration.delivery.receivers import ids, receiver, sequences
 from tests.waiting import eventually
 
@@ -173,6 +172,35 @@ async def test_f35_a_slow_endpoint_delays_nobody_else(committed, feed, register,
         assert sequences(slow) == sequences(quick) == list(range(1, 61))
 
 
+async def test_f35_many_slow_endpoints_with_much_to_hear_delay_nobody_else(
+    *, committed, feed, register, start_courier
+):
+    """They would fill all that a courier has under way, and free places as slowly as they answer."""
+    tenant, other = [await committed.tenant() for _ in range(2)]
+    held, released = 0, asyncio.Event()
+
+    async def hold(request):
+        nonlocal held
+        held += 1
+        await released.wait()
+        return web.Response()
+
+    async with receiver(hold) as slow, receiver() as quick:
+        for _ in range(12):
+            await register(tenant, slow.url)
+        await register(other, quick.url)
+        await start_courier(feed, timeout=timedelta(seconds=25), concurrency=16)
+        await feed.publish(await committed.commit(tenant, await committed.portfolio(tenant), 8))
+        await eventually(lambda: held >= 16 * 4 // 2)
+        portfolio = await committed.portfolio(other)
+        for sequence in (1, 2, 3):
+            await feed.publish(await committed.commit(other, portfolio, 1))
+            await eventually(lambda sequence=sequence: len(quick.received) == sequence)
+        assert held < 16 * 4
+        released.set()
+        await eventually(lambda: held == 12 * 8)
+
+
 async def test_f32_a_deleted_endpoint_ends_what_waits_for_it(
     *, committed, register, queue, outbox, states, units
 ):
@@ -230,14 +258,14 @@ async def test_killed_between_claim_and_mark_the_event_is_delivered_again(
 
     async with receiver(hold_first) as hook, contextlib.AsyncExitStack() as couriers:
         await register(tenant, hook.url)
-        first = await couriers.enter_async_context(_process(database_url, redis_url))
+        first = await couriers.enter_async_context(courier_process(database_url, redis_url))
         await committed.commit(tenant, portfolio, 4)
         await asyncio.wait_for(arrived.wait(), 20)
         first.send_signal(signal.SIGKILL)
         await first.wait()
         dead.set()
         before = set(ids(hook))
-        await couriers.enter_async_context(_process(database_url, redis_url))
+        await couriers.enter_async_context(courier_process(database_url, redis_url))
 
         async def all_told():
             return await states() == {"delivered": 4}
@@ -246,17 +274,3 @@ async def test_killed_between_claim_and_mark_the_event_is_delivered_again(
         assert before
         assert all(ids(hook)[identifier] >= 2 for identifier in before)
         assert len(ids(hook)) == 4
-
-
-@contextlib.asynccontextmanager
-async def _process(database_url, redis_url):
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.delivery.courier_process"),
-        env={**os.environ, "COURIER_DATABASE_URL": database_url, "COURIER_REDIS_URL": redis_url},
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from datetime import timedelta
+from smtplib import SMTPNotSupportedError
 
 import msgspec
 import pytest
@@ -301,6 +302,16 @@ async def test_five_days_without_a_success_disable_and_the_operator_is_told_by_m
     )
 
 
+async def test_no_password_is_given_to_a_mail_server_without_tls():
+    async with MailServer() as (url, mails):
+        mail = SmtpMail(
+            url.replace("//", "//desk:hunter2@"), sender="a@example.com", recipient="b@example.com"
+        )
+        with pytest.raises(SMTPNotSupportedError, match="without TLS"):
+            await mail.send("told", "all")
+    assert mails == []
+
+
 class MailServer:
     """As much of SMTP as a client without authentication needs."""
 
@@ -370,7 +381,7 @@ async def test_f35_dead_endpoints_delay_no_healthy_one(
         slowest = await eventually(lambda: _slowest(asyncpg_pool, healthy), timeout=60)
         assert slowest < 20
         await feed.publish(await committed.commit(tenant, portfolio, 1, kind=EventType.ADJUSTMENT_QUEUED))
-        await eventually(lambda: len(hook.received) == 2 * healthy, timeout=60)
+        await eventually(lambda: len(hook.received) == 2 * healthy, timeout=40)  # the dead are silent still
 
 
 async def _slowest(pool, healthy):

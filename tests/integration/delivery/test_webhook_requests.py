@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, InvalidInput
+from app.ports.delivery import Attempt, Delivered, Rejected
 from app.ports.webhooks import EndpointTerms
 from app.services.manage_webhooks import (
     Reach,
@@ -24,6 +25,11 @@ from tests.integration.delivery.receivers import ids, receiver, sequences
 from tests.waiting import eventually
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def since(moment):
+    """Of what `recover` takes."""
+    return {"since": moment, "until": datetime.now(UTC), "known_since": LONG_AGO}
 
 
 @pytest.fixture
@@ -149,14 +155,14 @@ async def test_what_was_missed_is_recovered_once(
         await eventually(lambda: asyncpg_pool.fetchval("SELECT bool_and(dispatched) FROM events"))
         async with units() as unit:
             with pytest.raises(Conflict, match="enable it first"):
-                await recover(unit, tenant, endpoint, since=LONG_AGO, until=datetime.now(UTC))
+                await recover(unit, tenant, endpoint, **since(LONG_AGO))
             await unit.webhooks.set_enabled(tenant, endpoint, enabled=True)
-            found = await recover(unit, tenant, endpoint, since=LONG_AGO, until=datetime.now(UTC))
+            found = await recover(unit, tenant, endpoint, **since(LONG_AGO))
         assert (found.deliveries, found.complete) == (3, True)
         await eventually(lambda: _states(log, endpoint, ["delivered"] * 3))
         await asyncpg_pool.execute("UPDATE webhook_deliveries SET state = 'failed' WHERE sequence = 2")
         async with units() as unit:
-            found = await recover(unit, tenant, endpoint, since=LONG_AGO, until=datetime.now(UTC))
+            found = await recover(unit, tenant, endpoint, **since(LONG_AGO))
         assert found.deliveries == 1
         await eventually(lambda: _states(log, endpoint, ["delivered"] * 3))
         assert sequences(hook) == [1, 2, 2, 3]
@@ -200,10 +206,9 @@ async def test_f36_a_rotated_secret_signs_beside_the_old_one_until_the_overlap_e
     assert Webhook(shown[0]).verify(body, first)
     assert Webhook(b"0123456789abcdef0123456789abcdef").verify(body, first)
     assert b64decode(shown[1].removeprefix("whsec_")) == bytes([1]) * 32
-    # The second rotation had no overlap, but the first one's is not over: its old secret signs still.
-    assert len(second["webhook-signature"].split()) == 2
+    # The second rotation had no overlap, whatever the first one's was: which secret leaked is nobody's guess.
+    assert len(second["webhook-signature"].split()) == 1
     assert Webhook(shown[1]).verify(later, second)
-    assert Webhook(b"0123456789abcdef0123456789abcdef").verify(later, second)
 
 
 async def test_no_more_than_a_few_old_secrets_sign(register, tenant, units):
@@ -213,6 +218,8 @@ async def test_no_more_than_a_few_old_secrets_sign(register, tenant, units):
             await rotate_secret(unit, tenant, endpoint, secret=bytes(32), overlap=timedelta(hours=1))
         with pytest.raises(Conflict, match="wait until"):
             await rotate_secret(unit, tenant, endpoint, secret=bytes(32), overlap=timedelta(hours=1))
+        rotated, _ = await rotate_secret(unit, tenant, endpoint, secret=bytes(32), overlap=timedelta(0))
+        assert rotated.rotated_until is None
 
 
 async def test_what_is_queued_goes_where_the_endpoint_is_by_then(
@@ -251,7 +258,7 @@ async def test_what_is_too_large_is_a_link_to_the_event(
 
 
 async def test_old_deliveries_are_dropped_with_their_attempts_and_held_ones_end(
-    *, committed, register, tenant, portfolio, outbox, queue, asyncpg_pool, states
+    *, committed, register, tenant, portfolio, outbox, queue, asyncpg_pool, states, monkeypatch
 ):
     kept, off = [await register(tenant, "http://127.0.0.1:9/") for _ in range(2)]
     events = await committed.commit(tenant, portfolio, 3)
@@ -268,6 +275,47 @@ async def test_old_deliveries_are_dropped_with_their_attempts_and_held_ones_end(
         "UPDATE webhook_deliveries SET created_at = now() - CASE WHEN sequence = 3 THEN interval '31 days'"
         " ELSE interval '6 days' END WHERE sequence > 1"
     )
+    monkeypatch.setattr("app.adapters.postgres.delivery_queue._DROPPED_AT_ONCE", 5)
+    await asyncpg_pool.execute(
+        "INSERT INTO webhook_deliveries (endpoint_id, test_event, state, created_at)"
+        " SELECT $1, '', 'delivered', now() - interval '31 days' FROM generate_series(1, 5)",
+        kept,
+    )
     assert await queue.forget() == 2
     assert await states() == {"pending": 2, "delivered": 1, "failed": 1}
     assert await asyncpg_pool.fetchval("SELECT count(*) FROM webhook_attempts") == 4
+
+
+async def test_what_was_forgotten_is_not_taken_for_never_delivered(register, tenant, units):
+    endpoint = await register(tenant, "https://example.com/")
+    async with units() as unit:
+        with pytest.raises(InvalidInput, match="before 2020-01-01T00:00:00Z is not known"):
+            await recover(unit, tenant, endpoint, **since(LONG_AGO - timedelta(seconds=1)))
+        assert (await recover(unit, tenant, endpoint, **since(LONG_AGO))).complete
+
+
+@pytest.mark.parametrize("ask", ["resend", "recover"])
+async def test_with_order_what_is_asked_for_again_does_not_go_beside_what_is_under_way(
+    *, ask, committed, register, tenant, portfolio, outbox, queue, units, asyncpg_pool
+):
+    endpoint = await register(tenant, "http://127.0.0.1:9/", ordered=True)
+    await committed.commit(tenant, portfolio, 2)
+    await outbox.dispatch([(portfolio, 1), (portfolio, 2)], published=True)
+    claim = {"limit": 10, "per_endpoint": 10, "in_flight": {}, "lease": timedelta(seconds=30)}
+
+    async def claimed():
+        return [(d, msgspec.json.decode(d.body)["sequence"]) for d in await queue.claim(**claim)]
+
+    ((first, _),) = await claimed()
+    await queue.record([Attempt(first, Rejected("no", 400))])
+    ((second, sequence),) = await claimed()
+    assert sequence == 2
+    async with units() as unit:
+        if ask == "resend":
+            await resend(unit, tenant, endpoint, first.id)
+        else:
+            assert (await recover(unit, tenant, endpoint, **since(LONG_AGO))).deliveries == 1
+    assert await claimed() == []
+    await queue.record([Attempt(second, Delivered(200))])
+    await asyncpg_pool.execute("UPDATE webhook_deliveries SET next_attempt_at = now() WHERE sequence = 1")
+    assert [sequence for _, sequence in await claimed()] == [1]
