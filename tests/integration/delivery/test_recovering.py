@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from decimal import Decimal
 from uuid import uuid4
 
@@ -246,3 +247,29 @@ async def test_a_policy_s_channel_tells_what_names_it(stream, dial, feed, commit
     await client.ask(op="unsubscribe", channel=channel)
     assert (await client.recover(channel, granted["cursor"], granted["epoch"]))["recovered"]
     assert await client.sequences(2) == [3, 4]
+
+
+async def test_a_resume_of_large_events_keeps_the_client(stream, dial, committed):
+    """Twenty of them are more than may wait for a client: they are sent as fast as it reads."""
+    portfolio = await committed.portfolio(stream.tenant)
+    for _ in range(3):
+        await committed.commit(stream.tenant, portfolio, 20, size=100_000)
+    for channel in ("adjustments", f"portfolio.{portfolio}"):
+        client = await connected(dial, stream)
+        assert (await client.recover(channel))["recovered"] is True
+        assert await client.sequences(60) == list(range(1, 61))
+
+
+async def test_a_snapshot_that_is_larger_than_the_queue_keeps_the_client(stream, dial, engine):
+    portfolio = await factories.create_portfolio(engine, stream.tenant)
+    document = {"id": str(portfolio.id), "accounts": [{"id": str(portfolio.accounts[0].id)}]}
+    figures = {f"net_delta.{n}": "1.5" for n in range(2_000)}
+    opened = {
+        await add_adjustment(engine, stream.tenant, document, metrics_before=figures) for _ in range(60)
+    }
+    for channel in ("adjustments", f"portfolio.{portfolio.id}"):
+        client = await connected(dial, stream)
+        _, adjustments = await client.look(channel)
+        assert sum(len(json.dumps(each)) for each in adjustments) > 2 << 20
+        assert {each["adjustment_id"] for each in adjustments} == opened
+        assert await client.ask(op="ping") == {"op": "pong"}
