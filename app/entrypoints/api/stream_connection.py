@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.domain.errors import BallastError, NotFound
+from app.domain.errors import BallastError
 from app.entrypoints.api.outgoing import Outgoing
+from app.entrypoints.api.problems import redis_away
 from app.entrypoints.api.serving import LINE
-from app.entrypoints.api.stream_channels import Channels, Sources
+from app.entrypoints.api.stream_channels import Channels, Sources, refusal
 from app.entrypoints.api.stream_commands import StreamCommands
 from app.entrypoints.api.stream_messages import (
     ApproveCommand,
@@ -143,8 +145,9 @@ class Connection:
         try:
             await channels.subscribe(command)
         except BallastError as error:
-            code = "not_found" if isinstance(error, NotFound) else "invalid"
-            self._say(op="error", code=code, message=str(error), channel=command.channel)
+            self._outgoing.push(refusal(command.channel, error))
+        except RedisError as error:
+            self._outgoing.push(refusal(command.channel, redis_away(error)))
 
     async def _consent(self, command: ApproveCommand | RejectCommand) -> None:
         """Whoever acts is asked for its key again, as with every request by HTTP."""
