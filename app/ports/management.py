@@ -119,6 +119,10 @@ class StoredAnswer:
 
 class KeyStore(Protocol):
     async def caller_of(self, digest: bytes) -> Caller | None: ...
+    async def callers_of(self, digests: Collection[bytes]) -> dict[bytes, Caller]:
+        """By the digests of the keys that are valid."""
+        ...
+
     async def ensure_tenant(self, tenant_id: TenantId, name: str) -> None: ...
     async def add(
         self, tenant_id: TenantId, key_id: ApiKeyId, *, name: str, digest: bytes, prefix: str,

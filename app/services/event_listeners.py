@@ -204,10 +204,10 @@ class Listeners:
             log.subscriptions.remove(subscription)
             if log.sequence == UNKNOWN:
                 self.forget(log.portfolio_id)
-            self._forget_unheard(log.tenant, [log])
+            self._forget_unheard(log.tenant, (log,))
         if tenant is not None:
             tenant.subscriptions.remove(subscription)
-            self._forget_unheard(tenant, list(tenant.logs.values()))
+            self._forget_unheard(tenant, tenant.logs.values())
         subscription.log = subscription.tenant = None
         subscription.floor = NOTHING_YET
         subscription.ahead.clear()
@@ -225,13 +225,13 @@ class Listeners:
             del log.tenant.logs[portfolio_id]
             del self.logs[portfolio_id]
 
-    def _forget_unheard(self, tenant: Tenant, logs: list[Log]) -> None:
+    def _forget_unheard(self, tenant: Tenant, logs: Iterable[Log]) -> None:
         if tenant.subscriptions:
             return
         tenant.heads_known = False
         tenant.horizon = tenant.next_horizon = None
         tenant.missing.clear()
-        for log in logs:
+        for log in list(logs):
             self.forget(log.portfolio_id)
         if not tenant.logs:
             del self.tenants[tenant.id]

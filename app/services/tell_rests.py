@@ -24,10 +24,10 @@ from app.engine.memory import PolicyMemory
 from app.engine.sleeping import Rest
 from app.ports.management import MarketNow, UnitsOfWork
 from app.services.event_listeners import Receiver
-from app.services.pacing import pause
+from app.services.pacing import in_parts, pause
 from app.services.preview_policy import memories_of
 from app.services.show_risk import market_as_it_stands
-from app.services.watched_portfolios import WatchedPortfolios, in_parts
+from app.services.watched_portfolios import WatchedPortfolios
 
 PERIOD = timedelta(seconds=3)
 

@@ -18,8 +18,9 @@ from app.engine.market_view import MarketView
 from app.engine.risk import RiskReport, portfolio_risk
 from app.ports.management import MarketNow, UnitsOfWork
 from app.services.event_listeners import Receiver
+from app.services.pacing import in_parts
 from app.services.show_risk import market_as_it_stands
-from app.services.watched_portfolios import WatchedPortfolios, in_parts
+from app.services.watched_portfolios import WatchedPortfolios
 
 _AGAIN_SECONDS = 0.1
 _RETRY_SECONDS = 0.5

@@ -3,15 +3,11 @@
 Whoever looks asks for the revisions of many at once, and reads again those that moved since the last look.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Collection, Sequence
 
 from app.domain.identifiers import PortfolioId
 from app.domain.portfolios import Portfolio
 from app.ports.management import UnitOfWork
-
-_AT_ONCE: Final = 100
-Item = TypeVar("Item")
 
 
 class WatchedPortfolios:
@@ -35,9 +31,3 @@ class WatchedPortfolios:
     def _is_known(self, key: PortfolioId, revision: int) -> bool:
         known = self._known.get(key)
         return known is not None and known.revision == revision
-
-
-def in_parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """As many as are read together."""
-    for start in range(0, len(items), _AT_ONCE):
-        yield items[start : start + _AT_ONCE]
