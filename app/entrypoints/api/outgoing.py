@@ -21,6 +21,7 @@ class Line(Protocol):
     """The connection. `writable` is set while it takes data, and for good once the client is gone."""
 
     writable: asyncio.Event
+    disconnected: bool
 
     def waiting(self) -> int:
         """Bytes that it was given and the network has not taken."""
@@ -46,7 +47,7 @@ class Outgoing:
 
     @property
     def closed(self) -> bool:
-        return self.ended.done()
+        return self.ended.done() or self._line.disconnected
 
     @property
     def congested(self) -> bool:

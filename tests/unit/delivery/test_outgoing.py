@@ -11,6 +11,8 @@ LIMIT = 10_000
 class Stuck:
     """A connection that the network takes nothing from, and that was full before it said so."""
 
+    disconnected = False
+
     def __init__(self, waiting):
         self.writable = asyncio.Event()
         self._waiting = waiting
