@@ -1,6 +1,7 @@
 """One client of the stream, from its first message to its close."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,21 +66,22 @@ class Connection:
         self._services = services
         self._outgoing = Outgoing(websocket.scope["extensions"][LINE])
         self._pace = Pace()
-        self._orders: asyncio.Queue[tuple[Command, Channels]] = asyncio.Queue(ORDERS_WAITING)
+        self._orders: deque[tuple[Command, Channels]] = deque()
+        self._following: asyncio.Task[None] | None = None
         self._admitted: Admitted | None = None
         self._channels: Channels | None = None
 
     async def serve(self, introduction: Introduction | None) -> None:
         """Where the handshake gave none, the first message has to."""
         listening = asyncio.create_task(self._guarded(self._listen(introduction or self._introduced)))
-        following = asyncio.create_task(self._guarded(self._follow_orders()))
         try:
-            either: list[asyncio.Future[Any]] = [listening, following, self._outgoing.ended]
+            either: list[asyncio.Future[Any]] = [listening, self._outgoing.ended]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (listening, following):
+            running = [task for task in (listening, self._following) if task is not None]
+            for task in running:
                 task.cancel()
-            await asyncio.gather(listening, following, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
             self._services.sources.hub.leave(self._outgoing)
             self._services.admission.leave(self._outgoing)
             if self._channels is not None:
@@ -106,7 +108,7 @@ class Connection:
             if isinstance(command, ApproveCommand | RejectCommand):
                 await self._consent(command)
             else:
-                await self._orders.put((command, channels))
+                await self._order(command, channels)
 
     async def _heard(self) -> Command:
         try:
@@ -116,9 +118,20 @@ class Connection:
         except KeyError:
             raise _UnintelligibleError("it is binary") from None
 
+    async def _order(self, command: Command, channels: Channels) -> None:
+        """Nothing runs for a client that has asked for nothing more: there are very many of them."""
+        self._orders.append((command, channels))
+        if self._following is None:
+            self._following = asyncio.create_task(self._guarded(self._follow_orders()))
+        elif len(self._orders) >= ORDERS_WAITING:
+            await asyncio.wait([self._following])
+
     async def _follow_orders(self) -> None:
-        while not self._outgoing.closed:
-            await self._execute(*await self._orders.get())
+        try:
+            while self._orders and not self._outgoing.closed:
+                await self._execute(*self._orders.popleft())
+        finally:
+            self._following = None
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
