@@ -71,6 +71,8 @@ class Horizon(NamedTuple):
         return self.end >= other.end and earlier <= set(other.running)
 
 
+NOTHING_SINCE: Final = Horizon((1 << 63) - 1)
+"""Covers whatever there may be."""
 _HORIZON: Final = re.compile(r"[0-9]{1,18}(-[0-9]{1,18}){0,1000}")
 
 
@@ -118,8 +120,13 @@ class EventHistory(Protocol):
         """None: no such portfolio, or not this tenant's."""
         ...
 
-    async def heads(self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]) -> Heads:
-        """Of the tenants' own logs and all their portfolios', and of these."""
+    async def heads(
+        self, horizons: Mapping[TenantId, Horizon], portfolio_ids: Collection[PortfolioId]
+    ) -> Heads:
+        """Of the tenants' own logs and all their portfolios', and of these.
+
+        Of portfolios that were deleted only of those with events that the tenant's horizon does not cover.
+        """
         ...
 
     async def before(self, tenant_id: TenantId, horizon: Horizon) -> Mapping[PortfolioId, int]:
@@ -134,7 +141,11 @@ class EventHistory(Protocol):
         ...
 
     async def snapshot(self, portfolio_id: PortfolioId) -> Snapshot: ...
-    async def tenant_snapshot(self, tenant_id: TenantId) -> TenantSnapshot: ...
+    async def tenant_snapshot(
+        self, tenant_id: TenantId, since: Horizon, portfolio_ids: Collection[PortfolioId]
+    ) -> TenantSnapshot:
+        """With the heads for that horizon, and of these."""
+        ...
 
 
 class OutboxEntry(Protocol):

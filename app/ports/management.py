@@ -119,6 +119,10 @@ class StoredAnswer:
 
 class KeyStore(Protocol):
     async def caller_of(self, digest: bytes) -> Caller | None: ...
+    async def callers_of(self, digests: Collection[bytes]) -> dict[bytes, Caller]:
+        """By the digests of the keys that are valid."""
+        ...
+
     async def ensure_tenant(self, tenant_id: TenantId, name: str) -> None: ...
     async def add(
         self, tenant_id: TenantId, key_id: ApiKeyId, *, name: str, digest: bytes, prefix: str,
@@ -148,6 +152,14 @@ class PortfolioStore(Protocol):
         ...
 
     async def page(self, tenant_id: TenantId, *, after_name: str | None, limit: int) -> list[Portfolio]: ...
+    async def revisions(self, portfolio_ids: Collection[PortfolioId]) -> dict[PortfolioId, int]:
+        """Of any tenant's; deleted and unknown ones are left out."""
+        ...
+
+    async def some(self, portfolio_ids: Sequence[PortfolioId]) -> list[Portfolio]:
+        """The same, whole. Whose they are is the caller's to know."""
+        ...
+
     async def touch(self, portfolio_id: PortfolioId) -> int: ...
     async def touch_all_using(self, instrument_id: str) -> None:
         """Of every tenant: those that hold the instrument or may trade it."""
@@ -188,8 +200,8 @@ class PolicyStore(Protocol):
         ...
 
     async def delete(self, policy_id: PolicyId) -> None: ...
-    async def memories(self, portfolio_id: PortfolioId) -> Mapping[PolicyId, bytes]:
-        """What is remembered of the portfolio's policies, packed, as of the last commit."""
+    async def memories(self, portfolio_ids: Collection[PortfolioId]) -> Mapping[PolicyId, bytes]:
+        """What is remembered of the portfolios' policies, packed, as of the last commit."""
         ...
 
     async def versions(

@@ -16,6 +16,7 @@ from app.ports.management import Caller, UnitsOfWork
 from app.ports.stream_tickets import Tickets
 from app.services.authenticate import authenticate, digest_of
 from app.services.event_listeners import Receiver
+from app.services.pacing import in_parts
 
 _log = structlog.get_logger(__name__)
 
@@ -68,10 +69,14 @@ class Admission:
                 _log.warning("keys_not_checked", error=repr(error))
 
     async def _show_out_revoked(self, close_code: int) -> None:
-        for admitted in set(self._inside.values()):
-            if not await self.still(admitted):
-                for receiver in [each for each, who in self._inside.items() if who == admitted]:
-                    receiver.end(close_code)
+        inside = list(self._inside.items())
+        callers: dict[bytes, Caller] = {}
+        for part in in_parts(list({admitted.key_digest for _, admitted in inside})):
+            async with self._units() as unit:
+                callers |= await unit.keys.callers_of(part)
+        for receiver, admitted in inside:
+            if callers.get(admitted.key_digest) != admitted.caller:
+                receiver.end(close_code)
 
     async def by_key(self, key: str) -> Admitted | None:
         async with self._units() as unit:

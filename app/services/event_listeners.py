@@ -6,7 +6,7 @@ once with the horizon known by then. So whoever comes back with it misses nothin
 more what came between that look and the last event it has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
@@ -88,8 +88,15 @@ class Tenant:
     next_horizon: Horizon | None = None
     missing: dict[PortfolioId, int] = field(default_factory=dict)
 
+    @property
+    def covered(self) -> Horizon:
+        """What may be in doubt came after it: `horizon`, or that with which somebody joined first."""
+        return self.horizon or self.next_horizon or Horizon(0)
+
     def aim_at(self, horizon: Horizon, heads: Mapping[PortfolioId, int]) -> None:
         """Where all of its logs ended at one moment. An earlier aim that is not reached yet comes first."""
+        if self.next_horizon is not None and not horizon.covers(self.next_horizon):
+            return  # what was asked before somebody joined is answered after it
         self.missing = self._lacking({key: at for key, at in self.missing.items() if key in heads})
         if not self.missing:
             self.next_horizon = horizon
@@ -107,7 +114,7 @@ class Tenant:
         subscription.ahead = {
             key: sequence
             for key, sequence in subscription.ahead.items()
-            if sequence > self.logs[PortfolioId(key)].sequence
+            if (log := self.logs.get(PortfolioId(key))) is not None and sequence > log.sequence
         }
         self._share_with(subscription)
 
@@ -195,23 +202,36 @@ class Listeners:
         log, tenant = subscription.log, subscription.tenant
         if log is not None:
             log.subscriptions.remove(subscription)
-            self._forget_unheard(log.tenant, [log])
+            if log.sequence == UNKNOWN:
+                self.forget(log.portfolio_id)
+            self._forget_unheard(log.tenant, (log,))
         if tenant is not None:
             tenant.subscriptions.remove(subscription)
-            self._forget_unheard(tenant, list(tenant.logs.values()))
+            self._forget_unheard(tenant, tenant.logs.values())
         subscription.log = subscription.tenant = None
         subscription.floor = NOTHING_YET
         subscription.ahead.clear()
 
-    def _forget_unheard(self, tenant: Tenant, logs: list[Log]) -> None:
+    def forget_deleted(self, tenant: Tenant, portfolio_ids: Iterable[PortfolioId]) -> None:
+        """All of their events were handed out; who is joining may still have to read them."""
+        if all(subscription.floor == 0 for subscription in tenant.subscriptions):
+            for portfolio_id in portfolio_ids:
+                self.forget(portfolio_id)
+
+    def forget(self, portfolio_id: PortfolioId) -> None:
+        """Unless it is listened to by itself."""
+        log = self.logs.get(portfolio_id)
+        if log is not None and not log.subscriptions:
+            del log.tenant.logs[portfolio_id]
+            del self.logs[portfolio_id]
+
+    def _forget_unheard(self, tenant: Tenant, logs: Iterable[Log]) -> None:
         if tenant.subscriptions:
             return
         tenant.heads_known = False
-        tenant.horizon = None
+        tenant.horizon = tenant.next_horizon = None
         tenant.missing.clear()
-        for log in logs:
-            if not log.subscriptions:
-                del tenant.logs[log.portfolio_id]
-                del self.logs[log.portfolio_id]
+        for log in list(logs):
+            self.forget(log.portfolio_id)
         if not tenant.logs:
             del self.tenants[tenant.id]

@@ -11,7 +11,7 @@ How a client joins is in `join_events.py`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from random import SystemRandom
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from app.domain.identifiers import PortfolioId
+from app.domain.identifiers import PortfolioId, TenantId
 from app.domain.times import rfc3339
 from app.ports.delivery import EventFeed, EventHistory, Heads, LoggedEvent, is_before
 from app.services.event_listeners import UNKNOWN, Listeners, Log, Receiver, Tenant
@@ -116,7 +116,7 @@ class Hub:
         log = self.listeners.logs.get(event.portfolio_id)
         if log is None:
             tenant = self.listeners.tenants.get(event.tenant_id)
-            log = self._log_of_new_portfolio(tenant, PortfolioId(event.portfolio_id))
+            log = self._log_of_new_portfolio(tenant, event)
             if log is None:
                 return
         if event.sequence == log.sequence + 1 and not log.filling:
@@ -177,14 +177,15 @@ class Hub:
     async def _resynchronise(self, *, at_once: bool) -> None:
         """Fill what is behind: at once, or if it was behind at the last look too (else it is on its way)."""
         tenants, logs = self.listeners.tenants, self.listeners.logs
-        listened_to = [tenant.id for tenant in tenants.values() if tenant.subscriptions]
-        watched = [log.portfolio_id for log in logs.values() if not log.tenant.subscriptions]
+        listened_to = {tenant.id: tenant.covered for tenant in tenants.values() if tenant.heads_known}
+        watched = [log.portfolio_id for log in logs.values() if not log.tenant.heads_known]
         if not listened_to and not watched:
             return
         handed_out = {log.portfolio_id: log.sequence for log in logs.values()}
         now = await self.history.heads(listened_to, watched)
         if self.is_of(now.epoch) and not self._went_back(now, handed_out):
             self._compare(now, at_once=at_once)
+            self._aim(now, [tenants[key] for key in listened_to if key in tenants], handed_out)
 
     def is_of(self, epoch: str) -> bool:
         """Whether what is known here is of that database; what is of another one is forgotten."""
@@ -208,31 +209,41 @@ class Hub:
             receiver.lose()
 
     def _compare(self, now: Heads, *, at_once: bool) -> None:
-        heads: dict[Tenant, dict[PortfolioId, int]] = {}
         behind: dict[PortfolioId, int] = {}
         for tenant_id, portfolio_id, sequence in now.heads:
-            tenant = self.listeners.tenants.get(tenant_id)
-            if tenant is not None and tenant.heads_known:
-                heads.setdefault(tenant, {})[portfolio_id] = sequence
             log = self.listeners.logs.get(portfolio_id)
-            last = log.sequence if log is not None else 0
-            if last == UNKNOWN or sequence <= last:
-                continue
-            behind[portfolio_id] = sequence
-            due = sequence if at_once else self._behind.get(portfolio_id, 0)
-            log = log or self._log_of_new_portfolio(tenant, portfolio_id)
-            if log is not None and due > last:
-                self.want(log, due)
+            if log is None:
+                tenant = self.listeners.tenants.get(tenant_id)
+                if tenant is not None and tenant.heads_known:  # created since: all of its log is news
+                    log = self.listeners.log(tenant, portfolio_id)
+                    self.opened(log, 0)
+                    self.want(log, sequence)
+            elif UNKNOWN < log.sequence < sequence:
+                behind[portfolio_id] = sequence
+                self.want(log, sequence if at_once else self._behind.get(portfolio_id, 0))
         self._behind = behind
-        for tenant, ends in heads.items():
-            tenant.aim_at(now.horizon, ends)
 
-    def _log_of_new_portfolio(self, tenant: Tenant | None, portfolio_id: PortfolioId) -> Log | None:
-        """For a portfolio not heard of before; None where nobody here listens to its tenant."""
-        if tenant is None or not tenant.subscriptions:
+    def _aim(self, now: Heads, tenants: Sequence[Tenant], handed_out: Mapping[PortfolioId, int]) -> None:
+        """Of these tenants all logs are in `now` but those of which nothing is to come any more."""
+        heads: dict[TenantId, dict[PortfolioId, int]] = {tenant.id: {} for tenant in tenants}
+        for tenant_id, portfolio_id, sequence in now.heads:
+            if tenant_id in heads:
+                heads[tenant_id][portfolio_id] = sequence
+        for tenant in tenants:
+            ends = heads[tenant.id]
+            if tenant.heads_known:
+                tenant.aim_at(now.horizon, ends)
+                ended = (tenant.logs.keys() & handed_out.keys()) - ends.keys()
+                self.listeners.forget_deleted(tenant, ended)
+
+    def _log_of_new_portfolio(self, tenant: Tenant | None, event: LoggedEvent) -> Log | None:
+        """Of one not heard of before. None where nobody here listens to its tenant, or it may be an old one:
+        what is told late of a portfolio that was deleted; if it is none, the next look finds it.
+        """
+        if tenant is None or not tenant.subscriptions or (tenant.heads_known and event.sequence != 1):
             return None
-        log = self.listeners.log(tenant, portfolio_id)
-        if tenant.heads_known:  # created since: all of its log is news
+        log = self.listeners.log(tenant, PortfolioId(event.portfolio_id))
+        if tenant.heads_known:
             self.opened(log, 0)
         return log
 

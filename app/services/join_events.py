@@ -14,12 +14,14 @@ import msgspec
 
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
-from app.ports.delivery import End, Horizon
-from app.services.event_listeners import UNKNOWN, Log, Subscription
+from app.ports.delivery import NOTHING_SINCE, End, Horizon, TenantSnapshot
+from app.services.event_listeners import UNKNOWN, Log, Receiver, Subscription, Tenant
 from app.services.fan_out_events import PAGE, Hub
 
 BEGINNING: Final = "0"
-_SNAPSHOT_PAGE: Final = 100
+_SNAPSHOT_PART: Final = 100
+_SNAPSHOT_PART_BYTES: Final = 1 << 18
+"""Of the open adjustments at most so many, and so large, in a message; one alone may be larger."""
 _LOGS_AT_ONCE: Final = 20
 _LONGEST_SEQUENCE: Final = 18
 
@@ -65,7 +67,7 @@ async def join_portfolio(
         if policy_id is not None:
             adjustments = [each for each in adjustments if str(policy_id) in each["policies"]]
         _acknowledge(subscription, end.epoch, str(position), recovered=False)
-        _show(subscription, str(position), adjustments)
+        await _show(subscription, str(position), adjustments)
     await _catch_up(hub, subscription, log, position)
 
 
@@ -77,14 +79,16 @@ async def join_tenant(
     tenant = hub.listeners.tenant(tenant_id)
     tenant.subscriptions.append(subscription)
     subscription.tenant = tenant
-    now, adjustments = await hub.history.tenant_snapshot(tenant_id)
+    now, adjustments = await _tenant_snapshot(hub, tenant, since or NOTHING_SINCE)
     hub.is_of(now.epoch)
     ends = {head.portfolio_id: head.sequence for head in now.heads}
     for portfolio_id, end in ends.items():
         hub.opened(hub.listeners.log(tenant, portfolio_id), end)
     tenant.heads_known = True
     for log in list(tenant.logs.values()):
-        hub.opened(log, 0)  # created after the heads were read
+        if log.sequence == UNKNOWN:  # a new one, which will be found, or an old one of a deleted portfolio
+            hub.listeners.forget(log.portfolio_id)
+    tenant.aim_at(now.horizon, ends)
     if (
         recovery is not None
         and since is not None
@@ -98,7 +102,7 @@ async def join_tenant(
         positions = ends
         subscription.horizon = now.horizon
         _acknowledge(subscription, now.epoch, now.horizon.cursor, recovered=False)
-        _show(subscription, now.horizon.cursor, adjustments)
+        await _show(subscription, now.horizon.cursor, adjustments)
     while joining := [log for log in tenant.logs.values() if log.portfolio_id not in subscription.ahead]:
         for start in range(0, len(joining), _LOGS_AT_ONCE):
             await _catch_up_all(hub, subscription, joining[start : start + _LOGS_AT_ONCE], positions)
@@ -113,6 +117,15 @@ async def _end(hub: Hub, tenant_id: TenantId, portfolio_id: PortfolioId) -> End:
     return end
 
 
+async def _tenant_snapshot(hub: Hub, tenant: Tenant, since: Horizon) -> TenantSnapshot:
+    """With the end of every log that is handed out here, of portfolios that were deleted too."""
+    while True:
+        snapshot = await hub.history.tenant_snapshot(tenant.id, since, list(tenant.logs))
+        listed = {head.portfolio_id for head in snapshot.heads.heads}
+        if all(log.sequence == UNKNOWN or log.portfolio_id in listed for log in tenant.logs.values()):
+            return snapshot
+
+
 async def _catch_up_all(
     hub: Hub, subscription: Subscription, logs: Sequence[Log], positions: dict[PortfolioId, int]
 ) -> None:
@@ -124,9 +137,8 @@ async def _catch_up_all(
     }
     if behind and not subscription.receiver.closed:
         for event in await hub.history.after_each(behind, limit=PAGE // _LOGS_AT_ONCE):
-            subscription.receiver.push(subscription.told(event))
+            await _send(subscription.receiver, subscription.told(event))
             positions[PortfolioId(event.portfolio_id)] = event.sequence
-        await subscription.receiver.drained()
     for log in logs:
         await _catch_up(hub, subscription, log, positions.get(log.portfolio_id, 0))
 
@@ -137,9 +149,8 @@ async def _catch_up(hub: Hub, subscription: Subscription, log: Log, position: in
     while position < log.sequence and not receiver.closed:
         for event in await hub.history.after(log.portfolio_id, position, limit=PAGE):
             if subscription.concerns(event):
-                receiver.push(subscription.told(event))
+                await _send(receiver, subscription.told(event))
             position = event.sequence
-        await receiver.drained()
     subscription.ahead[log.portfolio_id] = position
 
 
@@ -162,14 +173,30 @@ def _acknowledge(subscription: Subscription, epoch: str, cursor: str, *, recover
     subscription.receiver.push(_json.encode(message))
 
 
-def _show(subscription: Subscription, cursor: str, adjustments: list[dict[str, Any]]) -> None:
+async def _show(subscription: Subscription, cursor: str, adjustments: list[dict[str, Any]]) -> None:
     """In parts, the last of which says so: all that is open may be more than fits a message."""
-    for start in range(0, max(len(adjustments), 1), _SNAPSHOT_PAGE):
-        message = {
-            "op": "snapshot",
-            "channel": subscription.channel,
-            "cursor": cursor,
-            "adjustments": adjustments[start : start + _SNAPSHOT_PAGE],
-            "last": start + _SNAPSHOT_PAGE >= len(adjustments),
-        }
-        subscription.receiver.push(_json.encode(message))
+    head = {"op": "snapshot", "channel": subscription.channel, "cursor": cursor}
+    *others, last = _parts([_json.encode(adjustment) for adjustment in adjustments])
+    for part in others:
+        await _send(subscription.receiver, _json.encode(head | {"adjustments": part, "last": False}))
+    await _send(subscription.receiver, _json.encode(head | {"adjustments": last, "last": True}))
+
+
+def _parts(encoded: Sequence[bytes]) -> list[list[msgspec.Raw]]:
+    """At least one, which may be empty."""
+    parts: list[list[msgspec.Raw]] = [[]]
+    size = 0
+    for each in encoded:
+        if parts[-1] and (len(parts[-1]) == _SNAPSHOT_PART or size + len(each) > _SNAPSHOT_PART_BYTES):
+            parts.append([])
+            size = 0
+        parts[-1].append(msgspec.Raw(each))
+        size += len(each)
+    return parts
+
+
+async def _send(receiver: Receiver, message: bytes) -> None:
+    """As fast as the client reads: what it asked for at once may be more than may wait for it."""
+    receiver.push(message)
+    if receiver.congested:
+        await receiver.drained()

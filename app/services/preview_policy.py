@@ -81,8 +81,8 @@ async def warnings_of(
     return conflicts_of(policy, [record.policy for record in records if record.id != policy_id])
 
 
-async def memories_of(unit: UnitOfWork, portfolio_id: PortfolioId) -> Mapping[PolicyId, PolicyMemory]:
-    packed = await unit.policies.memories(portfolio_id)
+async def memories_of(unit: UnitOfWork, *portfolio_ids: PortfolioId) -> Mapping[PolicyId, PolicyMemory]:
+    packed = await unit.policies.memories(portfolio_ids)
     return {policy_id: unpacked(memory) for policy_id, memory in packed.items()}
 
 

@@ -7,6 +7,7 @@ nothing of this is queued, so it never stands in the way of events.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Final, NamedTuple
 
 import structlog
@@ -32,7 +33,7 @@ class MarketPicture(NamedTuple):
 
 
 class MarketWatch:
-    """What one client is to be told of one instrument."""
+    """What one client is to be told of one instrument, once it is begun."""
 
     def __init__(
         self, instrument: str, seconds: float, receiver: Receiver, tell: Callable[[MarketPicture], None]
@@ -45,20 +46,30 @@ class MarketWatch:
         self._as_of = (StreamPosition(0, 0), 0)
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time()
+        self._begun = False
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, position: StreamPosition, time_ns: int, change: Change) -> None:
         """In any order: what is known at first may be older than a frame that came meanwhile."""
         known = self._latest.get(change.kind)
-        if known is None or known[0] <= position:
-            self._latest[change.kind] = (position, change)
+        if known is not None and (position < known[0] or change == known[1]):
+            return
+        self._latest[change.kind] = (position, change)
         self._as_of = max(self._as_of, (position, time_ns))
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._show)
+        self._schedule()
+
+    def begin(self) -> None:
+        self._begun = True
+        self._schedule()
 
     def cancel(self) -> None:
+        self._begun = False
         if self._timer is not None:
             self._timer.cancel()
+
+    def _schedule(self) -> None:
+        if self._begun and self._latest and self._timer is None:
+            self._timer = self._loop.call_at(self._due, self._show)
 
     def _show(self) -> None:
         now = self._loop.time()
@@ -91,20 +102,18 @@ class MarketWatches:
     async def watch(
         self, instrument: str, *, seconds: float, receiver: Receiver, tell: Callable[[MarketPicture], None]
     ) -> MarketWatch:
-        """Told at once what is known, and then of what changes, every so many seconds at most."""
+        """To be begun: told at once what is known, and then of what changes, every so many seconds at most.
+
+        Where that cannot be read nothing is left of it.
+        """
         watch = MarketWatch(instrument, seconds, receiver, tell)
         self._watches.setdefault(instrument, []).append(watch)  # first, so that no frame is missed
         self._wanted.set()
         try:
-            position, time_ns = await self._market.clock()  # first too: values are not older
-            known = await self._market.values([(kind, instrument) for kind in _KINDS])
-        except Unavailable:
-            return watch  # no frame was written yet
+            await self._read([watch])
         except BaseException:
             self.unwatch(watch)
             raise
-        for change in known.values():
-            watch.take(position, time_ns, change)
         return watch
 
     def unwatch(self, watch: MarketWatch) -> None:
@@ -132,13 +141,29 @@ class MarketWatches:
     async def _follow(self, cursor: str | None) -> str | None:
         """One read; from the newest frame where nothing was read yet, or the stream went back."""
         if cursor is None:
-            return await self._frames.tail()
+            cursor = await self._frames.tail()
+            await self._read([watch for watches in self._watches.values() for watch in watches])
+            return cursor
         entries = await self._frames.read(cursor)
         for _, frame in entries:
             self._take(frame)
         if entries:
             return entries[-1][0]
         return None if is_before(await self._frames.tail(), cursor) else cursor
+
+    async def _read(self, watches: Sequence[MarketWatch]) -> None:
+        """What is known now, whichever frame said it."""
+        instruments = {watch.instrument for watch in watches}
+        try:
+            position, time_ns = await self._market.clock()  # first: values are not older
+            known = await self._market.values(product(_KINDS, instruments))
+        except Unavailable:
+            return  # no frame was written yet
+        for watch in watches:
+            for kind in _KINDS:
+                change = known.get((kind, watch.instrument))
+                if change is not None:
+                    watch.take(position, time_ns, change)
 
     def _take(self, frame: Frame) -> None:
         for change in frame.changes:

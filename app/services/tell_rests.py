@@ -8,23 +8,26 @@ rests at all is told once two looks in turn have found the same.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import groupby
-from operator import attrgetter
 
 import structlog
 
-from app.domain.errors import NotFound, Unavailable
+from app.domain.errors import Unavailable
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
+from app.domain.portfolios import Portfolio
 from app.engine.inspection import has_moved, rest_alone
 from app.engine.market_view import MarketView
+from app.engine.memory import PolicyMemory
 from app.engine.sleeping import Rest
 from app.ports.management import MarketNow, UnitsOfWork
-from app.services.pacing import pause
+from app.services.event_listeners import Receiver
+from app.services.pacing import in_parts, pause
 from app.services.preview_policy import memories_of
 from app.services.show_risk import market_as_it_stands
+from app.services.watched_portfolios import WatchedPortfolios
 
 PERIOD = timedelta(seconds=3)
 
@@ -43,17 +46,14 @@ class PolicyRest:
     instruments: Sequence[str]
 
 
-Tell = Callable[[PolicyRest], None]
-
-
 @dataclass(slots=True, eq=False)
 class Watch:
     """What one client has heard, of one policy or of all that a portfolio has."""
 
-    tenant_id: TenantId
     portfolio_id: PortfolioId
     policy_id: PolicyId | None
-    tell: Tell
+    receiver: Receiver
+    tell: Callable[[PolicyRest], None]
     told: dict[PolicyId, PolicyRest] = field(default_factory=dict)
     turned: set[PolicyId] = field(default_factory=set)
 
@@ -61,7 +61,8 @@ class Watch:
         return self.policy_id in (None, policy_id)
 
     def offer(self, now: PolicyRest, market: MarketView) -> None:
-        if self._is_news(now, market):
+        """Whoever is still reading is passed over, and hears of it later."""
+        if not self.receiver.congested and self._is_news(now, market):
             self.told[now.policy_id] = now
             self.tell(now)
 
@@ -86,16 +87,20 @@ class Rests:
         self._market = market
         self._seconds = period.total_seconds()
         self._watches: set[Watch] = set()
+        self._portfolios = WatchedPortfolios()
 
-    def watch_portfolio(self, tenant_id: TenantId, portfolio_id: PortfolioId, tell: Tell) -> Watch:
-        """Whose portfolio it is has been asked before."""
-        return self._watched(Watch(tenant_id, portfolio_id, None, tell))
-
-    def watch_policy(
-        self, tenant_id: TenantId, portfolio_id: PortfolioId, policy_id: PolicyId, tell: Tell
+    def watch(
+        self,
+        portfolio_id: PortfolioId,
+        policy_id: PolicyId | None,
+        *,
+        receiver: Receiver,
+        tell: Callable[[PolicyRest], None],
     ) -> Watch:
-        """The same."""
-        return self._watched(Watch(tenant_id, portfolio_id, policy_id, tell))
+        """Of one policy, or of all. Whose portfolio it is has been checked before."""
+        watch = Watch(portfolio_id, policy_id, receiver, tell)
+        self._watches.add(watch)
+        return watch
 
     async def portfolio_of(self, tenant_id: TenantId, policy_id: PolicyId) -> PortfolioId:
         async with self._units() as unit:
@@ -122,31 +127,31 @@ class Rests:
             market = await market_as_it_stands(self._units, self._market)
         except Unavailable:
             return  # no frame was written yet
-        of_portfolio = attrgetter("tenant_id", "portfolio_id")
-        for (tenant_id, portfolio_id), watches in groupby(
-            sorted(self._watches, key=of_portfolio), key=of_portfolio
-        ):
-            await self._look_at(tenant_id, portfolio_id, list(watches), market)
+        watches: defaultdict[PortfolioId, list[Watch]] = defaultdict(list)
+        for watch in self._watches:
+            watches[watch.portfolio_id].append(watch)
+        self._portfolios.keep(watches.keys())
+        for part in in_parts(list(watches)):
+            async with self._units() as unit:
+                portfolios = await self._portfolios.read(unit, part)
+                with_policies = [portfolio for portfolio in portfolios.values() if portfolio.policies]
+                memories = await memories_of(unit, *(portfolio.id for portfolio in with_policies))
+            for portfolio in with_policies:
+                await self._look_at(portfolio, memories, watches[portfolio.id], market)
 
     async def _look_at(
-        self, tenant_id: TenantId, portfolio_id: PortfolioId, watches: Collection[Watch], market: MarketView
+        self,
+        portfolio: Portfolio,
+        memories: Mapping[PolicyId, PolicyMemory],
+        watches: Collection[Watch],
+        market: MarketView,
     ) -> None:
-        try:
-            async with self._units() as unit:
-                portfolio = await unit.portfolios.get(tenant_id, portfolio_id)
-                memories = await memories_of(unit, portfolio_id)
-        except NotFound:
-            return  # deleted, which events have said
         names = market.universe.names
         for stored in portfolio.policies:
             asked = [watch for watch in watches if watch.is_of(stored.id) and watch in self._watches]
             if asked:
                 rest = rest_alone(portfolio, stored, memories, market)
-                now = PolicyRest(portfolio_id, stored.id, stored.version, market.time_ns, rest, names)
+                now = PolicyRest(portfolio.id, stored.id, stored.version, market.time_ns, rest, names)
                 for watch in asked:
                     watch.offer(now, market)
                 await asyncio.sleep(0)  # a policy takes milliseconds, and other clients wait
-
-    def _watched(self, watch: Watch) -> Watch:
-        self._watches.add(watch)
-        return watch

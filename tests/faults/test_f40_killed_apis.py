@@ -6,6 +6,7 @@ is the database's: no gap, in order, and nothing twice, since the cursor of one 
 
 import asyncio
 import json
+import logging
 import random
 import socket
 import time
@@ -35,6 +36,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.made_up_events
 NOW_NS = 1_700_000_000_000_000_000
 AGAIN_SECONDS = 0.2
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -95,13 +97,17 @@ async def follow(log, urls, key):
 
 
 class Emitter:
-    """Commits events of all portfolios in turn, and publishes most of them: the rest is left to sweeps."""
+    """Commits events of all portfolios in turn, and publishes most of them: the rest is left to sweeps.
+
+    What it is late with comes with the next transaction. `rate` is what it achieved.
+    """
 
     def __init__(self, pool, feed, tenant, portfolios):
         self._pool = pool
         self._feed = feed
         self._tenant = tenant
         self._portfolios = portfolios
+        self.rate = 0.0
 
     async def run(self, *, per_second, until):
         began, total = time.monotonic(), 0
@@ -111,6 +117,7 @@ class Emitter:
                 await self.emit([self._portfolios[(total + n) % len(self._portfolios)] for n in range(due)])
                 total += due
             await asyncio.sleep(0.02)
+        self.rate = total / (time.monotonic() - began)
         return total
 
     async def emit(self, portfolios):
@@ -202,6 +209,8 @@ def run_storm(engine, database_url, redis_url, tmp_path, monkeypatch):
                 await processes.all_run()
             done.set()
             total = await emitting
+            _log.info("%.1f events/s of %d were committed, %d in all", emitter.rate, per_second, total)
+            assert emitter.rate >= 0.95 * per_second
             expected = dict(await pool.fetch("SELECT id, event_sequence FROM portfolios"))
             complete = partial(has_all, logs, everything, expected, following)
             await eventually(complete, timeout=60, what="every log is complete")
@@ -253,5 +262,5 @@ async def test_f40_f41_killed_apis_lose_nothing_and_repeat_nothing(run_storm):
 async def test_f40_f41_five_hundred_clients_while_apis_are_killed_ten_times(run_storm):
     logs, expected, total = await run_storm(clients=500, per_second=500, kills=10)
     assert_nothing_lost_or_repeated(logs, expected, total)
-    assert total > 5_000
+    assert total > 5_000  # ten times a second's worth, and what came while processes started
     assert all(len(log.resumed_at) > 1 for log in logs)

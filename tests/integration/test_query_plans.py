@@ -204,7 +204,8 @@ async def test_reader_catches_up(pool):
     assert (await log.end(TENANT, PORTFOLIO)).sequence == 5
     assert len(await log.after_each({PORTFOLIO: 2, gen("portfolio", 8): 3}, limit=2)) == 4
     await log.snapshot(PORTFOLIO)
-    now, _ = await log.tenant_snapshot(TENANT)
+    now, _ = await log.tenant_snapshot(TENANT, Horizon(1, (1, 2)), [PORTFOLIO])
+    assert (await log.heads({TENANT: now.horizon}, [PORTFOLIO])).heads
     assert await log.before(TENANT, now.horizon) == {}
     assert set((await log.before(TENANT, Horizon(0))).values()) == {0}
 

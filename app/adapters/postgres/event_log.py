@@ -1,6 +1,6 @@
 """Every portfolio's log, read from PostgreSQL: for clients that were away, and for what the stream lost."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,12 +25,20 @@ _END = f"""
 SELECT {_EPOCH}, event_sequence FROM portfolios WHERE id = $1 AND tenant_id = $2 AND deleted_at IS NULL
 """  # noqa: S608 - constants only
 _NOW = f"SELECT {_EPOCH}, pg_current_snapshot()::text"
-_OF_TENANTS = """
+_ENDS = """
 SELECT tenant_id, id, event_sequence FROM portfolios
-WHERE deleted_at IS NULL AND (tenant_id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
-UNION ALL
+WHERE deleted_at IS NULL AND tenant_id = ANY($1::uuid[])
+UNION
+SELECT tenant_id, id, event_sequence FROM portfolios WHERE id = ANY($4::uuid[])
+UNION
+SELECT e.tenant_id, e.portfolio_id, max(e.sequence)
+FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS t(id, horizon, running)
+JOIN events e ON e.tenant_id = t.id AND (e.transaction_id >= t.horizon
+    OR e.transaction_id = ANY(string_to_array(t.running, '-')::bigint[]))
+GROUP BY e.tenant_id, e.portfolio_id
+UNION
 SELECT id, id, event_sequence FROM tenants
-WHERE event_sequence > 0 AND (id = ANY($1::uuid[]) OR id = ANY($2::uuid[]))
+WHERE event_sequence > 0 AND (id = ANY($1::uuid[]) OR id = ANY($4::uuid[]))
 """
 _BEFORE = """
 SELECT portfolio_id, min(sequence) - 1 FROM events
@@ -89,9 +97,11 @@ class PostgresEventLog:
         row = await self._pool.fetchrow(_END, portfolio_id, tenant_id)
         return None if row is None else End(*row)
 
-    async def heads(self, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]) -> Heads:
+    async def heads(
+        self, horizons: Mapping[TenantId, Horizon], portfolio_ids: Collection[PortfolioId]
+    ) -> Heads:
         async with self._one_moment() as connection:
-            return await _heads(connection, tenant_ids, portfolio_ids)
+            return await _heads(connection, horizons, portfolio_ids)
 
     async def before(self, tenant_id: TenantId, horizon: Horizon) -> dict[PortfolioId, int]:
         """Sequences are taken on locked rows, so what had committed is the beginning of every log."""
@@ -111,9 +121,11 @@ class PostgresEventLog:
             rows = await connection.fetch(_OPEN_ADJUSTMENTS, portfolio_id)
         return Snapshot(sequence or 0, list(map(_adjustment, rows)))
 
-    async def tenant_snapshot(self, tenant_id: TenantId) -> TenantSnapshot:
+    async def tenant_snapshot(
+        self, tenant_id: TenantId, since: Horizon, portfolio_ids: Collection[PortfolioId]
+    ) -> TenantSnapshot:
         async with self._one_moment() as connection:
-            heads = await _heads(connection, [tenant_id], [])
+            heads = await _heads(connection, {tenant_id: since}, portfolio_ids)
             rows = await connection.fetch(_OPEN_OF_TENANT, tenant_id)
         return TenantSnapshot(heads, list(map(_adjustment, rows)))
 
@@ -140,12 +152,14 @@ class PostgresEventLog:
 
 
 async def _heads(
-    connection: Any, tenant_ids: Sequence[TenantId], portfolio_ids: Sequence[PortfolioId]
+    connection: Any, horizons: Mapping[TenantId, Horizon], portfolio_ids: Collection[PortfolioId]
 ) -> Heads:
     epoch, snapshot = await connection.fetchrow(_NOW)
     _, end, running = snapshot.split(":")
     horizon = Horizon(int(end), tuple(map(int, filter(None, running.split(",")))))
-    rows = await connection.fetch(_OF_TENANTS, list(tenant_ids), list(portfolio_ids))
+    ends = [horizon.end for horizon in horizons.values()]
+    in_doubt = ["-".join(map(str, horizon.running)) for horizon in horizons.values()]
+    rows = await connection.fetch(_ENDS, list(horizons), ends, in_doubt, list(portfolio_ids))
     return Heads(epoch, horizon, [Head(*row) for row in rows])
 
 

@@ -1,6 +1,6 @@
 """Tenants and their API keys. Only a key's digest is ever stored."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,13 +28,15 @@ class KeyRows:
         self._connection = connection
 
     async def caller_of(self, digest: bytes) -> Caller | None:
+        return (await self.callers_of([digest])).get(digest)
+
+    async def callers_of(self, digests: Collection[bytes]) -> dict[bytes, Caller]:
         found = await self._connection.execute(
-            select(api_keys.c.tenant_id, api_keys.c.id, api_keys.c.scopes).where(
-                api_keys.c.hash == digest, api_keys.c.revoked_at.is_(None)
+            select(api_keys.c.hash, api_keys.c.tenant_id, api_keys.c.id, api_keys.c.scopes).where(
+                api_keys.c.hash.in_(digests), api_keys.c.revoked_at.is_(None)
             )
         )
-        row = found.one_or_none()
-        return None if row is None else Caller(row.tenant_id, row.id, frozenset(map(Scope, row.scopes)))
+        return {row.hash: Caller(row.tenant_id, row.id, frozenset(map(Scope, row.scopes))) for row in found}
 
     async def ensure_tenant(self, tenant_id: TenantId, name: str) -> None:
         await self._connection.execute(

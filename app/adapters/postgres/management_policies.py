@@ -1,6 +1,6 @@
 """Policies, their versions, and what was decided from them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 import msgspec
@@ -83,10 +83,10 @@ class PolicyRows:
             update(policies).where(policies.c.id == policy_id).values(deleted_at=func.now(), enabled=False)
         )
 
-    async def memories(self, portfolio_id: PortfolioId) -> Mapping[PolicyId, bytes]:
+    async def memories(self, portfolio_ids: Collection[PortfolioId]) -> Mapping[PolicyId, bytes]:
         found = await self._connection.execute(
             select(policy_memory.c.policy_id, policy_memory.c.memory).where(
-                policy_memory.c.portfolio_id == portfolio_id
+                policy_memory.c.portfolio_id.in_(portfolio_ids)
             )
         )
         return {PolicyId(row.policy_id): row.memory for row in found}

@@ -1,6 +1,6 @@
 """Portfolios of a tenant: created, read, locked, changed. Holdings go through `portfolio_rows`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from app.adapters.postgres.tables.portfolios import accounts, portfolios, positi
 from app.domain.errors import AlreadyExists, NotFound, Unavailable
 from app.domain.identifiers import AccountId, PortfolioId, TenantId, shard_of
 from app.domain.portfolios import Portfolio, PortfolioState
+
+_REVISIONS = "SELECT id, revision FROM portfolios WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL"
 
 
 class PortfolioRows:
@@ -99,6 +101,13 @@ class PortfolioRows:
             query = query.where(portfolios.c.name > after_name)
         ids: Iterable[UUID] = await self._connection.scalars(query.order_by(portfolios.c.name).limit(limit))
         return await load_portfolios(self._raw, [PortfolioId(id_) for id_ in ids])
+
+    async def revisions(self, portfolio_ids: Collection[PortfolioId]) -> dict[PortfolioId, int]:
+        rows = await self._raw.fetch(_REVISIONS, list(portfolio_ids))
+        return {PortfolioId(row["id"]): row["revision"] for row in rows}
+
+    async def some(self, portfolio_ids: Sequence[PortfolioId]) -> list[Portfolio]:
+        return await load_portfolios(self._raw, portfolio_ids) if portfolio_ids else []
 
     async def touch(self, portfolio_id: PortfolioId) -> int:
         self._touched.add(portfolio_id)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from app.entrypoints.api.stream_messages import CloseCode
 
 QUEUE_LIMIT: Final = 1 << 20
-"""Bytes."""
+"""Bytes that may wait for a client to read: here, and in the connection."""
 _TEXT: Final = 0x81
 _SHORT, _MEDIUM = 126, 1 << 16
 
@@ -21,6 +21,11 @@ class Line(Protocol):
     """The connection. `writable` is set while it takes data, and for good once the client is gone."""
 
     writable: asyncio.Event
+    disconnected: bool
+
+    def waiting(self) -> int:
+        """Bytes that it was given and the network has not taken."""
+        ...
 
     def send_frame(self, frame: bytes) -> None:
         """To nowhere, where the client is gone."""
@@ -42,7 +47,7 @@ class Outgoing:
 
     @property
     def closed(self) -> bool:
-        return self.ended.done()
+        return self.ended.done() or self._line.disconnected
 
     @property
     def congested(self) -> bool:
@@ -76,10 +81,10 @@ class Outgoing:
         self.end(CloseCode.INSUFFICIENT_STATE)
 
     def _enqueue(self, message: bytes) -> None:
-        self._queued += len(message)
-        if self._queued > self._limit:
+        if self._line.waiting() + self._queued + len(message) > self._limit:
             self.end(CloseCode.SLOW)
             return
+        self._queued += len(message)
         self._queue.append(message)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())

@@ -244,10 +244,13 @@ def _detail(item: Mapping[str, Any]) -> str:
 
 
 async def _redis(request: Request, error: Exception) -> Response:
+    return await _ballast(request, redis_away(error))
+
+
+def redis_away(error: Exception) -> Unavailable:
+    """What a client is told of it; the reason is for the log."""
     _log.warning("redis_away", reason=repr(error))
-    status, code, title = STATUSES[Unavailable]
-    headers = {"Retry-After": _RETRY_SECONDS}
-    return problem_response(request, status, code, title, "the market is away; try again", headers=headers)
+    return Unavailable("the market is away; try again")
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from app.entrypoints.api.stream_messages import CloseCode
@@ -22,6 +23,9 @@ PING_SECONDS: Final = 25.0
 PONG_SECONDS: Final = 8.0
 LARGEST_CLIENT_MESSAGE: Final = 65_536
 """Bytes; a larger one is answered by close code 1009."""
+MOST_FRAGMENTS: Final = 1_024
+"""Of a client's message; likewise."""
+_TOO_LARGE: Final = 1009
 LINE: Final = "ballast.line"
 """The extension of a WebSocket's scope that is the connection itself."""
 _PARTING_SECONDS: Final = 5.0
@@ -35,6 +39,9 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:  # it is a handshake
             cast(dict[str, Any], self.scope["extensions"])[LINE] = self
+
+    def waiting(self) -> int:
+        return self.transport.get_write_buffer_size()
 
     def send_frame(self, frame: bytes) -> None:
         if not (self.close_sent or self.disconnected):
@@ -53,6 +60,17 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
         else:
             self.transport.close()
+
+    @override
+    def handle_cont(self, event: Frame) -> None:
+        """Empty fragments count for nothing in the size of a message, and pile up all the same."""
+        if self.close_sent:
+            return
+        if len(self.frames) < MOST_FRAGMENTS:
+            super().handle_cont(event)
+        else:
+            self.conn.fail(_TOO_LARGE, "too many fragments")
+            self.handle_parser_exception()
 
     @override
     def handle_ping(self) -> None:

@@ -1,12 +1,13 @@
 """The channels that one client is subscribed to."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 from uuid import UUID
 
-from app.domain.errors import InvalidInput
+from app.domain.errors import BallastError, InvalidInput, NotFound, Unavailable
 from app.domain.identifiers import PolicyId, PortfolioId, TenantId
 from app.entrypoints.api.outgoing import Outgoing
 from app.entrypoints.api.stream_messages import (
@@ -28,6 +29,7 @@ DEFAULT_INTERVAL_MS: Final = 1_000
 LEAST_INTERVAL_MS: Final = 100
 GREATEST_INTERVAL_MS: Final = 60_000
 _CONFLATED: Final = ("risk", "market")
+_INSTRUMENT: Final = re.compile(r"[!-~]{1,128}")
 _KINDS: Final = "portfolio.<id>, policy.<id>, adjustments, risk.<portfolio> or market.<instrument>"
 
 
@@ -82,7 +84,7 @@ class Channels:
         if command.recover is not None:
             recovery = Recovery(command.recover.cursor, command.recover.epoch)
         match kind:
-            case "adjustments" if not subject:
+            case "adjustments" if command.channel == kind:
                 subscription = self._subscription(command.channel)
                 await join_tenant(self.sources.hub, subscription, self.tenant_id, recovery)
             case "portfolio":
@@ -91,7 +93,7 @@ class Channels:
                 await self._join_policy(command.channel, PolicyId(_id(subject)), recovery)
             case "risk":
                 await self._join_risk(command, PortfolioId(_id(subject)))
-            case "market" if subject:
+            case "market" if _INSTRUMENT.fullmatch(subject):
                 await self._join_market(command, subject)
             case _:
                 raise InvalidInput(f"no such channel: {_KINDS}")
@@ -99,42 +101,52 @@ class Channels:
     async def _join_portfolio(
         self, channel: str, portfolio_id: PortfolioId, recovery: Recovery | None
     ) -> None:
-        subscription, rests = self._subscription(channel), self.sources.rests
-        await join_portfolio(self.sources.hub, subscription, self.tenant_id, portfolio_id, recovery)
-        tell = partial(self._tell_rest, channel)
-        self._on_leaving(channel, rests.unwatch, rests.watch_portfolio(self.tenant_id, portfolio_id, tell))
+        await join_portfolio(
+            self.sources.hub, self._subscription(channel), self.tenant_id, portfolio_id, recovery
+        )
+        self._watch_rests(channel, portfolio_id)
 
     async def _join_policy(self, channel: str, policy_id: PolicyId, recovery: Recovery | None) -> None:
-        rests, hub = self.sources.rests, self.sources.hub
-        portfolio_id = await rests.portfolio_of(self.tenant_id, policy_id)
+        hub = self.sources.hub
+        portfolio_id = await self.sources.rests.portfolio_of(self.tenant_id, policy_id)
         subscription = self._subscription(channel, naming=policy_id)
         await join_portfolio(hub, subscription, self.tenant_id, portfolio_id, recovery, policy_id=policy_id)
-        tell = partial(self._tell_rest, channel)
-        watch = rests.watch_policy(self.tenant_id, portfolio_id, policy_id, tell)
+        self._watch_rests(channel, portfolio_id, policy_id)
+
+    def _watch_rests(
+        self, channel: str, portfolio_id: PortfolioId, policy_id: PolicyId | None = None
+    ) -> None:
+        rests, tell = self.sources.rests, partial(self._tell_rest, channel)
+        watch = rests.watch(portfolio_id, policy_id, receiver=self.outgoing, tell=tell)
         self._on_leaving(channel, rests.unwatch, watch)
 
     async def _join_risk(self, command: SubscribeCommand, portfolio_id: PortfolioId) -> None:
-        risks = self.sources.risks
+        risks, channel = self.sources.risks, command.channel
         await risks.check(self.tenant_id, portfolio_id)
+        interval_ms = _granted(command)
+        self.outgoing.push(message(op="subscribed", channel=channel, interval_ms=interval_ms))
         watch = risks.watch(
-            self.tenant_id,
             portfolio_id,
-            seconds=self._granted_seconds(command),
+            seconds=interval_ms / 1_000,
             receiver=self.outgoing,
-            tell=partial(self._tell_risk, command.channel),
+            tell=self._tell_risk,
+            gone=partial(self._end_risk, channel, portfolio_id),
         )
-        self._on_leaving(command.channel, risks.unwatch, watch)
+        self._on_leaving(channel, risks.unwatch, watch)
 
     async def _join_market(self, command: SubscribeCommand, instrument: str) -> None:
-        market = self.sources.market
+        market, channel = self.sources.market, command.channel
         await market.check(instrument)
+        interval_ms = _granted(command)
         watch = await market.watch(
             instrument,
-            seconds=self._granted_seconds(command),
+            seconds=interval_ms / 1_000,
             receiver=self.outgoing,
-            tell=partial(self._tell_market, command.channel),
+            tell=partial(self._tell_market, channel),
         )
-        self._on_leaving(command.channel, market.unwatch, watch)
+        self._on_leaving(channel, market.unwatch, watch)
+        self.outgoing.push(message(op="subscribed", channel=channel, interval_ms=interval_ms))
+        watch.begin()
 
     def _subscription(self, channel: str, *, naming: UUID | None = None) -> Subscription:
         subscription = Subscription(self.outgoing, channel, naming=naming)
@@ -144,21 +156,37 @@ class Channels:
     def _on_leaving(self, channel: str, end: Callable[..., None], given: object) -> None:
         self.leaving[channel].append(partial(end, given))
 
-    def _granted_seconds(self, command: SubscribeCommand) -> float:
-        """As near to the interval that was asked for as is granted, which is told."""
-        asked = DEFAULT_INTERVAL_MS if command.interval_ms is None else command.interval_ms
-        granted = min(max(asked, LEAST_INTERVAL_MS), GREATEST_INTERVAL_MS)
-        self.outgoing.push(message(op="subscribed", channel=command.channel, interval_ms=granted))
-        return granted / 1_000
+    def _end_risk(self, channel: str, portfolio_id: PortfolioId) -> None:
+        """The portfolio was deleted."""
+        self.leave(channel)
+        self.outgoing.push(refusal(channel, NotFound("portfolio", portfolio_id)))
 
     def _tell_rest(self, channel: str, told: PolicyRest) -> None:
         self.outgoing.push(RestMessage.of(channel, told).model_dump_json().encode())
 
-    def _tell_risk(self, channel: str, told: PortfolioRisk) -> None:
-        self.outgoing.push(RiskMessage.of(channel, told).model_dump_json().encode())
+    def _tell_risk(self, told: PortfolioRisk) -> None:
+        self.outgoing.push(_risk_message(told))
 
     def _tell_market(self, channel: str, told: MarketPicture) -> None:
         self.outgoing.push(MarketMessage.of(channel, told).model_dump_json().encode())
+
+
+def refusal(channel: str, error: BallastError) -> bytes:
+    codes = ((NotFound, "not_found"), (Unavailable, "unavailable"), (BallastError, "invalid"))
+    code = next(code for kind, code in codes if isinstance(error, kind))
+    return message(op="error", code=code, message=str(error), channel=channel)
+
+
+@lru_cache(maxsize=1)
+def _risk_message(told: PortfolioRisk) -> bytes:
+    """One picture is told to all of its watchers in turn: it is written once."""
+    return RiskMessage.of(f"risk.{told.portfolio.id}", told).model_dump_json().encode()
+
+
+def _granted(command: SubscribeCommand) -> int:
+    """As near to the interval that was asked for as may be."""
+    asked = DEFAULT_INTERVAL_MS if command.interval_ms is None else command.interval_ms
+    return min(max(asked, LEAST_INTERVAL_MS), GREATEST_INTERVAL_MS)
 
 
 def _id(subject: str) -> UUID:

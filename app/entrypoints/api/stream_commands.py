@@ -6,18 +6,15 @@ The client's `id` is its Idempotency-Key. Said again on another connection, or b
 from dataclasses import dataclass
 
 import msgspec
-import structlog
 from redis.exceptions import RedisError
 
-from app.domain.errors import BallastError, Denied, Unavailable
+from app.domain.errors import BallastError, Denied
 from app.domain.identifiers import AdjustmentId
 from app.entrypoints.api.consent import Work, approval, rejection
-from app.entrypoints.api.problems import status_of
+from app.entrypoints.api.problems import redis_away, status_of
 from app.entrypoints.api.stream_messages import ApproveCommand, RejectCommand, message
 from app.entrypoints.api.writes import fingerprint_of, once
 from app.ports.management import Caller, MarketNow, Scope, UnitsOfWork
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +27,9 @@ class StreamCommands:
         try:
             return await self._done(caller, command)
         except BallastError as error:
-            refusal: Exception = error
+            refusal = error
         except RedisError as error:
-            _log.warning("redis_away", reason=repr(error))
-            refusal = Unavailable("the market is away; try again")
+            refusal = redis_away(error)
         status, code, _ = status_of(refusal)
         return message(op="error", id=command.id, code=code, status=status, message=str(refusal))
 

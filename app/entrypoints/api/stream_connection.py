@@ -1,18 +1,21 @@
 """One client of the stream, from its first message to its close."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.domain.errors import BallastError, NotFound
+from app.domain.errors import BallastError
 from app.entrypoints.api.outgoing import Outgoing
+from app.entrypoints.api.problems import redis_away
 from app.entrypoints.api.serving import LINE
-from app.entrypoints.api.stream_channels import Channels, Sources
+from app.entrypoints.api.stream_channels import Channels, Sources, refusal
 from app.entrypoints.api.stream_commands import StreamCommands
 from app.entrypoints.api.stream_messages import (
     ApproveCommand,
@@ -32,6 +35,8 @@ from app.services.admit_client import Admission, Admitted
 AUTHENTICATION_SECONDS: Final = 5.0
 COMMANDS_AT_ONCE: Final = 1_000
 COMMANDS_PER_SECOND: Final = 50
+ORDERS_WAITING: Final = 100
+"""Commands about channels that are read before they can be followed."""
 _CLOSING_SECONDS: Final = 5.0
 _log = structlog.get_logger()
 
@@ -47,24 +52,36 @@ class StreamServices:
     commands: StreamCommands
 
 
+class _UnintelligibleError(Exception):
+    """Not a message of this protocol."""
+
+
 class Connection:
+    """Channels are joined and left one by one, in the order in which that is asked for. This may take as long
+    as the client reads what it missed, so approving and rejecting do not wait for it.
+    """
+
     def __init__(self, websocket: WebSocket, services: StreamServices) -> None:
         self._websocket = websocket
         self._services = services
         self._outgoing = Outgoing(websocket.scope["extensions"][LINE])
         self._pace = Pace()
+        self._orders: deque[tuple[Command, Channels]] = deque()
+        self._following: asyncio.Task[None] | None = None
         self._admitted: Admitted | None = None
         self._channels: Channels | None = None
 
     async def serve(self, introduction: Introduction | None) -> None:
         """Where the handshake gave none, the first message has to."""
-        commands = asyncio.create_task(self._obey(introduction or self._introduced))
+        listening = asyncio.create_task(self._guarded(self._listen(introduction or self._introduced)))
         try:
-            either: list[asyncio.Future[Any]] = [commands, self._outgoing.ended]
+            either: list[asyncio.Future[Any]] = [listening, self._outgoing.ended]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            commands.cancel()
-            await asyncio.gather(commands, return_exceptions=True)
+            running = [task for task in (listening, self._following) if task is not None]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             self._services.sources.hub.leave(self._outgoing)
             self._services.admission.leave(self._outgoing)
             if self._channels is not None:
@@ -82,17 +99,46 @@ class Connection:
         except (TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
             pass
 
-    async def _obey(self, introduction: Introduction) -> None:
-        """Commands one by one; returns when the client is gone or is to be closed."""
+    async def _listen(self, introduction: Introduction) -> None:
+        """Returns when the client is to be closed."""
+        channels = self._entered(await introduction())
+        while channels is not None:
+            command = await self._heard()
+            await self._pace.keep()
+            if isinstance(command, ApproveCommand | RejectCommand):
+                await self._consent(command)
+            else:
+                await self._order(command, channels)
+
+    async def _heard(self) -> Command:
         try:
-            channels = self._entered(await introduction())
-            while channels is not None:
-                command = parsed(await self._websocket.receive_text())
-                await self._pace.keep()
-                await self._execute(command, channels)
+            return parsed(await self._websocket.receive_text())
+        except msgspec.MsgspecError as error:
+            raise _UnintelligibleError(str(error)) from None
+        except KeyError:
+            raise _UnintelligibleError("it is binary") from None
+
+    async def _order(self, command: Command, channels: Channels) -> None:
+        """Nothing runs for a client that has asked for nothing more: there are very many of them."""
+        self._orders.append((command, channels))
+        if self._following is None:
+            self._following = asyncio.create_task(self._guarded(self._follow_orders()))
+        elif len(self._orders) >= ORDERS_WAITING:
+            await asyncio.wait([self._following])
+
+    async def _follow_orders(self) -> None:
+        try:
+            while self._orders and not self._outgoing.closed:
+                await self._execute(*self._orders.popleft())
+        finally:
+            self._following = None
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
         except WebSocketDisconnect:
             self._outgoing.end(None)
-        except (msgspec.MsgspecError, KeyError) as error:  # KeyError: a binary message
+        except _UnintelligibleError as error:
             self._refuse(CloseCode.BAD_REQUEST, "bad_request", f"not a message of this protocol: {error}")
         except Exception as error:  # noqa: BLE001 - this client's outermost loop: it reconnects and resumes
             _log.warning("stream_failed", error=repr(error))
@@ -101,8 +147,8 @@ class Connection:
     async def _introduced(self) -> Admitted | None:
         try:
             async with asyncio.timeout(AUTHENTICATION_SECONDS):
-                command = parsed(await self._websocket.receive_text())
-        except (TimeoutError, msgspec.MsgspecError, KeyError):
+                command = await self._heard()
+        except (TimeoutError, _UnintelligibleError):
             return None  # whatever it says, nothing is discussed before it has authenticated
         match command:
             case AuthenticateCommand(key=str(key), ticket=None):
@@ -136,15 +182,14 @@ class Connection:
                 self._say(op="pong")
             case AuthenticateCommand():
                 self._say(op="error", code="bad_request", message="already authenticated")
-            case ApproveCommand() | RejectCommand():
-                await self._consent(command)
 
     async def _subscribe(self, command: SubscribeCommand, channels: Channels) -> None:
         try:
             await channels.subscribe(command)
         except BallastError as error:
-            code = "not_found" if isinstance(error, NotFound) else "invalid"
-            self._say(op="error", code=code, message=str(error), channel=command.channel)
+            self._outgoing.push(refusal(command.channel, error))
+        except RedisError as error:
+            self._outgoing.push(refusal(command.channel, redis_away(error)))
 
     async def _consent(self, command: ApproveCommand | RejectCommand) -> None:
         """Whoever acts is asked for its key again, as with every request by HTTP."""

@@ -5,7 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from app.entrypoints.api.outgoing import QUEUE_LIMIT
-from app.entrypoints.api.serving import LARGEST_CLIENT_MESSAGE, PING_SECONDS, PONG_SECONDS
+from app.entrypoints.api.serving import (
+    LARGEST_CLIENT_MESSAGE,
+    MOST_FRAGMENTS,
+    PING_SECONDS,
+    PONG_SECONDS,
+)
 from app.entrypoints.api.stream_channels import (
     DEFAULT_INTERVAL_MS,
     GREATEST_INTERVAL_MS,
@@ -60,6 +65,12 @@ _COMMANDS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "reject": (RejectCommand, "As `POST /v1/adjustments/{id}/reject`, likewise."),
 }
 
+_CODES: Final = (
+    "Of a channel `not_found`, also when what it tells of is deleted, `invalid`, or `unavailable`: ask again."
+    " Of approve and reject that of the problem document. Before a close `invalid_token`, `denied` or "
+    "`bad_request`."
+)
+
 
 def commands() -> dict[str, Schema]:
     return {f"{op}Command": _command(op) for op in _COMMANDS}
@@ -84,7 +95,7 @@ def _inlined(node: Any, definitions: Schema) -> Any:
 
 def replies() -> dict[str, Schema]:
     time = {"type": ["string", "null"], "format": "date-time", "description": "The market clock."}
-    failed = record(op={"const": "error"}, code=TEXT, message=TEXT)
+    failed = record(op={"const": "error"}, code=TEXT | {"description": _CODES}, message=TEXT)
     failed["properties"] |= {
         "channel": CHANNEL,
         "id": TEXT | {"description": "Of the command that is refused."},
@@ -152,11 +163,12 @@ def stream_channel(messages: Schema) -> Schema:
         "servers": [{"$ref": "#/servers/api"}],
         "description": "Authenticate by `Authorization: Bearer <key>`, by `?ticket=` or by the first "
         "message; a key is never in the address. A browser's Origin must be allowed, else HTTP 403. At most "
-        f"{MAX_SUBSCRIPTIONS} subscriptions a connection, {LARGEST_CLIENT_MESSAGE} bytes a message (else "
-        f"1009), {COMMANDS_AT_ONCE} commands at once and {COMMANDS_PER_SECOND} a second (else read slower), "
-        f"{QUEUE_LIMIT} bytes waiting to be read. Pings come every {PING_SECONDS:.0f} s, and a pong has to "
-        f"within {PONG_SECONDS:.0f} s. Close codes: {codes}. Below {DO_NOT_RETURN}, 1009 apart: reconnect "
-        "and recover; from it on: do not come back like this.",
+        f"{MAX_SUBSCRIPTIONS} subscriptions a connection, {LARGEST_CLIENT_MESSAGE} bytes and "
+        f"{MOST_FRAGMENTS} fragments a message (else 1009), {COMMANDS_AT_ONCE} commands at once and "
+        f"{COMMANDS_PER_SECOND} a second (else read slower), {QUEUE_LIMIT} bytes waiting to be read. Pings "
+        f"come every {PING_SECONDS:.0f} s, and a pong has to within {PONG_SECONDS:.0f} s. Close codes: "
+        f"{codes}. Below {DO_NOT_RETURN}, 1009 apart: reconnect and recover; from it on: do not come back "
+        "like this.",
         "messages": messages,
         "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
     }

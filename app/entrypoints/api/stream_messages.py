@@ -79,7 +79,7 @@ class ApproveCommand(msgspec.Struct, tag_field="op", tag="approve"):
 class RejectCommand(msgspec.Struct, tag_field="op", tag="reject"):
     id: CommandId
     adjustment_id: UUID
-    reason: Annotated[str, Meta(max_length=400)] = ""
+    reason: Annotated[str, Meta(max_length=400, pattern=r"^[^\x00]*$")] = ""
 
 
 Command = (
@@ -91,7 +91,10 @@ _json = msgspec.json.Encoder()
 
 def parsed(text: str) -> Command:
     """MsgspecError for what is none."""
-    command: Command = _commands.decode(text)
+    try:
+        command: Command = _commands.decode(text)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
     return command
 
 

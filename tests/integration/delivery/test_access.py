@@ -1,5 +1,6 @@
 """Who gets in to the stream, by what, and who has to go again."""
 
+import asyncio
 import json
 import logging
 
@@ -40,6 +41,13 @@ async def test_a_ticket_opens_one_connection(ticket, asked_ok, in_address):
     for again in (True, False):
         assert not await asked_ok(given, in_address=again)
     assert not await asked_ok(given[:-1] + "_")
+
+
+async def test_a_ticket_that_two_use_at_once_opens_one_connection(ticket, asked_ok):
+    for number in range(5):
+        given = await ticket(secret=bytes([number]) * 32)
+        admitted = await asyncio.gather(*(asked_ok(given) for _ in range(4)))
+        assert sorted(admitted) == [False, False, False, True]
 
 
 async def test_a_ticket_is_void_with_its_key_and_when_it_is_old(ticket, asked_ok, redis, engine, stream):

@@ -2,15 +2,23 @@
 
 import asyncio
 import json
+from functools import partial
 
 import msgspec
 import pytest
 
+from app.adapters.postgres.management_portfolios import PortfolioRows
+from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.keys import MARKET
+from app.adapters.redis_streams.market_reader import read_clock, read_consensus, read_whole_consensus
 from app.domain.market import Change, Frame, Quality, TickKind
 from app.entrypoints.api.market import ShownValue
 from app.entrypoints.api.risk import ShownRisk
+from app.ports.management import MarketNow
+from app.services.documents import PositionDocument, SnapshotDocument
+from app.services.replace_positions import replace_positions
 from app.services.show_risk import show_risk
+from app.services.tell_risk import Risks
 from tests import factories
 from tests.integration.api.client import CLOCK_NS, SECOND_NS, start_market
 from tests.waiting import eventually
@@ -119,6 +127,96 @@ async def test_metrics_are_those_of_the_risk_route(client, stream, engine, redis
             message = await client.hear()
         assert (message["op"], message["channel"]) == ("risk", channel)
     assert await client.ask(op="ping") == {"op": "pong"}, "the same on the same frame is not told again"
+
+
+class Reader:
+    """A client that keeps up, and what it was told."""
+
+    closed = congested = False
+
+    def __init__(self):
+        self.told = []
+
+
+async def test_a_portfolio_is_read_and_computed_once_for_all_who_watch_it(
+    stream, engine, redis, units, market, reads
+):
+    portfolio = await factories.create_portfolio(engine, stream.tenant)
+    risks, readers = Risks(units, market), [Reader() for _ in range(200)]
+    for reader in readers:
+        risks.watch(portfolio.id, seconds=1.0, receiver=reader, tell=reader.told.append, gone=pytest.fail)
+    for second in range(4):  # at first, another price, nothing, other holdings
+        await start_market(redis, clock_ns=CLOCK_NS + second * SECOND_NS, value=60_000.0 - second)
+        await redis.hset("{market}:state", "sequence", 10 + min(second, 1))
+        if second == 3:
+            await hold(units, portfolio, "2")
+        await risks.look(asyncio.get_running_loop().time() + 2.0 * second)
+    assert reads == [[portfolio.id]] * 2
+    assert {len(reader.told) for reader in readers} == {3}
+    assert len({id(picture) for reader in readers for picture in reader.told}) == 3
+    equities = [picture.report.equity for picture in readers[0].told]
+    assert len(set(equities)) == 3
+    for reader in readers:
+        assert reader.told == readers[0].told
+
+
+async def test_many_portfolios_are_read_together(stream, engine, redis, units, market, reads):
+    made = [await factories.create_portfolio(engine, stream.tenant, name=f"p{n}") for n in range(120)]
+    await start_market(redis, value=60_000.0)
+    risks, reader = Risks(units, market), Reader()
+    watches = [
+        risks.watch(each.id, seconds=1.0, receiver=reader, tell=reader.told.append, gone=pytest.fail)
+        for each in made
+    ]
+    await risks.look(asyncio.get_running_loop().time())
+    assert [len(ids) for ids in reads] == [100, 20]
+    assert {picture.portfolio.id for picture in reader.told} == {each.id for each in made}
+    for watch in watches:
+        risks.unwatch(watch)
+    assert not risks._watches
+    assert not risks._pictures
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Which portfolios were read whole, read by read."""
+    some, recorded = PortfolioRows.some, []
+
+    async def recording(rows, ids):
+        if ids:
+            recorded.append(list(ids))
+        return await some(rows, ids)
+
+    monkeypatch.setattr(PortfolioRows, "some", recording)
+    return recorded
+
+
+async def hold(units, portfolio, quantity):
+    position = PositionDocument(instrument=PERP, quantity=quantity, entry_price="60000")
+    document = SnapshotDocument(account="main", positions=(position,))
+    async with units() as unit:
+        await replace_positions(unit, portfolio.tenant_id, portfolio.id, document, time_ns=0)
+
+
+async def test_without_redis_pictures_are_refused_and_events_go_on(client, stream, engine, feed, committed):
+    """A client that cannot have prices keeps its connection, and what it is told already."""
+    await factories.create_instruments(engine)
+    portfolio = await committed.portfolio(stream.tenant)
+    await client.recover(f"portfolio.{portfolio}")
+    nowhere = connect("redis://127.0.0.1:1")
+    stream.services.sources.market._market = MarketNow(
+        clock=partial(read_clock, nowhere),
+        values=partial(read_consensus, nowhere),
+        everything=partial(read_whole_consensus, nowhere),
+    )
+    channel = f"market.{PERP}"
+    for _ in range(2):
+        refused = await client.ask(op="subscribe", channel=channel)
+        assert (refused["op"], refused["channel"], refused["code"]) == ("error", channel, "unavailable")
+    assert not stream.services.sources.market._watches
+    await feed.publish(await committed.commit(stream.tenant, portfolio))
+    assert await client.sequences(1) == [1]
+    await nowhere.aclose()
 
 
 async def test_f37_pictures_never_stand_in_the_way_of_events(

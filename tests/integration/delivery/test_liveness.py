@@ -9,6 +9,8 @@ import pytest
 from bench.drivers.websocket_client import WebSocketClient
 from tests.waiting import eventually
 
+OPENING, CONTINUED = b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
+"""Fragments of a text, both empty, neither of them the last."""
 QUICK_PINGS = {"ws_ping_interval": 0.05, "ws_ping_timeout": 0.2}
 
 
@@ -60,6 +62,18 @@ async def test_a_message_that_is_too_large_closes_with_1009(stream, dial):
     await client.hear()
     await client.socket.send('{"op":"ping","pad":"' + "x" * 65_536 + '"}')
     assert (await client.until_closed())[1] == 1009
+
+
+async def test_a_message_of_empty_fragments_without_end_closes_with_1009(raw):
+    client = await asyncio.to_thread(raw)
+
+    def fragments():
+        client._socket.sendall(OPENING + CONTINUED * 5_000)
+        while True:
+            client.receive()
+
+    with pytest.raises(ConnectionError, match="1009"):
+        await asyncio.to_thread(fragments)
 
 
 async def test_who_sends_too_fast_is_read_slower(stream, dial, monkeypatch):

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 from decimal import Decimal
+from types import SimpleNamespace
 from uuid import uuid4
 
 import asyncpg
@@ -14,7 +16,7 @@ from app.domain.adjustments import AdjustmentState
 from app.domain.policies import LeverageBand
 from app.ports.delivery import Horizon
 from tests import factories
-from tests.integration.api.client import add_adjustment
+from tests.integration.api.client import add_adjustment, start_market
 from tests.waiting import eventually
 
 BAND = LeverageBand(name="band", minimum=Decimal("0.5"), target=Decimal(2), maximum=Decimal(9))
@@ -246,3 +248,74 @@ async def test_a_policy_s_channel_tells_what_names_it(stream, dial, feed, commit
     await client.ask(op="unsubscribe", channel=channel)
     assert (await client.recover(channel, granted["cursor"], granted["epoch"]))["recovered"]
     assert await client.sequences(2) == [3, 4]
+
+
+async def test_a_resume_of_large_events_keeps_the_client(stream, dial, committed):
+    """Twenty of them are more than may wait for a client: they are sent as fast as it reads."""
+    portfolio = await committed.portfolio(stream.tenant)
+    for _ in range(3):
+        await committed.commit(stream.tenant, portfolio, 20, size=100_000)
+    for channel in ("adjustments", f"portfolio.{portfolio}"):
+        client = await connected(dial, stream)
+        assert (await client.recover(channel))["recovered"] is True
+        assert await client.sequences(60) == list(range(1, 61))
+
+
+async def test_a_snapshot_that_is_larger_than_the_queue_keeps_the_client(stream, dial, engine):
+    portfolio = await factories.create_portfolio(engine, stream.tenant)
+    document = {"id": str(portfolio.id), "accounts": [{"id": str(portfolio.accounts[0].id)}]}
+    figures = {f"net_delta.{n}": "1.5" for n in range(2_000)}
+    opened = {
+        await add_adjustment(engine, stream.tenant, document, metrics_before=figures) for _ in range(60)
+    }
+    for channel in ("adjustments", f"portfolio.{portfolio.id}"):
+        client = await connected(dial, stream)
+        _, adjustments = await client.look(channel)
+        assert sum(len(json.dumps(each)) for each in adjustments) > 2 << 20
+        assert {each["adjustment_id"] for each in adjustments} == opened
+        assert await client.ask(op="ping") == {"op": "pong"}
+
+
+@pytest.fixture
+async def stuck(stream, dial, committed, redis, engine):
+    """A client that does not read while ten megabytes of what it missed are on their way to it."""
+    await start_market(redis)
+    portfolio = await factories.create_portfolio(engine, stream.tenant)
+    for _ in range(10):
+        await committed.commit(stream.tenant, portfolio.id, 500, size=2_000)
+    client = await dial(stream, "trader", max_queue=1)
+    assert await client.hear() == {"op": "authenticated"}
+    await client.say(op="subscribe", channel=f"portfolio.{portfolio.id}", recover={"cursor": "0"})
+    (outgoing,) = stream.hub.listeners.receivers
+    await eventually(lambda: outgoing.congested, what="it is behind")
+    return SimpleNamespace(client=client, portfolio=portfolio)
+
+
+async def test_approving_does_not_wait_for_what_was_missed(stuck, stream, engine, asyncpg_pool):
+    document = {"id": str(stuck.portfolio.id), "accounts": [{"id": str(stuck.portfolio.accounts[0].id)}]}
+    adjustment = await add_adjustment(engine, stream.tenant, document)
+    await stuck.client.say(op="approve", id="1", adjustment_id=adjustment)
+
+    async def is_queued():
+        state = await asyncpg_pool.fetchval("SELECT state FROM adjustments WHERE id = $1", adjustment)
+        return state == "queued"
+
+    await eventually(is_queued)
+    heard = [await stuck.client.hear() for _ in range(5_001)]
+    events = [each["event"]["sequence"] for each in heard if each["op"] == "event"]
+    assert events[:4_900] == list(range(1, 4_901)), "it is still told all of it, in order"
+
+
+async def test_for_a_client_that_is_gone_nothing_more_is_read(stuck, stream, monkeypatch):
+    read, after = [], PostgresEventLog.after
+
+    async def recording(log, portfolio_id, sequence, *, limit):
+        read.append(sequence)
+        return await after(log, portfolio_id, sequence, limit=limit)
+
+    monkeypatch.setattr(PostgresEventLog, "after", recording)
+    stuck.client.drop()
+    listeners = stream.hub.listeners
+    await eventually(lambda: not listeners.receivers, what="it is forgotten")
+    assert len(read) <= 1
+    assert not listeners.logs

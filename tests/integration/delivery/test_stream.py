@@ -65,7 +65,10 @@ async def test_f39_nothing_is_said_before_authentication(stream, dial, caplog, r
     assert not [line for line in server_side if "Bearer" in line or "wrong" in line]
 
 
-@pytest.mark.parametrize("text", ["nonsense", '{"op":"fly"}', '{"op":"subscribe"}', b"\x00"])
+NESTED = '{"op":"ping","pad":' + "[" * 30_000 + "]" * 30_000 + "}"
+
+
+@pytest.mark.parametrize("text", ["nonsense", '{"op":"fly"}', '{"op":"subscribe"}', b"\x00", NESTED])
 async def test_what_is_not_of_the_protocol_closes_with_3501(stream, dial, text):
     client = await greeted(await dial(stream))
     await client.socket.send(text)
@@ -79,8 +82,8 @@ async def test_a_foreign_portfolio_looks_like_none(stream, dial, feed, committed
     await owner.recover(f"portfolio.{theirs}")
     stranger = await greeted(await dial(stream))
     assert await stranger.look("adjustments")
-    for recover in (None, {"cursor": "0"}):
-        answer = await stranger.ask(op="subscribe", channel=f"portfolio.{theirs}", recover=recover)
+    for kind, recover in (("portfolio", None), ("portfolio", {"cursor": "0"}), ("risk", None)):
+        answer = await stranger.ask(op="subscribe", channel=f"{kind}.{theirs}", recover=recover)
         assert (answer["op"], answer["code"]) == ("error", "not_found")
     await feed.publish(await committed.commit(stream.other, theirs, 3))
     assert await owner.sequences(3) == [1, 2, 3]
@@ -100,6 +103,8 @@ async def test_a_foreign_portfolio_looks_like_none(stream, dial, feed, committed
         {"channel": "risk.{p}", "recover": {"cursor": "0"}},
         {"channel": "risk.x"},
         {"channel": "market."},
+        {"channel": "market.\0"},
+        {"channel": "adjustments."},
         {"channel": "PORTFOLIO.{p}"},
     ],
 )

@@ -103,3 +103,8 @@ async def test_a_revoked_key_approves_nothing(stream, trader, recommended, async
 async def test_a_command_that_is_none_closes_with_3501(trader, said):
     await trader.say(**{"op": "approve", "id": "1", "adjustment_id": str(uuid4())} | said)
     assert (await trader.until_closed())[1] == 3501
+
+
+async def test_a_reason_that_cannot_be_stored_closes_with_3501(trader):
+    await trader.say(op="reject", id="1", adjustment_id=str(uuid4()), reason="a\0b")
+    assert (await trader.until_closed())[1] == 3501

@@ -12,6 +12,7 @@ from app.domain.adjustment_events import expired_event
 from app.domain.adjustments import AdjustmentState, InFlight
 from app.domain.identifiers import EndpointId
 from app.domain.webhook_events import disabled_event
+from app.ports.delivery import Horizon
 from tests.event_documents import check_documented
 from tests.integration.delivery.conftest import NOW_NS
 
@@ -40,9 +41,9 @@ async def test_each_log_counts_for_itself_whoever_else_is_in_the_transaction(com
     events = await append(switched_off(tenant), expired(tenant, portfolio), switched_off(tenant))
     events += await append(expired(tenant, portfolio), switched_off(tenant))
     assert [event.sequence for event in events] == [1, 1, 2, 2, 3]
-    ends = (await outbox.heads([tenant], [])).heads
+    ends = (await outbox.heads({tenant: Horizon(0)}, [])).heads
     assert set(ends) == {(tenant, portfolio, 2), (tenant, tenant, 3)}
-    assert (await outbox.heads([], [tenant])).heads == [(tenant, tenant, 3)]
+    assert (await outbox.heads({}, [tenant])).heads == [(tenant, tenant, 3)]
     told = [msgspec.json.decode(event.body) for event in await outbox.after(tenant, 0, limit=10)]
     assert [(each["portfolio_id"], each["sequence"]) for each in told] == [(None, 1), (None, 2), (None, 3)]
     for event in events:
