@@ -33,6 +33,8 @@ class TickKind(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*( [A-Za-z0-9._:/@+-]+)*")
+"""Words of a source's name: nothing that looks like another's, or like nothing, on whatever it is shown."""
 _INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _CHAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 _DEPTH = re.compile(

@@ -5,7 +5,7 @@ from math import inf, isfinite, nextafter
 
 from app.domain.errors import InvalidTick
 from app.domain.market import UNLISTED, Rejection, Tick, TickKind
-from app.oracle.declared import Pair, Source, check_source, check_speaker
+from app.oracle.declared import Declared, Pair, check_source, check_speaker
 from app.oracle.signatures import Seal
 
 LATEST_NS = 7_258_118_400_000_000_000  # 2200-01-01
@@ -13,6 +13,7 @@ LAST_SEQUENCE = (1 << 63) - 1
 POSITIVE = frozenset({TickKind.PRICE, TickKind.MARK, TickKind.IMPLIED_VOL})
 _NOT_NEGATIVE = frozenset(UNLISTED)
 MAXIMUM_UNLISTED = 1_000  # of a kind: their names are the publishers' own, and each is kept for good
+MAXIMUM_STRANGERS = 1_000  # sources that nobody declared: so are theirs
 _LARGEST = {
     TickKind.PRICE: 1e15,
     TickKind.MARK: 1e15,
@@ -24,14 +25,19 @@ _LARGEST = {
     TickKind.BOOK_DEPTH: 1e15,
     TickKind.POOL_DEPTH: 1e15,
 }
+_LEAST_POSITIVE = 1e-30
+"""Below it no coin is priced in any other; ratios, logarithms and squares of what is above it are numbers."""
+
+
+def _above(kind: TickKind) -> float:
+    """What a value is above."""
+    if kind in POSITIVE:
+        return nextafter(_LEAST_POSITIVE, 0.0)
+    return nextafter(0.0 if kind in _NOT_NEGATIVE else -_LARGEST[kind], -inf)
+
+
 # The same in one comparison, for ticks as they should be: a value is above the first and at most the second.
-BOUNDS = {
-    kind: (
-        0.0 if kind in POSITIVE else nextafter(0.0 if kind in _NOT_NEGATIVE else -largest, -inf),
-        largest,
-    )
-    for kind, largest in _LARGEST.items()
-}
+BOUNDS = {kind: (_above(kind), largest) for kind, largest in _LARGEST.items()}
 
 
 def check_value(tick: Tick) -> None:
@@ -44,19 +50,25 @@ def check_value(tick: Tick) -> None:
         raise InvalidTick(Rejection.NOT_POSITIVE, f"a {tick.kind} cannot be negative, as {tick.value} is")
     if tick.confidence < 0.0:
         raise InvalidTick(Rejection.NOT_POSITIVE, "a confidence cannot be negative")
-    if abs(tick.value) > _LARGEST.get(tick.kind, 0.0):
+    too_small = tick.kind in POSITIVE and tick.value < _LEAST_POSITIVE
+    if too_small or abs(tick.value) > _LARGEST.get(tick.kind, 0.0):
         raise InvalidTick(Rejection.OUT_OF_RANGE, f"{tick.value} is no believable {tick.kind}")
 
 
-def check_name(tick: Tick, *, instruments: Container[str], heard: Collection[str]) -> None:
-    """Raises InvalidTick for what nobody listed. Of kinds that need not be, these were `heard` of."""
+def check_name(
+    tick: Tick, *, instruments: Container[str], heard: Collection[str], declared: Declared
+) -> None:
+    """Raises InvalidTick for what nobody listed. Of kinds that need not be, these were `heard` of.
+
+    Whoever thinks up names until there are no more keeps nobody from what the registry names.
+    """
     name, form = tick.instrument, UNLISTED.get(tick.kind)
     if form is None:
         if name not in instruments:
             raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"no instrument {name!r}")
     elif not form.fullmatch(name):
         raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"there is no {tick.kind} of what is named {name!r}")
-    elif len(heard) >= MAXIMUM_UNLISTED and name not in heard:
+    elif len(heard) >= MAXIMUM_UNLISTED and name not in heard and not declared.names(name):
         raise InvalidTick(Rejection.UNKNOWN_INSTRUMENT, f"{len(heard)} have a {tick.kind} already")
 
 
@@ -76,13 +88,19 @@ def check_time(tick: Tick, *, now_ns: int, maximum_age_ns: int, maximum_lead_ns:
 
 
 def check_word(
-    tick: Tick, source: Source, seal: Seal, *, instruments: Mapping[str, Pair], heard: Collection[str]
+    tick: Tick,
+    declared: Declared,
+    seal: Seal,
+    *,
+    instruments: Mapping[str, Pair],
+    heard: Collection[str],
 ) -> None:
     """Raises InvalidTick for what cannot be said by whom it is said of, at whatever time."""
     if abs(tick.sequence) > LAST_SEQUENCE:
         raise InvalidTick(Rejection.OUT_OF_RANGE, f"a sequence is at most {LAST_SEQUENCE}")
+    source = declared.source(tick.source)
     check_speaker(tick, source, seal)
     if tick.kind is not TickKind.HEARTBEAT:
-        check_name(tick, instruments=instruments, heard=heard)
+        check_name(tick, instruments=instruments, heard=heard, declared=declared)
         check_source(tick, source, None if tick.kind in UNLISTED else instruments.get(tick.instrument))
         check_value(tick)

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.domain.market import Tick, TickKind
-from app.oracle.admission import BOUNDS, POSITIVE
-from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Pair, Source
+from app.oracle.admission import BOUNDS, MAXIMUM_STRANGERS, POSITIVE
+from app.oracle.declared import SECOND_NS, Declared, Pair, Source, Spots, conversion, spots_of
 from app.oracle.kinds import ladder_of, quorum_of, standard_of, voting_age_ns
 from app.oracle.memory import Doubt, Estimate, Memory
 from app.oracle.packing import Names, array_of, packed_changes, packed_ticks
@@ -71,7 +71,10 @@ class Board:
         self._spoke: BoolArray = np.zeros(64, dtype=np.bool_)  # of places
         self._moved: BoolArray = np.zeros(16, dtype=np.bool_)  # of lines
         self._doubted: set[int] = set()
-        self._spots: dict[tuple[str, str], str] = {}
+        self._heartbeats: dict[str, int] = {}
+        self._beaten: set[str] = set()
+        self._strangers = 0
+        self._spots: Spots = {}
         self._set_after(np.zeros(64, dtype=np.int64))
         self._make_room()
         self._restore(memory)
@@ -79,11 +82,8 @@ class Board:
 
     def declare(self, instruments: Mapping[str, Pair], declared: Declared) -> None:
         """Holds for what comes from now on; nobody's last word is forgotten for it."""
-        self._instruments, self._declared = instruments, declared
-        spots = ((pair[:2], name) for name, pair in sorted(instruments.items()) if pair.is_spot)
-        self._spots = {}
-        for currencies, name in spots:
-            self._spots.setdefault(currencies, name)
+        self._instruments, self._declared, self._spots = instruments, declared, spots_of(instruments)
+        self._strangers = len(self._heard - declared.sources.keys())
         for line in tuple(self._rows):
             self._declare_line(line)
             for source in line.places:
@@ -115,6 +115,14 @@ class Board:
         self._sequences[place] = tick.sequence
         self.after[place] = NEVER if self.source(tick.source).public_key is not None else tick.sequence
         return place
+
+    def beat(self, source: str, time_ns: int) -> bool:
+        """A heartbeat tick, remembered of whom the board knows: he is there. Whether it is."""
+        if not self.knows(source):
+            return False
+        self._heartbeats[source] = max(time_ns, self._heartbeats.get(source, 0))
+        self._beaten.add(source)
+        return True
 
     def last_sequence(self, place: int) -> int:
         after = self.after[place]
@@ -189,6 +197,10 @@ class Board:
         """Whether it is declared, or was heard."""
         return name in self._heard or name in self._declared.sources
 
+    def has_room_for(self, name: str) -> bool:
+        """Every name that is heard is kept for good: of those that nobody declared there are only so many."""
+        return self._strangers < MAXIMUM_STRANGERS or self.knows(name)
+
     def estimates(self, kind: TickKind, names: Sequence[str]) -> Records:
         """What each has come to: records of `ESTIMATE`, without samples of whom nobody has spoken."""
         lines = self.lines[kind]
@@ -201,6 +213,7 @@ class Board:
         """The whole of it."""
         self._spoke[: self.sources] = True
         self._moved = self._estimates["samples"] > 0
+        self._beaten = set(self._heartbeats)
         self._doubted = set(np.flatnonzero(self._place_records["doubt"][: self.sources]).tolist())
         return self.news()
 
@@ -219,8 +232,10 @@ class Board:
         spoke = np.flatnonzero(self._spoke)
         quotes = array_of(spoke.size, self._last_words(spoke))
         self._spoke[:] = self._moved[:] = False
+        heartbeats = {source: self._heartbeats[source] for source in sorted(self._beaten)}
         self._doubted.clear()
-        return Memory(quotes, doubts, estimates)
+        self._beaten.clear()
+        return Memory(quotes, doubts, estimates, heartbeats)
 
     def _last_words(self, places: IntArray) -> bytes:
         after = self._after[places]
@@ -232,6 +247,7 @@ class Board:
         self._after, self.after = after, memoryview(after.data)
 
     def _restore(self, memory: Memory) -> None:
+        self._heartbeats = dict(memory.heartbeats)
         for tick in memory.quotes:
             heard = self.hear(tick)  # which may make room: the records are another array then
             record = self._place_records[heard]
@@ -253,6 +269,8 @@ class Board:
         self._names.append((line, tick.source))
         self._names_of_places.add(tick.kind.value, tick.source, tick.instrument)
         self._places.add_last()
+        if not self.knows(tick.source):
+            self._strangers += 1
         self._heard.add(tick.source)
         if place == self._place_records.size:
             self._place_records = _doubled(self._place_records)
@@ -312,15 +330,16 @@ class Board:
 
     def _converter(self, line: Line, source: Source) -> tuple[int, bool]:
         """The line by which a source's currency becomes the line's own, and whether by dividing."""
-        pair = self._instruments.get(line.instrument)
-        if pair is None or line.kind not in CONVERTED or source.quote in (None, pair.quote):
+        found = conversion(
+            line.kind, line.instrument, source, instruments=self._instruments, spots=self._spots
+        )
+        if found is None:
             return NOBODY, False
-        for currencies, divides in (((source.quote, pair.quote), False), ((pair.quote, source.quote), True)):
-            if (spot := self._spots.get(currencies)) is not None and spot != line.instrument:
-                converter = self.line(TickKind.PRICE, spot).row
-                self._line_records[converter]["converts"] = 1
-                return converter, divides
-        return UNKNOWN_LINE, False
+        if found.spot is None:
+            return UNKNOWN_LINE, False
+        converter = self.line(TickKind.PRICE, found.spot).row
+        self._line_records[converter]["converts"] = 1
+        return converter, found.divides
 
 
 def _doubled(records: Records) -> Records:

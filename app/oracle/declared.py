@@ -6,10 +6,10 @@ weight 1, speaks of anything, and quotes in the instrument's currency.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Rejection, Tick, TickKind
+from app.domain.market import SOURCE_NAME, Rejection, Tick, TickKind
 from app.oracle.signatures import PUBLIC_KEY_BYTES, Seal
 
 SECOND_NS = 1_000_000_000
@@ -95,6 +95,24 @@ class Ladder:
     stale_for_trading_ns: int = 5 * SECOND_NS
 
 
+class QuorumTerms(TypedDict, total=False):
+    """What is said of a quorum; what is not, is the kind's."""
+
+    sources: int
+    weight: float
+
+
+class LadderTerms(TypedDict, total=False):
+    """What is said of a ladder; what is not, is the kind's."""
+
+    volatile_ratio: float
+    uncertain_fraction: float
+    dispersed_fraction: float
+    diverging_fraction: float
+    stale_for_margin_ns: int
+    stale_for_trading_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class Standard:
     """Of a kind. `tolerance`: how far from the consensus is no reason to doubt anybody, as a share of it; 0:
@@ -111,16 +129,54 @@ class Declared:
     """By the id of the source, by the instrument or by what else is spoken of, and by the kind of value."""
 
     sources: Mapping[str, Source] = field(default_factory=dict)
-    quorums: Mapping[str, Quorum] = field(default_factory=dict)
-    ladders: Mapping[str, Ladder] = field(default_factory=dict)
+    quorums: Mapping[str, QuorumTerms] = field(default_factory=dict)
+    ladders: Mapping[str, LadderTerms] = field(default_factory=dict)
     kinds: Mapping[TickKind, Standard] = field(default_factory=dict)
 
     def source(self, name: str) -> Source:
         return self.sources.get(name) or self.sources.get(EVERYBODY_ELSE, _ANYTHING)
 
+    def names(self, name: str) -> bool:
+        """Whether it declares something of that instrument, index, chain or depth."""
+        return name in self.quorums or name in self.ladders
+
+
+class Conversion(NamedTuple):
+    """By the consensus of that spot market; None where none between the two currencies is listed."""
+
+    spot: str | None
+    divides: bool
+
+
+Spots = Mapping[tuple[str, str], str]
+
+
+def spots_of(instruments: Mapping[str, Pair]) -> Spots:
+    """The spot market of each two currencies; of several, the first by name."""
+    spots: dict[tuple[str, str], str] = {}
+    for name, pair in sorted(instruments.items()):
+        if pair.is_spot:
+            spots.setdefault(pair[:2], name)
+    return spots
+
+
+def conversion(
+    kind: TickKind, instrument: str, source: Source, *, instruments: Mapping[str, Pair], spots: Spots
+) -> Conversion | None:
+    """How a source's currency becomes the line's own; None where it is that already."""
+    pair = instruments.get(instrument)
+    if pair is None or kind not in CONVERTED or source.quote in (None, pair.quote):
+        return None
+    for currencies, divides in (((source.quote, pair.quote), False), ((pair.quote, source.quote), True)):
+        if (spot := spots.get(currencies)) is not None and spot != instrument:
+            return Conversion(spot, divides)
+    return Conversion(None, divides=False)
+
 
 def check_speaker(tick: Tick, source: Source, seal: Seal) -> None:
     """Raises InvalidTick for who may not speak, or may have been spoken for by somebody else."""
+    if not SOURCE_NAME.fullmatch(tick.source):
+        raise InvalidTick(Rejection.MALFORMED, f"no source is named {tick.source!r}")
     if not source.enabled:
         raise InvalidTick(Rejection.UNDECLARED, f"{tick.source} is not enabled")
     if source.public_key is None:

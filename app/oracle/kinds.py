@@ -4,10 +4,21 @@ Rates and indices may be about zero, where a share says nothing: nobody is doubt
 uncertain. Only prices are held against their average.
 """
 
+from dataclasses import replace
 from math import inf
 
 from app.domain.market import TickKind
-from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Ladder, Quorum, Source, Standard
+from app.oracle.declared import (
+    CONVERTED,
+    SECOND_NS,
+    Declared,
+    Ladder,
+    LadderTerms,
+    Quorum,
+    QuorumTerms,
+    Source,
+    Standard,
+)
 
 _MINUTE_NS, _HOUR_NS = 60 * SECOND_NS, 3_600 * SECOND_NS
 
@@ -43,13 +54,23 @@ def standard_of(kind: TickKind, declared: Declared) -> Standard:
 
 
 def ladder_of(kind: TickKind, name: str, declared: Declared) -> Ladder:
-    own = None if kind in _BY_KIND else declared.ladders.get(name)
-    return own or standard_of(kind, declared).ladder
+    own = LadderTerms() if kind in _BY_KIND else declared.ladders.get(name, LadderTerms())
+    return completed_ladder(standard_of(kind, declared).ladder, own)
 
 
 def quorum_of(kind: TickKind, name: str, declared: Declared) -> Quorum:
-    own = None if kind in _BY_KIND else declared.quorums.get(name)
-    return own or standard_of(kind, declared).quorum
+    own = QuorumTerms() if kind in _BY_KIND else declared.quorums.get(name, QuorumTerms())
+    return replace(standard_of(kind, declared).quorum, **own)
+
+
+def completed_ladder(usual: Ladder, own: LadderTerms) -> Ladder:
+    """Nothing is stale for margin before it is for trading: an age that is left out gives way."""
+    ladder = replace(usual, **own)
+    if ladder.stale_for_trading_ns <= ladder.stale_for_margin_ns:
+        return ladder
+    if "stale_for_margin_ns" in own:
+        return replace(ladder, stale_for_trading_ns=ladder.stale_for_margin_ns)
+    return replace(ladder, stale_for_margin_ns=ladder.stale_for_trading_ns)
 
 
 def voting_age_ns(kind: TickKind, source: Source, declared: Declared, of_prices_ns: int) -> int:
@@ -58,9 +79,12 @@ def voting_age_ns(kind: TickKind, source: Source, declared: Declared, of_prices_
 
 
 def admitted_age_ns(kind: TickKind, source: Source, declared: Declared, of_prices_ns: int) -> int:
-    """How old a tick may be that is let in: no source is kept out by what others of its kind are held to."""
+    """How old a tick may be that is let in: no source is kept out by what others of its kind are held to.
+
+    Never less than a price may be: so old a tick is let in without a closer look.
+    """
     usual_ns = _usual_age_ns(kind, declared, of_prices_ns)
-    return max(usual_ns, source.maximum_age_ns or 0) + source.heartbeat_ns
+    return max(of_prices_ns, usual_ns, source.maximum_age_ns or 0) + source.heartbeat_ns
 
 
 def _usual_age_ns(kind: TickKind, declared: Declared, of_prices_ns: int) -> int:

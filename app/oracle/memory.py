@@ -32,17 +32,23 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     """With position and clock, the whole state; or what of it is new. The last word counts.
 
     Quotes are the last words of sources, as an array of ticks that a loop has packed (see `packing`).
+    Heartbeats are the times of the newest heartbeat ticks by source, for people: they keep no word new.
     """
 
     packed_quotes: msgspec.Raw = msgspec.Raw(b"\x90")
     doubts: list[Doubt] = []
     estimates: list[Estimate] = []
+    heartbeats: dict[str, int] = {}
 
     @classmethod
     def of(
-        cls, quotes: Iterable[Tick], doubts: Iterable[Doubt] = (), estimates: Iterable[Estimate] = ()
+        cls,
+        quotes: Iterable[Tick],
+        doubts: Iterable[Doubt] = (),
+        estimates: Iterable[Estimate] = (),
+        heartbeats: Iterable[tuple[str, int]] = (),
     ) -> "Memory":
-        return cls(msgspec.Raw(_pack(list(quotes))), list(doubts), list(estimates))
+        return cls(msgspec.Raw(_pack(list(quotes))), list(doubts), list(estimates), dict(heartbeats))
 
     @classmethod
     def joined(cls, log: Iterable["Memory"]) -> "Memory":
@@ -52,6 +58,7 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
             [quote for each in told for quote in each.quotes],
             [doubt for each in told for doubt in each.doubts],
             [estimate for each in told for estimate in each.estimates],
+            [heartbeat for each in told for heartbeat in each.heartbeats.items()],
         )
 
     @property

@@ -74,6 +74,8 @@ ESTIMATE = np.dtype(
         ("confidence", "<f8"),
         ("dispersion", "<f8"),
         ("time_ns", "<i8"),  # the newest event time that voted
+        ("new_until_ns", "<i8"),  # it is as good as new until then, and ages thereafter
+        ("counts_until_ns", "<i8"),  # the last of its sources is away from then on
         ("updated_ns", "<i8"),  # market time
         ("sources", "<i8"),
         ("quality", "<i8"),

@@ -17,7 +17,7 @@ from app.domain.market import Change, PackedFrame, Quality, Rejection, Tick, Tic
 from app.oracle.admission import LATEST_NS, check_time, check_word
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair
-from app.oracle.kinds import admitted_age_ns, ladder_of, standard_of
+from app.oracle.kinds import admitted_age_ns, standard_of
 from app.oracle.memory import Memory
 from app.oracle.packing import array_of
 from app.oracle.settled import Settled
@@ -52,10 +52,11 @@ class Limits:
 
 
 class Step(msgspec.Struct):
-    """What one entry did: the ticks taken, the ticks refused."""
+    """What one entry did: the ticks taken, the ticks refused, and how many heartbeats are remembered."""
 
     quotes: list[Tick] = []
     rejected: list[tuple[Tick, InvalidTick]] = []
+    heartbeats: int = 0
 
 
 class Sequencer:
@@ -152,6 +153,7 @@ class Sequencer:
                 served = True
                 oldest_ns, newest_ns = self._near(now_ns)
                 if tick.kind is TickKind.HEARTBEAT:
+                    step.heartbeats += self._board.beat(tick.source, tick.time_ns)
                     continue
                 place = self._board.hear(tick)
                 after = self._board.after
@@ -261,7 +263,7 @@ class Sequencer:
         lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
         lines = self._board.lines
         source, heard = self._board.source(tick.source), lines[tick.kind]
-        check_word(tick, source, seal, instruments=self.instruments, heard=heard)
+        check_word(tick, self.declared, seal, instruments=self.instruments, heard=heard)
         age_ns = admitted_age_ns(tick.kind, source, self.declared, limits.maximum_age_ns)
         check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=lead)
         if tick.kind is not TickKind.HEARTBEAT:
@@ -270,6 +272,8 @@ class Sequencer:
             last = self._board.last_sequence(place) if place is not None else None
             if last is not None and tick.sequence <= last:
                 raise InvalidTick(Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {last}")
+            if not self._board.has_room_for(tick.source):
+                raise InvalidTick(Rejection.UNDECLARED, "too many sources are heard that nobody declared")
         return max(now_ns, tick.time_ns) if replay else now_ns
 
     def _close(self, time_ns: int, wall_ns: int) -> None:
@@ -289,19 +293,20 @@ class Sequencer:
         board = self._board
         ladder = standard_of(TickKind.IMPLIED_VOL, self.declared).ladder
         for chain in self._chains:
-            forward = self._forward(chain.forward, now_ns)
+            forward = self._forward(chain.forward)
             if forward is not None:
                 quotes = board.estimates(TickKind.IMPLIED_VOL, chain.names)
                 yield from read_off(
                     chain, quotes, forward=forward, now_ns=now_ns, since_ns=since_ns, ladder=ladder
                 )
 
-    def _forward(self, name: str, now_ns: int) -> float | None:
-        """The mark or else the last price, unless it is too old or in doubt."""
+    def _forward(self, name: str) -> float | None:
+        """The mark or else the last price, unless it is stale for margin or in doubt.
+
+        By its quality, which has fallen with the time up to this frame.
+        """
         for kind in (TickKind.MARK, TickKind.PRICE):
             (price,) = self._board.estimates(kind, [name])
-            age_ns = ladder_of(kind, name, self.declared).stale_for_margin_ns
-            good = price["samples"] > 0 and price["quality"] <= Quality.STALE_FOR_TRADING
-            if good and now_ns - price["time_ns"] <= age_ns:
+            if price["samples"] > 0 and price["quality"] <= Quality.STALE_FOR_TRADING:
                 return float(price["value"])
         return None

@@ -31,50 +31,72 @@ _INSUFFICIENT, _UNCERTAIN = int(Quality.INSUFFICIENT_SOURCES), int(Quality.TOO_U
 _VOLATILE, _NON_POSITIVE = int(Quality.TOO_VOLATILE), int(Quality.NON_POSITIVE)
 
 
+def converts(rate: Record, margin_age_ns: int, trading_age_ns: int, now_ns: int) -> tuple[bool, int]:
+    """Whether a currency has a consensus that converts, and how old that makes what it converts.
+
+    It does while one of its sources counts and its own ladder, whose ages these are, does not find it worse
+    than stale for trading or too uncertain. What is not even that makes nothing older.
+    """
+    usable = rate.quality <= _STALE_FOR_TRADING or rate.quality == _UNCERTAIN
+    age_ns = max(0, now_ns - rate.new_until_ns)
+    counts = now_ns <= rate.counts_until_ns and age_ns <= margin_age_ns
+    return rate.samples > 0 and usable and counts, age_ns if age_ns > trading_age_ns else 0
+
+
+_converts = inlined_in_place(converts)
+
+
 @inlined_in_place
 def _gather(
-    places: Records, estimates: Records, voters: Records, first: int, now_ns: int
-) -> tuple[int, int, int, int, int]:
-    """How many may vote, how many of them are fresh, their newest time, the least age, and their weight.
+    places: Records, lines: Records, estimates: Records, voters: Records, first: int, now_ns: int
+) -> tuple[int, int, int, int, int, int, int]:
+    """How many may vote, how many of them are fresh, their newest time, the least age, their weight, and of
+    what they come to until when it is as good as new and until when it counts.
 
     A word has no age until its source's heartbeat is over.
 
     Where nobody is fresh, the newest one votes alone. Whoever quotes in another currency votes only where
-    that currency has a consensus of its own that is neither old nor in doubt.
+    that converts him (`converts`) into what the line may have, and is as old as a rate that is stale.
     """
-    count, fresh, newest_ns, age_ns, weight = 0, 0, 0, 0, 0
+    count, fresh, newest_ns, age_ns, weight, new_until_ns, counts_until_ns = 0, 0, 0, 0, 0, 0, 0
     at = first
     while at != NOBODY:
         place = places[at]
-        factor, spread, known = 1.0, 0.0, True
+        value, confidence, known = place.value, place.confidence, True
+        own_ns = max(0, now_ns - place.time_ns - place.heartbeat_ns)
+        new_ns, counts_ns = place.time_ns + place.heartbeat_ns, place.time_ns + place.maximum_age_ns
         if place.converter != NOBODY:
             known = False
             if place.converter >= 0:
-                rate = estimates[place.converter]
-                usable = rate.quality <= _STALE_FOR_TRADING or rate.quality == _UNCERTAIN
-                known = rate.samples > 0 and usable and now_ns - rate.time_ns <= place.maximum_age_ns
+                rate, rate_line = estimates[place.converter], lines[place.converter]
+                known, rate_ns = _converts(rate, rate_line.margin_age_ns, rate_line.trading_age_ns, now_ns)
+                own_ns = max(own_ns, rate_ns)
+                new_ns, counts_ns = min(new_ns, rate.new_until_ns), min(counts_ns, rate.counts_until_ns)
                 factor, spread = rate.value, rate.confidence
                 if known and place.divides:
                     factor, spread = 1.0 / rate.value, rate.confidence / (rate.value * rate.value)
-        is_fresh = now_ns - place.time_ns <= place.maximum_age_ns
+                value, confidence = place.value * factor, place.confidence * factor + place.value * spread
+                line = lines[place.line]
+                confidence = min(confidence, line.most)
+                known = known and line.above < value <= line.most
+        is_fresh = own_ns <= place.maximum_age_ns - place.heartbeat_ns
         if known and (is_fresh or (fresh == 0 and place.time_ns > newest_ns)):
             if fresh == 0:
-                count, weight = 0, 0
+                count, weight, new_until_ns, counts_until_ns = 0, 0, 0, 0
             if is_fresh:
                 fresh += 1
             voter = voters[count]
-            voter.value = place.value * factor
-            voter.confidence = place.confidence * factor + place.value * spread
+            voter.value, voter.confidence = value, confidence
             voter.declared = place.weight
             voter.weight = max(1, place.weight >> place.doubt)
             voter.place = at
             count += 1
             weight += voter.weight
-            own_ns = max(0, now_ns - place.time_ns - place.heartbeat_ns)
             age_ns = own_ns if fresh <= 1 else min(age_ns, own_ns)
             newest_ns = place.time_ns if fresh <= 1 else max(newest_ns, place.time_ns)
+            new_until_ns, counts_until_ns = max(new_until_ns, new_ns), max(counts_until_ns, counts_ns)
         at = place.next
-    return count, fresh, newest_ns, age_ns, weight
+    return count, fresh, newest_ns, age_ns, weight, new_until_ns, counts_until_ns
 
 
 @inlined_in_place
@@ -202,7 +224,7 @@ def _judge(
 @inlined_in_place
 def _settle(
     places: Records,
-    line: Record,
+    lines: Records,
     estimates: Records,
     row: int,
     voters: Records,
@@ -212,8 +234,10 @@ def _settle(
     doubted: IntArray,
     found: int,
 ) -> int:
-    estimate = estimates[row]
-    count, fresh, newest_ns, age_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+    line, estimate = lines[row], estimates[row]
+    count, fresh, newest_ns, age_ns, weight, new_until_ns, counts_until_ns = _gather(
+        places, lines, estimates, voters, line.first, now_ns
+    )
     estimate.sources = fresh
     if estimate.samples > 0:
         _pass_time(estimate, now_ns)
@@ -228,6 +252,7 @@ def _settle(
     if line.tolerance > 0.0 and value > 0.0:
         found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
     estimate.time_ns = newest_ns
+    estimate.new_until_ns, estimate.counts_until_ns = new_until_ns, counts_until_ns
     _stand(estimate, line, value, confidence, dispersion, now_ns)
     return found
 
@@ -253,7 +278,7 @@ def _fade(
         line, estimate = lines[row], estimates[row]
         if line.heard or not line.fades or estimate.samples == 0:
             continue
-        count, fresh, _, age_ns, weight = _gather(places, estimates, voters, line.first, now_ns)
+        count, fresh, _, age_ns, weight, _, _ = _gather(places, lines, estimates, voters, line.first, now_ns)
         quality = _VALID
         if count < max(1, line.least_sources) or weight < line.least_weight:
             quality = _INSUFFICIENT
@@ -282,16 +307,19 @@ def _hear(
     end: int,
     touched: IntArray,
 ) -> int:
-    """Takes the ticks of one entry; how many lines they name, in that order."""
+    """Takes the ticks of one entry; how many lines they name, in that order.
+
+    A confidence is at most what a value may be: beyond that it says nothing, and sums of it would overflow.
+    """
     count = 0
     for i in range(start, end):
         place = places[told_whole[i, 0]]
         if not place.heard:
             place.heard = 1
             place.previous, place.previous_ns = place.value, place.time_ns
-        place.time_ns = told_whole[i, 1]
-        place.value, place.confidence = told[i, 0], told[i, 1]
         line = lines[place.line]
+        place.time_ns = told_whole[i, 1]
+        place.value, place.confidence = told[i, 0], min(told[i, 1], line.most)
         if not line.heard:
             line.heard = 1
             touched[count] = place.line
@@ -335,7 +363,7 @@ def settle(
                 line = lines[touched[i]]
                 if line.converts == converts:
                     found = _settle(
-                        places, line, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
+                        places, lines, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
                     )
         for i in range(count):
             row = touched[i]

@@ -14,6 +14,7 @@ deployments signs for both: give each deployment keys of its own.
 
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -40,24 +41,33 @@ def signed_bytes(ticks: Sequence[Tick]) -> bytes:
     return b"".join(parts)
 
 
-def is_signed(ticks: Sequence[Tick], signature: bytes, public_key: bytes) -> bool:
-    """Whether the holder of that key said exactly these ticks, in this order."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(ticks))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
 class Seal:
-    """The signature of an entry, or none; verified once for each key that is asked about."""
+    """The signature of an entry, or none: whether the holder of a key said exactly its ticks, in this order.
+
+    Verified once for each key that is asked about, until it is known whose it is: then it is no other's.
+    """
 
     def __init__(self, ticks: Sequence[Tick], signature: bytes) -> None:
         self.signature = signature
         self._ticks = ticks
-        self._verified: dict[bytes, bool] = {}
+        self._signer: bytes | None = None
+        self._others: set[bytes] = set()
 
     def is_by(self, public_key: bytes) -> bool:
-        if public_key not in self._verified:
-            self._verified[public_key] = is_signed(self._ticks, self.signature, public_key)
-        return self._verified[public_key]
+        if self._signer is None and public_key not in self._others:
+            if self._verify(public_key):
+                self._signer = public_key
+            else:
+                self._others.add(public_key)
+        return self._signer == public_key
+
+    def _verify(self, public_key: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(self.signature, self._signed_bytes)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    @cached_property
+    def _signed_bytes(self) -> bytes:
+        return signed_bytes(self._ticks)

@@ -7,7 +7,8 @@ before: whoever takes over goes on with the same ones.
 
 A volatility is read off only where quotes hold it: within the quoted strikes of an expiry that has at least
 five quotes and an hour left, and where no quote is so far away that it would be too uncertain. An option that
-somebody spoke of within the age of the kind is left to its sources, whatever came of that.
+somebody spoke of within the age of the kind, or whose word stands by a heartbeat, is left to its sources,
+whatever came of that.
 """
 
 from collections import defaultdict
@@ -76,10 +77,11 @@ def read_off(
     """
     age_ns = ladder.stale_for_margin_ns
     left = chain.expiries_ns - now_ns >= LEAST_LEFT_NS
-    spoken = (quotes["samples"] > 0) & (now_ns - quotes["updated_ns"] <= age_ns)
+    stands_from_ns = np.maximum(quotes["updated_ns"], quotes["new_until_ns"])
+    spoken = (quotes["samples"] > 0) & (now_ns - stands_from_ns <= age_ns)
     fresh = spoken & left & (quotes["quality"] <= Quality.STALE_FOR_TRADING)
-    fresh &= now_ns - quotes["time_ns"] <= age_ns
-    fell_silent = (quotes["samples"] > 0) & ~spoken & (since_ns - quotes["updated_ns"] <= age_ns)
+    fresh &= now_ns - quotes["new_until_ns"] <= age_ns
+    fell_silent = (quotes["samples"] > 0) & ~spoken & (since_ns - stands_from_ns <= age_ns)
     if not (fell_silent.any() or (quotes["updated_ns"][fresh] >= since_ns).any()):
         return ()
     expiries_ns, expiry = np.unique(chain.expiries_ns, return_inverse=True)

@@ -10,6 +10,10 @@ from app.oracle.memory import Memory
 class SourceStore(Protocol):
     async def declared(self) -> Declared: ...
 
+    async def pairs(self) -> Mapping[str, Pair]:
+        """Of every listed instrument."""
+        ...
+
     async def declare(self, declared: Declared) -> None:
         """In place of all that was; whoever declares at the same time waits."""
         ...

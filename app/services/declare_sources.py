@@ -4,27 +4,37 @@ The file is the whole of it. What it leaves out is what everybody has (`oracle.d
 stands for all that the file does not name.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Self, cast
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from app.domain.market import MAXIMUM_NAME, TickKind
-from app.oracle.declared import CONVERTED, SECOND_NS, Declared, Ladder, Quorum, Source, Standard
-from app.oracle.kinds import STANDARDS
+from app.domain.market import MAXIMUM_NAME, SOURCE_NAME, TickKind
+from app.oracle.declared import (
+    CONVERTED,
+    EVERYBODY_ELSE,
+    SECOND_NS,
+    Declared,
+    LadderTerms,
+    QuorumTerms,
+    Source,
+    Standard,
+)
+from app.oracle.kinds import STANDARDS, completed_ladder
 from app.oracle.signatures import PUBLIC_KEY_BYTES
 from app.ports.management import UnitOfWork
 from app.services.documents import Base64, Document
 from app.services.parse_document import parse_document
 
-SourceName = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
+_Name = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
+SourceName = Annotated[_Name, Field(pattern=rf"^({SOURCE_NAME.pattern}|{re.escape(EVERYBODY_ELSE)})$")]
 _Currency = Annotated[str, Field(min_length=1, max_length=MAXIMUM_NAME)]
 _Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 _Fraction = Annotated[float, Field(gt=0, le=1_000)]
 _Tenant = Annotated[str, Field(min_length=1, max_length=200)]
 _PublicKey = Annotated[Base64, Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
-Terms = TypeVar("Terms", Quorum, Ladder)
 
 
 class SourceDocument(Document):
@@ -53,7 +63,7 @@ class SourceDocument(Document):
 
 
 class TermsDocument(Document):
-    """A quorum, and thresholds of the ladder; what is left out is said by whoever asks."""
+    """A quorum, and thresholds of the ladder."""
 
     least_sources: Annotated[int, Field(ge=1, le=1_000)] | None = None
     least_weight: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
@@ -64,37 +74,35 @@ class TermsDocument(Document):
     stale_for_margin_seconds: _Seconds | None = None
     stale_for_trading_seconds: _Seconds | None = None
 
-    def quorum(self, usual: Quorum) -> Quorum | None:
-        """None where nothing is said of it."""
-        said = {"sources": self.least_sources, "weight": self.least_weight}
-        return _changed(usual, said)
-
-    def ladder(self, usual: Ladder, *, of: str) -> Ladder | None:
-        """The same. ValueError where it would be stale for margin first."""
-        changed = _changed(
-            usual,
-            {
-                "volatile_ratio": self.volatile_ratio,
-                "uncertain_fraction": self.uncertain_fraction,
-                "dispersed_fraction": self.dispersed_fraction,
-                "diverging_fraction": self.diverging_fraction,
-                "stale_for_margin_ns": _nanoseconds(self.stale_for_margin_seconds),
-                "stale_for_trading_ns": _nanoseconds(self.stale_for_trading_seconds),
-            },
-        )
-        if changed is not None and changed.stale_for_trading_ns > changed.stale_for_margin_ns:
+    @model_validator(mode="after")
+    def _trading_ends_first(self) -> Self:
+        trading, margin = self.stale_for_trading_seconds, self.stale_for_margin_seconds
+        if trading is not None and margin is not None and trading > margin:
             raise ValueError(
-                f"{of} would be stale for margin after {changed.stale_for_margin_ns / SECOND_NS:g} s, "
-                f"and for trading only after {changed.stale_for_trading_ns / SECOND_NS:g} s: declare both"
+                f"it would be stale for margin after {margin:g} s, and for trading only after {trading:g} s"
             )
-        return changed
+        return self
+
+    def quorum(self) -> QuorumTerms:
+        """What is said of it."""
+        said = {"sources": self.least_sources, "weight": self.least_weight}
+        return cast("QuorumTerms", _given(said))
+
+    def ladder(self) -> LadderTerms:
+        """The same."""
+        said = {
+            "volatile_ratio": self.volatile_ratio,
+            "uncertain_fraction": self.uncertain_fraction,
+            "dispersed_fraction": self.dispersed_fraction,
+            "diverging_fraction": self.diverging_fraction,
+            "stale_for_margin_ns": _nanoseconds(self.stale_for_margin_seconds),
+            "stale_for_trading_ns": _nanoseconds(self.stale_for_trading_seconds),
+        }
+        return cast("LadderTerms", _given(said))
 
 
 class ConsensusDocument(TermsDocument):
-    """Of an instrument, an index, a chain or a depth.
-
-    Where one threshold is said, those left out are what prices have; where none is, the kind's own hold.
-    """
+    """Of an instrument, an index, a chain or a depth; what is left out is what its kind has."""
 
 
 class KindDocument(TermsDocument):
@@ -113,15 +121,14 @@ class KindDocument(TermsDocument):
             )
         usual = STANDARDS[kind]
         return Standard(
-            ladder=self.ladder(usual.ladder, of=kind) or usual.ladder,
-            quorum=self.quorum(usual.quorum) or usual.quorum,
+            ladder=completed_ladder(usual.ladder, self.ladder()),
+            quorum=replace(usual.quorum, **self.quorum()),
             tolerance=usual.tolerance if self.tolerance is None else self.tolerance,
         )
 
 
-def _changed(usual: Terms, said: Mapping[str, Any]) -> Terms | None:
-    given = {name: value for name, value in said.items() if value is not None}
-    return replace(usual, **given) if given else None
+def _given(said: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _nanoseconds(seconds: float | None) -> int | None:
@@ -131,7 +138,7 @@ def _nanoseconds(seconds: float | None) -> int | None:
 class Registry(Document):
     sources: dict[SourceName, SourceDocument] = Field(default_factory=dict)
     kinds: dict[TickKind, KindDocument] = Field(default_factory=dict)
-    instruments: dict[SourceName, ConsensusDocument] = Field(default_factory=dict)
+    instruments: dict[_Name, ConsensusDocument] = Field(default_factory=dict)
 
     @field_validator("kinds")
     @classmethod
@@ -140,30 +147,15 @@ class Registry(Document):
             each.standard(kind)
         return kinds
 
-    @field_validator("instruments")
-    @classmethod
-    def _ladders_are_whole(
-        cls, instruments: dict[SourceName, ConsensusDocument], others: ValidationInfo
-    ) -> dict[SourceName, ConsensusDocument]:
-        usual = _of_prices(others.data.get("kinds", {})).ladder
-        for name, each in instruments.items():
-            each.ladder(usual, of=name)
-        return instruments
-
     def declared(self) -> Declared:
-        usual = _of_prices(self.kinds)
-        quorums = {name: each.quorum(usual.quorum) for name, each in self.instruments.items()}
-        ladders = {name: each.ladder(usual.ladder, of=name) for name, each in self.instruments.items()}
+        quorums = {name: each.quorum() for name, each in self.instruments.items()}
+        ladders = {name: each.ladder() for name, each in self.instruments.items()}
         return Declared(
             sources={name: each.declared() for name, each in self.sources.items()},
             quorums={name: quorum for name, quorum in quorums.items() if quorum},
             ladders={name: ladder for name, ladder in ladders.items() if ladder},
             kinds={kind: each.standard(kind) for kind, each in self.kinds.items()},
         )
-
-
-def _of_prices(kinds: Mapping[TickKind, KindDocument]) -> Standard:
-    return kinds.get(TickKind.PRICE, KindDocument()).standard(TickKind.PRICE)
 
 
 def parse_registry(text: str) -> Registry:

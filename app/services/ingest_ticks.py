@@ -236,7 +236,7 @@ class _Writer:
         step = self.sequencer.take(
             entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns, signature=entry.signature
         )
-        self._logged += len(step.quotes)
+        self._logged += len(step.quotes) + step.heartbeats
         refused = (self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
         return [*entry.rejected, *refused]
 

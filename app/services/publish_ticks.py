@@ -154,7 +154,7 @@ async def _refused(
         line = (tick.source, tick.kind, tick.instrument)
         try:
             source = declared.source(tick.source)
-            check_word(tick, source, seal, instruments=pairs, heard=())
+            check_word(tick, declared, seal, instruments=pairs, heard=())
             check_time(
                 tick,
                 now_ns=now_ns,

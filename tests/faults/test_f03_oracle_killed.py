@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from app.adapters.embedded import create_database, drop_database
 from app.adapters.redis_streams.client import connect
 from app.bootstrap import migrate, stack
-from app.domain.market import Tick, TickKind
+from app.domain.market import Quality, Tick, TickKind
 from app.domain.times import NS_PER_SECOND
 from app.entrypoints.cli import supervise
+from app.oracle.declared import Declared, Source
 from app.services.load_scenario import load_scenario, parse_scenario
 from app.settings import Settings
 from tests.recorded_storm import INSTRUMENT, scenario_text
@@ -22,6 +23,18 @@ from tests.running_roles import running_roles
 from tests.waiting import eventually
 
 SOURCES, ENTRIES, KILLS = 5, 2_000, 20
+COIN = "USDC-USDT"
+LISTED = f"""
+  - {{id: {COIN}, kind: spot, underlying: USDC, quote: USDT, lot_size: 0.01, tick_size: 0.0001}}
+portfolios:
+"""
+DECLARED = Declared(
+    sources={
+        "source-0": Source(quote="USDC"),
+        "source-1": Source(maximum_age_ns=NS_PER_SECOND, heartbeat_ns=3 * NS_PER_SECOND),
+        "rates": Source(maximum_age_ns=8 * NS_PER_SECOND, heartbeat_ns=10 * NS_PER_SECOND),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,11 @@ class Told:
 
 
 def entries() -> list[list[Tick]]:
-    """A walk that all sources are near to; two lie for a while, and some repeat themselves."""
+    """A walk that all sources are near to; two lie for a while, and some repeat themselves.
+
+    One speaks in a coin, whose rate is told so seldom that it converts for a while and then no more. One has
+    heartbeats of its own.
+    """
     chance, price, sequences, found = random.Random(17), 50_000.0, [0] * SOURCES, []
     for number in range(ENTRIES):
         price *= 1.0 + chance.gauss(0.0, 2e-4)
@@ -55,6 +72,11 @@ def entries() -> list[list[Tick]]:
                     price * 1e-4,
                 )
             )
+        time_ns = START_NS + number * NS_PER_SECOND // 4
+        if number % 80 == 0:
+            ticks.append(Tick(TickKind.PRICE, "rates", COIN, number + 1, time_ns, chance.gauss(1.0, 1e-4)))
+        if number % 30 == 0:
+            ticks.append(Tick(TickKind.HEARTBEAT, "source-4", "", 1, time_ns, 0.0))
         found.append(ticks)
     return found
 
@@ -64,6 +86,8 @@ def told(postgres_server, redis_url, tmp_path, monkeypatch):
     """What the oracle role says of the entries, killed so often while they come."""
     monkeypatch.setattr(supervise, "LONGEST_BACKOFF_SECONDS", supervise.FIRST_BACKOFF_SECONDS)
 
+    text = scenario_text(portfolios=1).replace("portfolios:\n", LISTED.lstrip("\n"))
+
     async def run(name: str, kills: int) -> Told:
         url = await create_database(postgres_server, f"ballast_test_{tmp_path.name[:20]}_{name}")
         settings = Settings(database_url=url, redis_url=redis_url, clock="replay", log_level="info")
@@ -71,7 +95,8 @@ def told(postgres_server, redis_url, tmp_path, monkeypatch):
             await redis.flushdb()
             await migrate(settings)
             async with stack(settings) as connected, (await connected.units())() as unit:
-                await load_scenario(unit, "storm", parse_scenario(scenario_text(portfolios=1)))
+                await load_scenario(unit, "storm", parse_scenario(text))
+                await unit.sources.declare(DECLARED)
             publisher = Publisher(redis)
             async with running_roles(settings, tmp_path / f"{name}.log", ("oracle",)) as roles:
                 bodies, chance = [publisher.packed(ticks) for ticks in entries()], random.Random(3)
@@ -99,7 +124,17 @@ async def test_f03_the_oracle_killed_twenty_times_tells_the_same_market(told):
     undisturbed, disturbed = await told("calm", 0), await told("killed", KILLS)
     assert disturbed.kills == KILLS
     assert len(undisturbed.frames) > 0.9 * ENTRIES
-    assert {change.quality for frame in undisturbed.frames for change in frame.changes} != {0}
+    told_of = {
+        name: {
+            change.quality
+            for frame in undisturbed.frames
+            for change in frame.changes
+            if change.instrument == name
+        }
+        for name in (INSTRUMENT, COIN)
+    }
+    assert told_of[COIN] == {Quality.VALID, Quality.STALE_FOR_TRADING, Quality.STALE_FOR_MARGIN}
+    assert told_of[INSTRUMENT] == {Quality.VALID, Quality.TOO_UNCERTAIN}
     assert disturbed.frames == undisturbed.frames
     assert disturbed.refused == undisturbed.refused
     assert undisturbed.refused

@@ -23,8 +23,17 @@ EVERYTHING = Declared(
         "desk": Source(0.1, TickKind.PRICE, "BTC", "USD", 90_000_000_001, 7, PUBLIC, "house", enabled=False),
         "venue": Source(),
     },
-    quorums={BTC: Quorum(3, 1.7)},
-    ladders={BTC: Ladder(2.0, 0.1, 0.2, 0.3, 4, 5)},
+    quorums={BTC: {"sources": 3, "weight": 1.7}},
+    ladders={
+        BTC: {
+            "volatile_ratio": 2.0,
+            "uncertain_fraction": 0.1,
+            "dispersed_fraction": 0.2,
+            "diverging_fraction": 0.3,
+            "stale_for_margin_ns": 5,
+            "stale_for_trading_ns": 4,
+        }
+    },
     kinds={
         TickKind.GAS_PRICE: Standard(Ladder(2.5, 0.15, 0.25, 0.35, 6, 7), Quorum(4, 1.5), 0.125),
         TickKind.SENTIMENT: STANDARDS[TickKind.SENTIMENT],
@@ -43,7 +52,7 @@ async def declare(pool, declared):
         EVERYTHING,
         Declared(),
         Declared({"a": Source()}),
-        Declared(quorums={BTC: Quorum(2)}, ladders={"ethereum": Ladder(stale_for_trading_ns=1)}),
+        Declared(quorums={BTC: {"sources": 2}}, ladders={"ethereum": {"stale_for_trading_ns": 1}}),
     ],
 )
 async def test_what_was_declared_is_read_in_place_of_all_that_was(engine, asyncpg_pool, declared):
@@ -66,7 +75,10 @@ async def test_what_a_declaration_changed_is_told(asyncpg_pool):
         def __init__(self, connection):
             self.sources = SourceRows(connection)
 
-    await declare(asyncpg_pool, Declared({"a": Source(), "b": Source()}, {BTC: Quorum()}, {BTC: Ladder()}))
+    await declare(
+        asyncpg_pool,
+        Declared({"a": Source(), "b": Source()}, {BTC: {"sources": 1}}, {BTC: {"volatile_ratio": 5.0}}),
+    )
     async with asyncpg_pool.acquire() as connection, connection.transaction():
         found = await declare_sources(
             Unit(connection), Declared({"b": Source(2.0), "c": Source()}, kinds={TickKind.STRESS: Standard()})
@@ -80,9 +92,7 @@ async def test_the_oracle_follows_the_registry_while_it_runs(engine, redis_url, 
     async with oracle(engine, redis_url, database_url, clock="replay") as publisher:
         first = await publisher.frame_of(flat_fields(good(1)))
         assert first.changes[0].quality is Quality.VALID
-        await declare(
-            asyncpg_pool, Declared({"venue": Source(public_key=PUBLIC)}, {BTC: Quorum(2)}, {BTC: Ladder()})
-        )
+        await declare(asyncpg_pool, Declared({"venue": Source(public_key=PUBLIC)}, {BTC: {"sources": 2}}))
         sequences = iter(range(2, 10_000))
 
         async def refused():

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from app.adapters.postgres.source_rows import PostgresListings
 from app.adapters.redis_streams.tick_log import flat_fields
-from tests.running_oracle import good, oracle
+from app.domain.market import Tick, TickKind
+from app.domain.times import NS_PER_SECOND
+from tests.running_oracle import START_NS, good, oracle
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "sources.yaml"
 
@@ -54,11 +56,37 @@ async def test_the_registry_is_applied_and_what_came_of_it_is_shown(
     async with oracle(engine, redis_url, database_url, clock="replay") as publisher:
         await publisher.send(flat_fields(good(1, value=-1.0)))
         await publisher.frame_of(flat_fields(good(2)))
+        for name, age in (("chainlink", 3_500), ("kraken", 30)):
+            told = Tick(TickKind.PRICE, name, "BTC-USDT", 1, START_NS - age * NS_PER_SECOND, 50_000.0)
+            await publisher.frame_of(flat_fields(told))
+        for name in ("venue", "house"):
+            beat = Tick(TickKind.HEARTBEAT, name, "", 1, START_NS, 0.0)
+            await publisher.frame_of(flat_fields(beat))
+        await publisher.frame_of(flat_fields(good(3, time_ns=START_NS + 10 * NS_PER_SECOND)))
         code, said, _ = ballast("sources", **servers)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
-    assert ["venue", "price", "BTC-USDT", "50000", "0", "0.5", "0", "0.0", ""] in rows
-    assert ["BTC-USDT", "price", "50000", "0", "valid", "1", "0.0", "50000", "50000"] in rows
+    assert ["venue", "price", "BTC-USDT", "50000", "0", "0.5", "0", "0.0", "yes", "10.0", ""] in rows
+    for row in (
+        ["chainlink", "price", "BTC-USDT", "50000", "0", "1", "0", "3,510.0", "by its heartbeat", "", ""],
+        ["desk (signs)", *[""] * 4, "1", "", "", "no: said nothing yet", "", ""],
+        ["house (sent by demo)", *[""] * 4, "1", "", "", "no: said nothing yet", "10.0", ""],
+        [
+            "kraken",
+            "price",
+            "BTC-USDT",
+            "50000",
+            "0",
+            "1",
+            "0",
+            "40.0",
+            "no: no market converts USDC",
+            "",
+            "",
+        ],
+    ):
+        assert row in rows
+    assert ["BTC-USDT", "price", "50000", "0", "valid", "2", "0.0", "50000", "50000"] in rows
     assert ["gas_price (declared)", "2", "0", "15.0", "120.0", "0.5", "0.5", "0.5"] in rows
     assert ["sentiment (declared)", "1", "0", "180,000.0", "360,000.0", "inf", "inf", "0"] in rows
     assert ["funding_rate", "1", "0", "3,600.0", "32,400.0", "inf", "inf", "0"] in rows
-    assert ["(nobody known)", "", "", "", "", "", "", "", "1 not_positive"] in rows
+    assert ["(nobody known)", *[""] * 9, "1 not_positive"] in rows

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from app.domain.errors import InvalidInput
+from app.domain.market import MAXIMUM_NAME, SOURCE_NAME
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedChoice:
@@ -23,3 +26,10 @@ class FeedChoice:
     poll: bool = False
     every: timedelta | None = None
     window: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.source) > MAXIMUM_NAME or not SOURCE_NAME.fullmatch(self.source):
+            raise InvalidInput(
+                f"--source: a name has at most {MAXIMUM_NAME} letters, digits, spaces and . _ : / @ + -, "
+                f"which {self.source!r} has not"
+            )

@@ -1,6 +1,6 @@
 """The registry of sources, and what the oracle reads of it and of the instruments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Final
 
@@ -9,7 +9,16 @@ from typing_extensions import override
 
 from app.adapters.postgres.markets import listed_pairs
 from app.domain.market import TickKind
-from app.oracle.declared import Declared, Ladder, Quorum, Source, Standard
+from app.oracle.declared import (
+    Declared,
+    Ladder,
+    LadderTerms,
+    Pair,
+    Quorum,
+    QuorumTerms,
+    Source,
+    Standard,
+)
 from app.ports.sources import Listed, Listings, SourceStore
 
 _SOURCES: Final = """
@@ -38,8 +47,8 @@ INSERT INTO kind_terms (
 
 
 class _Terms(msgspec.Struct, frozen=True):
-    quorum: Quorum | None
-    ladder: Ladder | None
+    quorum: QuorumTerms | None
+    ladder: LadderTerms | None
 
 
 _terms = msgspec.json.Decoder(_Terms)
@@ -55,6 +64,10 @@ class SourceRows(SourceStore):
     async def declared(self) -> Declared:
         sources, terms = await self._raw.fetch(_SOURCES), await self._raw.fetch(_TERMS)
         return _declared(sources, terms, await self._raw.fetch(_KINDS))
+
+    @override
+    async def pairs(self) -> Mapping[str, Pair]:
+        return await listed_pairs(self._raw)
 
     @override
     async def declare(self, declared: Declared) -> None:
@@ -84,7 +97,8 @@ class PostgresListings(Listings):
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            return Listed(await listed_pairs(connection), await SourceRows(connection).declared())
+            rows = SourceRows(connection)
+            return Listed(await rows.pairs(), await rows.declared())
 
 
 def _declared(sources: Sequence[Any], terms: Sequence[Any], kinds: Sequence[Any]) -> Declared:

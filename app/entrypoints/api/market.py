@@ -13,7 +13,7 @@ from app.domain.values import decimal_text
 from app.entrypoints.api.dependencies import Deps, InstrumentPath, Reader
 from app.entrypoints.api.schemas import Moment, Shown
 from app.entrypoints.api.strict_json import StrictRoute
-from app.oracle.standing import Standing, Voice
+from app.oracle.standing import Silence, Standing, Voice
 from app.services.show_sources import show_sources
 
 router = APIRouter(prefix="/v1/market", tags=["market"], route_class=StrictRoute)
@@ -30,7 +30,7 @@ def number(value: float) -> str:
     return decimal_text(Decimal(repr(value)))
 
 
-def _seconds(duration_ns: int) -> str:
+def seconds(duration_ns: int) -> str:
     return decimal_text(Decimal(duration_ns).scaleb(-9))
 
 
@@ -63,7 +63,7 @@ class ShownValue(Shown):
             origin="surface" if change.is_read_off else "sources",
             quality=change.quality.name.lower(),
             time=rfc3339(change.time_ns),
-            age_seconds=_seconds(clock_ns - change.time_ns),
+            age_seconds=seconds(clock_ns - change.time_ns),
         )
 
 
@@ -77,21 +77,41 @@ class ShownVote(Shown):
     time: Moment
     age_seconds: str = Field(examples=["0.25"])
     fresh: bool = Field(description="False once it is older than its source may be.")
+    stands_by: Literal["tick", "heartbeat"] | None = Field(
+        description="`heartbeat`: without one declared it would be too old. Null once it is not fresh.",
+        examples=["tick"],
+    )
+    away_since: Moment | None = Field(
+        description="From when on its source counts as away; null while the word is fresh.", examples=[None]
+    )
+    silent: Silence | None = Field(
+        description="Why it does not vote: its source is disabled, or away; or no spot market between its "
+        "currency and the instrument's is listed, or none of its sources counts. Null while it votes.",
+        examples=[None],
+    )
+    converted_by: str | None = Field(
+        description="The market by whose consensus it is converted, where it is.", examples=[None]
+    )
     weight: str = Field(description="As declared; 0 of who is not enabled.", examples=["1"])
     halvings: int = Field(description="How often that is halved in the vote.", examples=[0])
     doubted: Moment | None = Field(description="When its halvings last changed.", examples=[None])
 
     @classmethod
     def of(cls, voice: Voice, clock_ns: int) -> "ShownVote":
-        tick = voice.tick
+        tick, fresh, rate = voice.tick, voice.is_fresh(clock_ns), voice.rate
+        by_heartbeat = voice.stands_by_heartbeat(clock_ns)
         return cls(
             source=tick.source,
             value=number(tick.value),
             confidence=number(tick.confidence),
             sequence=tick.sequence,
             time=rfc3339(tick.time_ns),
-            age_seconds=_seconds(clock_ns - tick.time_ns),
-            fresh=voice.is_fresh(clock_ns),
+            age_seconds=seconds(clock_ns - tick.time_ns),
+            fresh=fresh,
+            stands_by=("heartbeat" if by_heartbeat else "tick") if fresh else None,
+            away_since=None if fresh else rfc3339(voice.away_ns),
+            silent=voice.silence(clock_ns),
+            converted_by=None if rate is None else rate.of.spot,
             weight=number(voice.weight),
             halvings=voice.halvings,
             doubted=rfc3339(voice.since_ns) if voice.since_ns else None,
@@ -178,5 +198,5 @@ async def read_one(instrument_id: InstrumentPath, _: Reader, deps: Deps) -> Expl
         clock=rfc3339(clock_ns),
         position=position.entry_id,
         values=[ExplainedValue.from_line(known[line], shown.lines.get(line), clock_ns) for line in known],
-        rejections={name: dict(shown.rejections[name]) for name in shown.heard() if name in shown.rejections},
+        rejections={name: dict(shown.rejections[name]) for name in shown.words if name in shown.rejections},
     )

@@ -10,7 +10,7 @@ from app.domain.identifiers import TenantId
 from app.domain.market import Quality, Rejection, TickKind
 from app.domain.times import rfc3339
 from app.entrypoints.api.dependencies import Deps, Publisher, Reader
-from app.entrypoints.api.market import QUALITY, Rejections, ShownVote, number
+from app.entrypoints.api.market import QUALITY, Rejections, ShownVote, number, seconds
 from app.entrypoints.api.schemas import Moment, Shown
 from app.entrypoints.api.strict_json import StrictRoute
 from app.oracle.standing import Standing, Voice
@@ -50,11 +50,28 @@ class ShownSource(Shown):
     kind: TickKind | None = Field(description="The only one it may speak of.", examples=[None])
     base: str | None = Field(examples=["BTC"])
     quote: str | None = Field(description="Currency of its prices, where declared.", examples=["USDT"])
+    maximum_age_seconds: str | None = Field(
+        description="How old its words may be that vote, where declared; else as old as their kind may be.",
+        examples=["120"],
+    )
+    heartbeat_seconds: str = Field(
+        description="As declared: for so long its words are as good as new, and age thereafter.",
+        examples=["0"],
+    )
     public_key: str | None = Field(
         description="Ed25519, base64: its entries must be signed.", examples=[None]
     )
     may_publish: bool = Field(
         description="Whether the tenant's keys of the scope `ticks` may send its ticks; signed, if it signs."
+    )
+    last_tick: Moment | None = Field(description="Null of who said nothing yet.")
+    last_heartbeat: Moment | None = Field(
+        description="Of its heartbeat ticks: they say that it is there, and keep no word new. Null without.",
+        examples=[None],
+    )
+    away_since: Moment | None = Field(
+        description="Since when no word of it counts; null while one does, or where there is none.",
+        examples=[None],
     )
     words: list[ShownWord] = Field(description="Its last on each line.")
     rejections: Rejections
@@ -62,7 +79,7 @@ class ShownSource(Shown):
     @classmethod
     def of(cls, name: str, shown: ShownSources, clock_ns: int, tenant_id: TenantId) -> "ShownSource":
         source = shown.declared.source(name)
-        key = source.public_key
+        key, age_ns = source.public_key, source.maximum_age_ns
         return cls(
             id=name,
             declared=name in shown.declared.sources,
@@ -71,11 +88,20 @@ class ShownSource(Shown):
             kind=source.kind,
             base=source.base,
             quote=source.quote,
+            maximum_age_seconds=None if age_ns is None else seconds(age_ns),
+            heartbeat_seconds=seconds(source.heartbeat_ns),
             public_key=None if key is None else b64encode(key).decode(),
             may_publish=may_publish(source, tenant_id),
+            last_tick=_moment(shown.heard_ns(name)),
+            last_heartbeat=_moment(shown.heartbeats.get(name)),
+            away_since=_moment(shown.away_ns(name, clock_ns)),
             words=[ShownWord.about(voice, line, clock_ns) for voice, line in shown.voices(name)],
             rejections=dict(shown.rejections.get(name, {})),
         )
+
+
+def _moment(time_ns: int | None) -> str | None:
+    return None if time_ns is None else rfc3339(time_ns)
 
 
 class ShownRegistry(Shown):

@@ -1,5 +1,7 @@
 """`ballast sources`: what sources said and what came of it, and the registry that declares them."""
 
+from typing import assert_never
+
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -8,11 +10,13 @@ from app.bootstrap import stack
 from app.domain.errors import Unavailable
 from app.oracle.declared import Declared, Source
 from app.oracle.kinds import STANDARDS, standard_of
+from app.oracle.standing import Silence, Voice
 from app.services.declare_sources import Registry, declare_sources
 from app.services.show_sources import ShownSources, show_sources
 from app.settings import Settings
 
-_LEAST_WIDTH = 130
+_LEAST_WIDTH = 150
+_DISABLED = "no: disabled"
 
 
 async def show(settings: Settings) -> None:
@@ -22,7 +26,7 @@ async def show(settings: Settings) -> None:
             _, clock_ns = await (await connected.market()).clock()
         except Unavailable:
             clock_ns = 0  # no frame yet, so nobody was heard
-    console = Console()
+    console = Console(markup=False)
     # A narrower terminal wraps lines rather than lose figures.
     console.width = max(console.width, _LEAST_WIDTH)
     console.print(_sources(shown, clock_ns))
@@ -42,11 +46,14 @@ def _sources(shown: ShownSources, clock_ns: int) -> Table:
         "weight",
         "halved",
         "age, s",
+        "votes",
+        "heartbeat, s",
         "refused",
     )
     for name in shown.names():
         source = shown.declared.source(name)
-        refused = _refused(shown, name)
+        beat_ns = shown.heartbeats.get(name)
+        last = ("" if beat_ns is None else _seconds(clock_ns - beat_ns), _refused(shown, name))
         title = _title(name, source)
         voices = shown.voices(name)
         for number, (voice, _) in enumerate(voices):
@@ -59,15 +66,34 @@ def _sources(shown: ShownSources, clock_ns: int) -> Table:
                 f"{tick.confidence:.4g}",
                 f"{voice.weight:g}",
                 str(voice.halvings),
-                _seconds(clock_ns - tick.time_ns) + ("" if voice.is_fresh(clock_ns) else " stale"),
-                "" if number else refused,
+                _seconds(clock_ns - tick.time_ns),
+                _votes(voice, source, clock_ns),
+                *(("", "") if number else last),
             )
         if not voices:
             weight = f"{source.weight if source.enabled else 0.0:g}"
-            table.add_row(title, "", "", "", "", weight, "", "", refused)
+            silent = "no: said nothing yet" if source.enabled else _DISABLED
+            table.add_row(title, "", "", "", "", weight, "", "", silent, *last)
     if "" in shown.rejections:
-        table.add_row("(nobody known)", "", "", "", "", "", "", "", _refused(shown, ""))
+        table.add_row("(nobody known)", *[""] * 9, _refused(shown, ""))
     return table
+
+
+def _votes(voice: Voice, source: Source, clock_ns: int) -> str:
+    """Whether it does; why not, where it does not."""
+    match voice.silence(clock_ns):
+        case None:
+            return "by its heartbeat" if voice.stands_by_heartbeat(clock_ns) else "yes"
+        case Silence.DISABLED:
+            return _DISABLED
+        case Silence.NO_MARKET:
+            return f"no: no market converts {source.quote}"
+        case Silence.AWAY:
+            return f"no: away for {_seconds(clock_ns - voice.away_ns)} s"
+        case Silence.NO_RATE:
+            return f"no: nobody knows {source.quote} now"
+        case unknown:
+            assert_never(unknown)
 
 
 def _title(name: str, source: Source) -> str:
@@ -139,7 +165,7 @@ def _kinds(declared: Declared) -> Table:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title)
     for name in columns:
-        is_text = name in {"source", "kind", "instrument", "quality", "refused"}
+        is_text = name in {"source", "kind", "instrument", "quality", "votes", "refused"}
         table.add_column(name, justify="left" if is_text else "right")
     return table
 

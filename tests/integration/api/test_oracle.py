@@ -10,7 +10,7 @@ from app.adapters.redis_streams.keys import DEADLETTER, TICKS
 from app.adapters.redis_streams.tick_log import RedisTickLog
 from app.domain.market import Rejection, Tick, TickKind
 from app.entrypoints.api.application import BODY_LIMIT_BYTES
-from app.oracle.declared import Declared, Ladder, Quorum, Source
+from app.oracle.declared import Declared, Source
 from app.oracle.signatures import signed_bytes
 from app.services.publish_ticks import MAXIMUM_TICKS
 from tests import factories
@@ -49,7 +49,7 @@ async def declared(units):
         "quiet": Source(quote="USD", publisher="house", enabled=False),
         "*": Source(publisher="house"),
     }
-    await declare(units, Declared(sources, {BTC: Quorum(2)}, {BTC: Ladder()}))
+    await declare(units, Declared(sources, {BTC: {"sources": 2}}))
 
 
 @pytest.fixture
@@ -102,6 +102,10 @@ async def test_a_person_sees_why(api, declared, running_oracle):
         "time": "2023-11-14T22:13:20.000000000Z",
         "age_seconds": "0.25",
         "fresh": True,
+        "stands_by": "tick",
+        "away_since": None,
+        "silent": None,
+        "converted_by": None,
         "weight": "1",
         "halvings": 0,
         "doubted": None,
@@ -120,6 +124,56 @@ async def test_a_person_sees_why(api, declared, running_oracle):
     assert by_id["signer"]["words"] == []
     assert registry["rejections_of_others"] == {"unknown_instrument": 1}
     assert {name: source["may_publish"] for name, source in by_id.items()} == dict.fromkeys(by_id, True)
+
+
+def beat(source, time_ns):
+    return Tick(TickKind.HEARTBEAT, source, "", 1, time_ns, 0.0)
+
+
+async def test_a_person_sees_who_is_away_and_since_when_and_why_a_word_does_not_vote(
+    api, units, running_oracle
+):
+    sources = {
+        "chainlink": Source(heartbeat_ns=3_600 * SECOND_NS),
+        "coins": Source(quote="USDC"),
+        "mute": Source(maximum_age_ns=90 * SECOND_NS),
+        "off": Source(),
+    }
+    await declare(units, Declared(sources))
+    later = CLOCK_NS + 100 * SECOND_NS
+    said = [tick(name, 1, 100.0) for name in ("chainlink", "coins", "off", "gone")]
+    await running_oracle.publish(said)
+    await at(api, "1-1")
+    await declare(units, Declared(sources | {"off": Source(enabled=False)}))
+    await running_oracle.publish([beat(name, later) for name in ("gone", "mute", "stranger")])
+    await at(api, "1-2")
+
+    (value,) = (await api.ok("GET", f"/v1/market/{BTC}"))["values"]
+    away = "2023-11-14T22:14:20.000000000Z"
+    assert {
+        v["source"]: (v["fresh"], v["stands_by"], v["away_since"], v["silent"]) for v in value["votes"]
+    } == {
+        "chainlink": (True, "heartbeat", None, None),
+        "coins": (False, None, away, "no_market"),
+        "off": (False, None, away, "disabled"),
+        "gone": (False, None, away, "away"),
+    }
+    registry = await api.ok("GET", "/v1/oracle/sources")
+    first, beaten = "2023-11-14T22:13:20.000000000Z", "2023-11-14T22:15:00.000000000Z"
+    assert {
+        each["id"]: (each["last_tick"], each["last_heartbeat"], each["away_since"])
+        for each in registry["sources"]
+    } == {
+        "chainlink": (first, None, None),
+        "coins": (first, None, away),
+        "gone": (first, beaten, away),
+        "mute": (None, beaten, None),
+        "off": (first, None, away),
+    }
+    terms = {
+        each["id"]: (each["heartbeat_seconds"], each["maximum_age_seconds"]) for each in registry["sources"]
+    }
+    assert (terms["chainlink"], terms["mute"]) == (("3600", None), ("0", "90"))
 
 
 async def test_before_the_first_frame_and_without_an_oracle(api, redis):
@@ -234,6 +288,8 @@ async def test_a_signed_batch_is_taken_whole_or_not_at_all(api, declared, runnin
         (changed(kind="rumour"), "/ticks/0/kind"),
         (changed(source=""), "/ticks/0/source"),
         (changed(source="s" * 65), "/ticks/0/source"),
+        (changed(source="*"), "/ticks/0"),
+        (changed(source="a  b"), "/ticks/0"),
         (changed(sequence=1 << 63), "/ticks/0/sequence"),
         (changed(sequence="x"), "/ticks/0/sequence"),
         (changed(time_ns=None), "/ticks/0/time_ns"),
@@ -321,7 +377,7 @@ async def test_refusals_are_measured_by_reason_and_registered_source(api, declar
     )
     await at(api, "1-1")
     await running_oracle.publish(
-        [*(tick(f"b{n}", 1, 1.0) for n in range(3)), tick("?", 1, -1.0), tick("signer", 1, 1.0)]
+        [*(tick(f"b{n}", 1, 1.0) for n in range(3)), tick("nobody", 1, -1.0), tick("signer", 1, 1.0)]
     )
     await running_oracle.publish([tick("a", 3, 100.5)])
     await at(api, "1-2")

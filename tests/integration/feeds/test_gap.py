@@ -10,7 +10,7 @@ from app.adapters.redis_streams.tick_log import RedisTickLog
 from app.adapters.redis_streams.wire import Wire
 from app.domain.instruments import Instrument
 from app.domain.market import Quality, TickKind
-from app.oracle.declared import SECOND_NS, Declared, Pair, Quorum, Source
+from app.oracle.declared import SECOND_NS, Declared, Pair, Source
 from app.oracle.sequencer import ClockMode, Sequencer
 from app.oracle.standing import standings
 from app.oracle.warm_up import warm_up
@@ -23,7 +23,7 @@ BTC = Instrument(id="BTC-USD", kind="spot", underlying="BTC", quote="USD")
 AGE = 2 * SECOND_NS  # Hermes tells whole seconds
 DECLARED = Declared(
     sources={"pyth-a": Source(maximum_age_ns=AGE), "pyth-b": Source(maximum_age_ns=AGE)},
-    quorums={BTC.id: Quorum(sources=2)},
+    quorums={BTC.id: {"sources": 2}},
 )
 
 
@@ -90,7 +90,10 @@ async def test_a_source_that_is_away_is_missed_until_it_is_back(redis_url, monke
             await quality_becomes(Quality.VALID, speaking=[a, b])
             await a.server.end()
             await quality_becomes(Quality.INSUFFICIENT_SOURCES, speaking=[b])
-            lines = standings(seen.sequencer.memory(), seen.sequencer.declared, of_prices_ns=AGE)
+            machine = seen.sequencer
+            lines = standings(
+                machine.memory(), machine.declared, of_prices_ns=AGE, instruments=machine.instruments
+            )
             missed = lines[TickKind.PRICE, BTC.id]
             ages = {voice.tick.source: time.time_ns() - voice.tick.time_ns for voice in missed.sources}
             assert ages["pyth-a"] > AGE > ages["pyth-b"]

@@ -43,12 +43,18 @@ def test_whatever_is_let_in_is_finite_and_possible(kind, value, confidence):
         assert math.isfinite(confidence)
         assert confidence >= 0.0
         assert abs(value) <= 1e15
-        assert value > 0.0 or kind is TickKind.FUNDING_RATE or (kind in UNLISTED and value == 0.0)
+        assert value >= (1e-30 if kind in POSITIVE else 0.0) or kind is TickKind.FUNDING_RATE
 
 
-@given(st.sampled_from([TickKind.PRICE, TickKind.MARK]), st.floats(min_value=5e-324, max_value=1e15))
-def test_every_positive_price_is_let_in(kind, value):
+@given(st.sampled_from([TickKind.PRICE, TickKind.MARK]), st.floats(min_value=1e-30, max_value=1e15))
+def test_every_price_that_some_coin_may_have_is_let_in(kind, value):
     assert refusal_of_value(kind=kind, value=value) is None
+
+
+@pytest.mark.parametrize("kind", POSITIVE)
+@pytest.mark.parametrize("value", [5e-324, 2.2e-308, 1e-300, math.nextafter(1e-30, 0.0)])
+def test_what_is_so_small_that_its_ratios_are_no_numbers_is_no_price(kind, value):
+    assert refusal_of_value(kind=kind, value=value) is Rejection.OUT_OF_RANGE
 
 
 @pytest.mark.parametrize("kind", VALUED)

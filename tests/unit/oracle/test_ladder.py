@@ -68,7 +68,7 @@ class Market:
 
 
 def test_below_the_quorum_the_last_consensus_stands_and_says_so():
-    market = Market(quorums={BTC: Quorum(sources=2)})
+    market = Market(quorums={BTC: {"sources": 2}})
     assert market.step(("a", BTC, 100.0)) == {}, "unknown is no number"
     known = market.tell(("b", BTC, 102.0))
     assert (known.value, known.sources, known.quality) == (101.0, 2, Quality.VALID)
@@ -82,14 +82,14 @@ def test_below_the_quorum_the_last_consensus_stands_and_says_so():
 
 def test_a_quorum_may_be_of_weight():
     market = Market(
-        quorums={BTC: Quorum(weight=1.5)}, sources={"light": Source(weight=0.5), "heavy": Source(weight=1.0)}
+        quorums={BTC: {"weight": 1.5}}, sources={"light": Source(weight=0.5), "heavy": Source(weight=1.0)}
     )
     assert market.step(("light", BTC, 100.0)) == {}
     assert market.tell(("heavy", BTC, 100.0)).quality is Quality.VALID
 
 
 def test_a_quorum_is_of_one_instrument():
-    market = Market(quorums={BTC: Quorum(sources=2)})
+    market = Market(quorums={BTC: {"sources": 2}})
     assert market.tell(("a", USDC, 1.0)).quality is Quality.VALID
 
 
@@ -135,7 +135,7 @@ def test_the_most_severe_that_is_true(value, confidence, age, expected):
 
 
 def test_thresholds_are_an_instruments_own():
-    market = Market(ladders={BTC: Ladder(uncertain_fraction=0.5, stale_for_trading_ns=SECOND)})
+    market = Market(ladders={BTC: {"uncertain_fraction": 0.5, "stale_for_trading_ns": SECOND}})
     assert market.tell(("a", BTC, 100.0, 40.0)).quality is Quality.VALID
     assert market.tell(("a", BTC, 100.0, 0.0, 2.0)).quality is Quality.STALE_FOR_TRADING
     assert market.tell(("a", USDC, 1.0, 0.4)).quality is Quality.TOO_UNCERTAIN
@@ -172,7 +172,7 @@ GAS, DEPTH = "ethereum", "binance/BTC-USD/50bps"
 
 def test_a_kind_has_a_quorum_of_its_own_and_an_instrument_one_of_its_prices():
     market = Market(
-        quorums={BTC: Quorum(sources=2)},
+        quorums={BTC: {"sources": 2}},
         kinds={TickKind.FUNDING_RATE: Standard(quorum=Quorum(sources=3))},
     )
     rates = [(source, BTC, 0.0001) for source in "abc"]
@@ -364,9 +364,9 @@ def test_in_one_entry_the_currency_comes_before_what_it_converts():
 
 
 def test_a_currency_that_is_old_or_doubtful_converts_nobody():
-    market = Market(sources={"usdc": Source(quote="USDC")}, quorums={USDC: Quorum(sources=2)})
+    market = Market(sources={"usdc": Source(quote="USDC")}, quorums={USDC: {"sources": 2}})
     market.step(("a", USDC, 0.9), ("b", USDC, 0.9), ("usdc", BTC, 110.0))
-    assert market.tell(("usdc", BTC, 110.0), after=60.0).quality is Quality.VALID
+    assert market.tell(("usdc", BTC, 110.0), after=60.0).quality is Quality.STALE_FOR_TRADING
     assert market.tell(("usdc", BTC, 111.0), after=0.1).quality is Quality.INSUFFICIENT_SOURCES
     assert market.tell(("a", USDC, 0.9)).quality is Quality.INSUFFICIENT_SOURCES
     assert market.tell(("usdc", BTC, 111.0)).value == pytest.approx(99.0, rel=1e-15)
@@ -395,7 +395,9 @@ def estimate(market, instrument=BTC):
 
 def standing(market, kind, instrument):
     machine = market.machine
-    found = standings(machine.memory(), machine.declared, of_prices_ns=60_000_000_000)
+    found = standings(
+        machine.memory(), machine.declared, of_prices_ns=60_000_000_000, instruments=machine.instruments
+    )
     return found.get((kind, instrument))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.domain.market import Rejection, Tick, TickKind
 from app.oracle.declared import EVERYBODY_ELSE, Declared, Pair, Source
 from app.oracle.sequencer import ClockMode, Sequencer
-from app.oracle.signatures import is_signed, signed_bytes
+from app.oracle.signatures import Seal, signed_bytes
 from app.oracle.standing import standings
 
 NOW_NS = 1_767_225_600_000_000_000
@@ -88,7 +88,7 @@ def test_different_ticks_have_different_bytes(some, others):
 def test_numbers_that_nobody_can_have_signed(number):
     with pytest.raises(ValueError, match="not to be signed"):
         signed_bytes([tick(number)])
-    assert not is_signed([tick(number)], bytes(64), PUBLIC)
+    assert not Seal([tick(number)], bytes(64)).is_by(PUBLIC)
 
 
 def test_a_signed_entry_is_heard_whole():
@@ -104,15 +104,26 @@ CHANGED = [
 
 @pytest.mark.parametrize("changed", CHANGED, ids=lambda changed: next(iter(changed)))
 def test_one_changed_word_breaks_the_signature(changed):
-    assert is_signed([tick()], signed(tick()), PUBLIC)
-    assert not is_signed([tick(**changed)], signed(tick()), PUBLIC)
+    assert Seal([tick()], signed(tick())).is_by(PUBLIC)
+    assert not Seal([tick(**changed)], signed(tick())).is_by(PUBLIC)
 
 
 def test_ticks_added_left_out_or_in_another_order_break_it():
     one, two = tick(1), tick(2)
     signature = signed(one, two)
     for ticks in ([one], [two, one], [one, two, tick(3)]):
-        assert not is_signed(ticks, signature, PUBLIC)
+        assert not Seal(ticks, signature).is_by(PUBLIC)
+
+
+def test_an_entry_is_one_signers_however_many_it_names():
+    both = {
+        "desk": Source(public_key=PUBLIC),
+        "desk2": Source(public_key=OTHER.public_key().public_bytes_raw()),
+    }
+    for key, names in ((KEY, ("desk", "desk2")), (OTHER, ("desk2", "desk")), (OTHER, ("desk", "desk2"))):
+        machine, ticks = market(both), [tick(source=name) for name in names]
+        assert heard(machine, ticks, signed(*ticks, key=key)) == (1, [Rejection.BAD_SIGNATURE])
+        assert [each.source for each in machine.memory().quotes] == ["desk" if key is KEY else "desk2"]
 
 
 def test_unsigned_and_wrongly_signed_ticks_of_a_signer_are_refused_and_leave_nothing():
@@ -170,7 +181,10 @@ def test_who_is_disabled_votes_no_more():
     heard(machine, [tick(1, source="liar", value=90_000.0), tick(1, value=50_000.0)])
     machine.declare(instruments=machine.instruments, declared=Declared({"liar": Source(enabled=False)}))
     assert heard(machine, [tick(2, source="liar", value=90_000.0), tick(2)]) == (1, [Rejection.UNDECLARED])
-    standing = standings(machine.memory(), machine.declared, of_prices_ns=60_000_000_000)[TickKind.PRICE, BTC]
+    lines = standings(
+        machine.memory(), machine.declared, of_prices_ns=60_000_000_000, instruments=machine.instruments
+    )
+    standing = lines[TickKind.PRICE, BTC]
     assert (standing.change.value, standing.change.sources) == (50_000.0, 1)
     assert {voice.tick.source: voice.weight for voice in standing.sources} == {"liar": 0.0, "desk": 1.0}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain.market import Quality, Tick, TickKind
 from app.domain.times import NS_PER_HOUR, NS_PER_YEAR
-from app.oracle.declared import Declared, OptionTerms, Pair, Quorum, Standard
+from app.oracle.declared import Declared, OptionTerms, Pair, Quorum, Source, Standard
 from app.oracle.sequencer import ClockMode, Sequencer
 from app.oracle.standing import standings
 from app.oracle.surfaces import LEAST_LEFT_NS, LEAST_QUOTES, RESOLUTION, SURFACE_NS
@@ -119,7 +119,10 @@ def test_a_quote_of_its_own_comes_before_the_surface_and_after_it_fell_silent_th
     market.see(0, QUOTED)
     late = LACKING[1]
     assert late not in market.see(10, {name: volatility(name) for name in QUOTED} | {late: 0.9})
-    lines = standings(market.machine.memory(), market.machine.declared, of_prices_ns=60 * SECOND)
+    machine = market.machine
+    lines = standings(
+        machine.memory(), machine.declared, of_prices_ns=60 * SECOND, instruments=machine.instruments
+    )
     assert lines[TickKind.IMPLIED_VOL, late].change.value == 0.9
     for second in range(20, 10 + IV_AGE + 1, 10):
         assert late not in market.see(second, QUOTED)
@@ -168,6 +171,26 @@ def test_without_a_price_of_the_underlying_there_is_no_surface():
     assert not market.see(0, QUOTED, price=None)
     assert market.see(10, QUOTED)
     assert not market.see(71 + 10, QUOTED, price=None)
+
+
+def test_a_price_of_the_underlying_that_stands_by_a_heartbeat_is_as_good_as_new():
+    """And none is, once all who said it are away."""
+    chainlink = Source(heartbeat_ns=600 * SECOND, maximum_age_ns=30 * SECOND)
+    market = Market(declared=Declared(sources={"chainlink": chainlink}))
+    market.see(0, source="chainlink")
+    found = {second: len(market.see(second, QUOTED, price=None)) for second in (300, 620, 630, 640, 670)}
+    assert found == {300: 3, 620: 3, 630: 3, 640: 0, 670: 0}
+
+
+def test_a_quote_that_stands_by_a_heartbeat_is_used_and_not_replaced():
+    market = Market(declared=Declared(sources={"slow": Source(heartbeat_ns=3_600 * SECOND)}))
+    late = LACKING[1]
+    market.see(0, {late: 0.9}, source="slow")
+    found = {second: late in market.see(second, QUOTED) for second in (400, 3_900, 3_910)}
+    assert found == {400: False, 3_900: False, 3_910: True}
+    market = Market(declared=Declared(sources={"slow": Source(heartbeat_ns=3_600 * SECOND)}))
+    market.see(0, QUOTED, source="slow")
+    assert sorted(market.see(3_000, {name_of(7, 60_000): 0.6})) == sorted(LACKING)
 
 
 def test_an_expiry_with_less_than_an_hour_left_has_none():
