@@ -1,6 +1,7 @@
 """JSON as the API takes it: nothing ambiguous, nothing inexact, nothing that could hurt whoever reads it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 MAXIMUM_DEPTH = 32
+_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""Outside of strings: these are passed over whole, and the last one need not end."""
 
 
 class FloatLiteral:
@@ -27,6 +30,7 @@ class MalformedBody(HTTPException):
 
 
 def parse(body: bytes) -> Any:
+    _check_depth(body)
     try:
         document = json.loads(
             body.decode("utf-8"),
@@ -34,8 +38,6 @@ def parse(body: bytes) -> Any:
             parse_constant=_no_constant,
             object_pairs_hook=_distinct,
         )
-    except RecursionError:
-        raise MalformedBody(f"nested deeper than {MAXIMUM_DEPTH} levels") from None
     except UnicodeDecodeError:
         raise MalformedBody("not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -46,24 +48,33 @@ def parse(body: bytes) -> Any:
     return document
 
 
+def _check_depth(body: bytes) -> None:
+    """Before it is parsed: the parser recurses, and where it stops depends on who else is in the process."""
+    if body.count(b"[") + body.count(b"{") <= MAXIMUM_DEPTH:
+        return
+    depth = 0
+    for token in _BRACKETS.finditer(body):
+        match body[token.start()]:
+            case 0x5B | 0x7B:  # [ {
+                depth += 1
+                if depth > MAXIMUM_DEPTH:
+                    raise MalformedBody(f"nested deeper than {MAXIMUM_DEPTH} levels")
+            case 0x5D | 0x7D:
+                depth -= 1
+
+
 def _check(document: Any) -> None:
-    """By level, not by recursion."""
-    level = [document]
-    for _ in range(MAXIMUM_DEPTH + 1):
-        following: list[Any] = []
-        for value in level:
-            if isinstance(value, str):
-                _check_text(value)
-            elif isinstance(value, dict):
-                for key in value:
+    waiting = [document]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                _check_text(text)
+            case dict() as members:
+                for key in members:
                     _check_text(key)
-                following.extend(value.values())
-            elif isinstance(value, list):
-                following.extend(value)
-        if not following:
-            return
-        level = following
-    raise MalformedBody(f"nested deeper than {MAXIMUM_DEPTH} levels")
+                waiting.extend(members.values())
+            case list() as elements:
+                waiting.extend(elements)
 
 
 def _check_text(text: str) -> None:

@@ -1,6 +1,7 @@
 """JSON as the API takes it, and the cursors it gives out."""
 
 import json
+import sys
 from contextlib import suppress
 from datetime import UTC, timedelta, timezone
 from decimal import Decimal
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from app.domain.errors import InvalidInput
 from app.domain.market import StreamPosition
 from app.entrypoints.api import cursors
-from app.entrypoints.api.strict_json import FloatLiteral, MalformedBody, parse
+from app.entrypoints.api.strict_json import MAXIMUM_DEPTH, FloatLiteral, MalformedBody, parse
 from app.ports.management import Place
 from app.services.documents import storable
 
@@ -41,6 +42,35 @@ def test_a_float_keeps_its_text(number):
 def test_bytes_are_a_document_or_malformed_and_nothing_else(body):
     with suppress(MalformedBody):
         parse(body)
+
+
+def nested(depth):
+    return b'{"[": [' * (depth // 2) + b"[" * (depth % 2) + b"]" * (depth % 2) + b"]}" * (depth // 2)
+
+
+def test_depth_is_counted_outside_of_texts():
+    assert parse(nested(MAXIMUM_DEPTH))
+    assert parse(json.dumps(["[" * 100, '"{[' * 100, "\\" * 99 + "[" * 100]).encode())
+    for depth in (MAXIMUM_DEPTH + 1, MAXIMUM_DEPTH + 2):
+        with pytest.raises(MalformedBody, match="nested deeper"):
+            parse(nested(depth))
+
+
+def test_depth_is_bounded_whoever_else_in_the_process_wants_deep_recursion():
+    """Compiled parsers would run out of stack, and end the process, before a limit that was raised."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        for body in (b"[" * 1_000_000, b'{"a":' * 200_000):
+            with pytest.raises(MalformedBody, match="nested deeper"):
+                parse(body)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_a_text_that_does_not_end_is_read_once():
+    with pytest.raises(MalformedBody, match="not JSON"):
+        parse(b'"' + b'\\"[' * 300_000)
 
 
 @given(st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=5)))), st.uuids())
