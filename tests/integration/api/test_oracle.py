@@ -130,9 +130,9 @@ def beat(source, time_ns):
     return Tick(TickKind.HEARTBEAT, source, "", 1, time_ns, 0.0)
 
 
-async def test_a_person_sees_who_is_away_and_since_when_and_why_a_word_does_not_vote(
-    api, units, running_oracle
-):
+@pytest.fixture
+async def of_every_sort(units):
+    """Before the oracle begins: what is declared later it learns in its own time."""
     sources = {
         "chainlink": Source(heartbeat_ns=3_600 * SECOND_NS),
         "coins": Source(quote="USDC"),
@@ -140,11 +140,17 @@ async def test_a_person_sees_who_is_away_and_since_when_and_why_a_word_does_not_
         "off": Source(),
     }
     await declare(units, Declared(sources))
+    return sources
+
+
+async def test_a_person_sees_who_is_away_and_since_when_and_why_a_word_does_not_vote(
+    api, units, of_every_sort, running_oracle
+):
     later = CLOCK_NS + 100 * SECOND_NS
     said = [tick(name, 1, 100.0) for name in ("chainlink", "coins", "off", "gone")]
     await running_oracle.publish(said)
     await at(api, "1-1")
-    await declare(units, Declared(sources | {"off": Source(enabled=False)}))
+    await declare(units, Declared(of_every_sort | {"off": Source(enabled=False)}))
     await running_oracle.publish([beat(name, later) for name in ("gone", "mute", "stranger")])
     await at(api, "1-2")
 
