@@ -143,6 +143,19 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Whether it follows from other options' quotes."""
         return self.sources == 0 and self.quality < Quality.STALE_FOR_MARGIN
 
+    @property
+    def is_forsaken(self) -> bool:
+        """Whether nobody, or too few, speak of it any more."""
+        return self.quality in (Quality.STALE_FOR_MARGIN, Quality.INSUFFICIENT_SOURCES)
+
+
+def marked_by(mark: Change, price: Change) -> Change:
+    """What positions are marked at: the mark, but one that is forsaken gives way to a price that is newer.
+
+    Who spoke of it once and fell silent would else keep the price from everybody.
+    """
+    return price if mark.is_forsaken and price.time_ns > mark.time_ns else mark
+
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One step of the market. `time_ns` is the market clock; a heartbeat frame changes qualities alone.

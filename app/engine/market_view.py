@@ -13,12 +13,13 @@ have it changed on that frame.
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import isnan
+from operator import itemgetter
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind
+from app.domain.market import ORIGIN, Change, Frame, Quality, StreamPosition, TickKind, marked_by
 from app.engine.averages import Averages
 from app.engine.columns import Columns
 from app.engine.frame_block import ONE, UNKNOWN, FrameBlock, RecordNumbers, Records
@@ -221,8 +222,9 @@ class MarketView:
                 self._volatilities.follow(column, price, spec.measure, begun_ns=time_ns)
 
     def _stand(self, known: Iterable[tuple[Change, int]], time_ns: int) -> None:
+        """In the order of their frames: a record has the frame with which it came to stand."""
         news, sequences = _News(), list[int]()
-        for change, sequence in known:
+        for change, sequence in sorted(known, key=itemgetter(1)):
             sequences += [sequence] * self._take((change,), sequence, news)
         at_once = np.zeros(len(sequences), dtype=np.int64)
         states = self._states(news, at_once, np.array(sequences, dtype=np.int64), frames=1)
@@ -232,7 +234,8 @@ class MarketView:
 
     def _take(self, changes: Sequence[Change], sequence: int, news: "_News") -> int:
         """How many of them are of listed instruments or of series."""
-        places, index, marks = self._places, self.universe.index, self._last[TickKind.MARK]
+        places, index = self._places, self.universe.index
+        marks, prices = self._last[TickKind.MARK], self._last[TickKind.PRICE]
         before = len(news.rows)
         for change in changes:
             kind, name = change.kind, change.instrument
@@ -242,12 +245,16 @@ class MarketView:
             if row is None:
                 self.unlisted |= rows is index
                 continue
-            column = row if columns is None else columns[row]
-            if kind is TickKind.PRICE and name in marks:
-                column = NO_COLUMN
+            column, standing = row if columns is None else columns[row], change
+            if (kind is TickKind.PRICE or kind is TickKind.MARK) and name in marks:
+                mark = marks[name][0]
+                if mark.is_forsaken:
+                    standing = marked_by(mark, prices[name][0]) if name in prices else mark
+                elif kind is TickKind.PRICE:
+                    column = NO_COLUMN
             news.rows.append(row)
             news.columns.append(column)
-            news.changes.append(change)
+            news.changes.append(standing)
         return len(news.rows) - before
 
     def _estimate(

@@ -10,7 +10,7 @@ from app.domain.adjustment_events import adjustment_event
 from app.domain.adjustments import Adjustment, AdjustmentState, Leg, TradeLeg
 from app.domain.errors import Conflict, NotFound, OperatorsOwn, PriceUnknown, Unavailable
 from app.domain.identifiers import AdjustmentId, InstrumentId, TenantId
-from app.domain.market import Change, Quality, TickKind
+from app.domain.market import Change, Quality, TickKind, marked_by
 from app.domain.policies import Guards, Mode
 from app.domain.portfolios import Portfolio, PortfolioState
 from app.domain.times import NS_PER_SECOND, rfc3339
@@ -19,7 +19,6 @@ from app.ports.management import AdjustmentRecord, MarketNow, UnitOfWork, UnitsO
 from app.services.supersede_adjustments import moved
 
 _MARKS = (TickKind.MARK, TickKind.PRICE)
-"""What positions are marked at, the first that is known: as the engine does."""
 _UNFIT = frozenset(Quality) - {Quality.VALID}
 _UNFIT_TO_REDUCE = frozenset({Quality.STALE_FOR_MARGIN, Quality.NON_POSITIVE})
 
@@ -47,7 +46,7 @@ async def quote_adjustment(
     for name, source in sources.items():
         known = [values[kind, source] for kind in _MARKS if (kind, source) in values]
         if known:
-            prices[name] = known[0]
+            prices[name] = marked_by(known[0], known[-1])
     return Quotes(time_ns, prices)
 
 
