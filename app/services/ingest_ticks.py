@@ -179,13 +179,14 @@ class _Writer:
                 self._resize(entries)
                 reading = tasks.create_task(self._read(entries[-1].id))
                 await asyncio.sleep(0)  # it is sent before the work begins
-            for part in parts(entries):
+            for i, part in enumerate(parts(entries)):
+                if i:
+                    await asyncio.sleep(0)  # what is written is sent before the work goes on
                 cursor = part[-1].id if part else cursor
                 batch = await self._frames_of(part, cursor)
                 if writing is not None:
                     await writing
                 writing = tasks.create_task(self._write(batch)) if batch is not None else None
-                await asyncio.sleep(0)  # sent before the work on what comes next
             if not more:
                 if self._merging:
                     await asyncio.sleep(MERGING_SECONDS)
