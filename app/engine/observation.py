@@ -240,5 +240,6 @@ def _rate(
     accounts.margin_ratio[at] = ratio
     if table.liquidates[row] and ratio >= 1.0:
         findings.broken[j] = True
-    if ratio < table.calm_from[row] or ratio >= table.calm_below[row]:
+    least, most = table.calm_from[row], table.calm_below[row]
+    if ratio < least or (most <= ratio and most < np.inf):  # nothing is above the last level, not infinity
         findings.crossed[j] = True

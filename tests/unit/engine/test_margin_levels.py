@@ -122,6 +122,16 @@ def test_between_levels_it_sleeps():
     assert book.looks <= 2
 
 
+def test_whoever_has_nothing_left_is_told_once_and_sleeps_on():
+    """On a venue of its own: the ratio is infinite, and above the last level there is no other to come to."""
+    one = held()
+    one = replace(one, accounts=(replace(one.accounts[0], venue="elsewhere"),))
+    prices = [40_000.0 + n for n in range(100)]
+    book, _, told = lived(one, [[frame(k, {PERP: price})] for k, price in enumerate(prices)])
+    assert told == [(0, WARNING, "above", "0.8"), (0, RISK, "above", "0.95")]
+    assert book.looks <= 3
+
+
 def test_a_book_that_tells_no_margins_is_silent():
     book, memories, told = lived(held(), [[each] for each in path(*ALONG)], tells_margins=False)
     assert (told, memories) == ([], {})
