@@ -186,7 +186,8 @@ METRICS: dict[MetricName, Metric] = {
             MetricName.PRICE,
             "quote currency",
             _INSTRUMENT,
-            "consensus of its mark price, of its last price where no mark is published",
+            "consensus of its mark price; of its last price where no mark is published, or only an older one "
+            "that is stale for margin or of too few sources",
             at_least_zero=True,
         ),
         Metric(
