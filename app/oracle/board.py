@@ -17,6 +17,7 @@ from app.oracle.packing import Names, array_of, packed_changes, packed_ticks
 from app.oracle.records import (
     ESTIMATE,
     LINE,
+    NEVER,
     NOBODY,
     PLACE,
     UNKNOWN_LINE,
@@ -27,7 +28,7 @@ from app.oracle.records import (
 )
 from app.oracle.settled import Settled
 from app.oracle.settling import settle
-from app.oracle.unpacking import NEVER, Places
+from app.oracle.unpacking import Places
 from app.quant.arrays import BoolArray, FloatArray, IntArray
 
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
@@ -227,9 +228,9 @@ class Board:
             )
         estimates = [
             Estimate(line.kind, line.instrument, self._estimates[line.row].tobytes())
-            for line in map(self._rows.__getitem__, np.flatnonzero(self._moved).tolist())
+            for line in map(self._rows.__getitem__, self._moved.nonzero()[0].tolist())
         ]
-        spoke = np.flatnonzero(self._spoke)
+        spoke = self._spoke.nonzero()[0]
         quotes = array_of(spoke.size, self._last_words(spoke))
         self._spoke[:] = self._moved[:] = False
         heartbeats = {source: self._heartbeats[source] for source in sorted(self._beaten)}
@@ -238,9 +239,7 @@ class Board:
         return Memory(quotes, doubts, estimates, heartbeats)
 
     def _last_words(self, places: IntArray) -> bytes:
-        after = self._after[places]
-        sequences = np.where(after == NEVER, self._sequences[places], after)
-        return packed_ticks(self._names_of_places, self._place_records, places, sequences)
+        return packed_ticks(self._names_of_places, self._place_records, places, self._after, self._sequences)
 
     def _set_after(self, after: IntArray) -> None:
         """The same numbers, as loops read them and as Python does fastest."""

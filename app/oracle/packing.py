@@ -7,7 +7,7 @@ Reference: msgpack specification, formats of integers, floats, strings and array
 import msgspec
 import numpy as np
 
-from app.oracle.records import Records
+from app.oracle.records import NEVER, Records
 from app.quant.arrays import ByteArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
@@ -50,8 +50,8 @@ def array_of(count: int, packed: bytes) -> msgspec.Raw:
     return msgspec.Raw(header + packed)
 
 
-def packed_changes(names: Names, whole: IntArray, numbers: IntArray) -> tuple[bytes, IntArray]:
-    """Changes one after the other, and where each of them ends.
+def packed_changes(names: Names, whole: IntArray, numbers: IntArray) -> tuple[bytes, list[int]]:
+    """Changes one after the other, and where each of them starts and the last one ends.
 
     Of each, row of names, sources, quality and time in `whole`, and the bits of value and confidence in
     `numbers`.
@@ -60,15 +60,20 @@ def packed_changes(names: Names, whole: IntArray, numbers: IntArray) -> tuple[by
     out = np.empty(count * (_OF_NUMBERS + names.longest), dtype=np.uint8)
     ends = np.empty(count, dtype=np.int64)
     written = _write_changes(names.packed, names.ends, whole, numbers, out, ends)
-    return out[:written].tobytes(), ends
+    return out[:written].tobytes(), [0, *ends.tolist()]
 
 
-def packed_ticks(names: Names, places: Records, rows: IntArray, sequences: IntArray) -> bytes:
-    """The last words of these places, each with its sequence, one after the other."""
+def packed_ticks(
+    names: Names, places: Records, rows: IntArray, after: IntArray, sequences: IntArray
+) -> bytes:
+    """The last words of these places, one after the other.
+
+    The sequence of each is the one in `after` or, where that says never, in `sequences`.
+    """
     out = np.empty(rows.size * (_OF_NUMBERS + names.longest), dtype=np.uint8)
     values, confidences = places["value"].view(np.int64), places["confidence"].view(np.int64)
     written = _write_ticks(
-        names.packed, names.ends, rows, sequences, places["time_ns"], values, confidences, out
+        names.packed, names.ends, rows, after, sequences, places["time_ns"], values, confidences, out
     )
     return out[:written].tobytes()
 
@@ -129,6 +134,7 @@ def _write_ticks(
     names: ByteArray,
     name_ends: IntArray,
     rows: IntArray,
+    after: IntArray,
     sequences: IntArray,
     times_ns: IntArray,
     values: IntArray,
@@ -140,7 +146,7 @@ def _write_ticks(
         row = rows[i]
         out[at] = 0x97
         at = _put_names(out, at + 1, names, name_ends, row)
-        at = _put_integer(out, at, sequences[i])
+        at = _put_integer(out, at, sequences[row] if after[row] == NEVER else after[row])
         at = _put_integer(out, at, times_ns[row])
         at = _put_number(out, at, values[row])
         at = _put_number(out, at, confidences[row])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from app.oracle.admission import LAST_SEQUENCE
 from app.quant.arrays import IntArray
 
 WEIGHT_ONE = 1 << 20
@@ -22,6 +23,8 @@ NOBODY = -1
 """The end of a chain; no line converts this place."""
 UNKNOWN_LINE = -2
 """A place that must be converted, but nothing does that; or whose source is not enabled. It does not vote."""
+NEVER = LAST_SEQUENCE
+"""Instead of the sequence of a place's last word: none that is taken without a closer look comes after it."""
 
 Records = NDArray[Any]
 Record = Any

@@ -20,10 +20,10 @@ from app.oracle.declared import SECOND_NS, Declared, Pair
 from app.oracle.kinds import admitted_age_ns, standard_of
 from app.oracle.memory import Memory
 from app.oracle.packing import array_of
+from app.oracle.records import NEVER
 from app.oracle.settled import Settled
 from app.oracle.signatures import Seal
 from app.oracle.surfaces import SURFACE_NS, chains_of, read_off
-from app.oracle.unpacking import NEVER
 from app.quant.arrays import FloatArray, IntArray
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -232,8 +232,7 @@ class Sequencer:
         if not self._ends:
             return
         self._gather()
-        whole = np.concatenate([_NO_WHOLE, *(whole for whole, _ in self._ticks)])
-        told = np.concatenate([_NO_TOLD, *(told for _, told in self._ticks)])
+        whole, told = self._ticks[0] if len(self._ticks) == 1 else _joined(self._ticks)
         settled = self._board.settle(whole, told, self._ends, clock_ns=self._settled_ns)
         self._settled.append(settled)
         self._consensus |= {self._board.name(row): packed for row, packed in settled.last().items()}
@@ -310,3 +309,8 @@ class Sequencer:
             if price["samples"] > 0 and price["quality"] <= Quality.STALE_FOR_TRADING:
                 return float(price["value"])
         return None
+
+
+def _joined(ticks: Sequence[tuple[IntArray, FloatArray]]) -> tuple[IntArray, FloatArray]:
+    whole = np.concatenate([_NO_WHOLE, *(whole for whole, _ in ticks)])
+    return whole, np.concatenate([_NO_TOLD, *(told for _, told in ticks)])

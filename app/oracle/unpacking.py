@@ -9,14 +9,11 @@ from math import inf
 
 import numpy as np
 
-from app.oracle.admission import LAST_SEQUENCE
 from app.oracle.packing import Names
-from app.oracle.records import NOBODY, Records
+from app.oracle.records import NEVER, NOBODY, Records
 from app.quant.arrays import ByteArray, FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-NEVER = LAST_SEQUENCE
-"""No sequence that is taken without a closer look comes after it."""
 _LEAST_BYTES = 7
 """Of a tick: array, three names and three numbers take no less."""
 _STEPS = 64

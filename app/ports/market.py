@@ -1,8 +1,8 @@
 """What the oracle and the evaluator need of the streams."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,8 +47,17 @@ class OracleState:
     memory: Memory
 
 
+class TickReading(Protocol):
+    """Entries that were asked for, or none where none came in time."""
+
+    def __await__(self) -> Generator[Any, None, Sequence[TickEntry]]: ...
+
+    def cancel(self) -> None: ...
+
+
 class TickLog(Protocol):
-    async def read(self, after: str, *, count: int, block_ms: int) -> Sequence[TickEntry]: ...
+    def read(self, after: str, *, count: int, block_ms: int) -> TickReading:
+        """Is sent before this returns, so that the reader can work meanwhile."""
 
     def unpacked(self, entry: TickEntry) -> TickEntry:
         """The same with its ticks decoded."""

@@ -20,7 +20,7 @@ from app.oracle.sequencer import ClockMode, Limits, Sequencer
 from app.oracle.unpacking import stated_count
 from app.ports.clock import WallClock
 from app.ports.leases import OracleGrant, OracleLease
-from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog
+from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog, TickReading
 from app.ports.sources import Listings
 from app.services.pacing import pause
 
@@ -170,15 +170,14 @@ class _Writer:
         )  # since the snapshot; what a predecessor left is replaced at once
 
     async def run(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        reading = tasks.create_task(self._read(self.cursor))
+        reading = self._read(self.cursor)
         writing: asyncio.Task[None] | None = None
         cursor = self.cursor
         while not stop.is_set():
             entries = await reading
             if more := len(entries) >= self._count:
                 self._resize(entries)
-                reading = tasks.create_task(self._read(entries[-1].id))
-                await asyncio.sleep(0)  # it is sent before the work begins
+                reading = self._read(entries[-1].id)
             for i, part in enumerate(parts(entries)):
                 if i:
                     await asyncio.sleep(0)  # what is written is sent before the work goes on
@@ -188,17 +187,16 @@ class _Writer:
                     await writing
                 writing = tasks.create_task(self._write(batch)) if batch is not None else None
             if not more:
-                if self._merging:
-                    await asyncio.sleep(MERGING_SECONDS)
-                reading = tasks.create_task(self._read(cursor))
+                await asyncio.sleep(MERGING_SECONDS if self._merging else 0)  # what is written is sent first
+                reading = self._read(cursor)
         reading.cancel()
 
     @property
     def _merging(self) -> bool:
         return self.live and self.overload.merging
 
-    async def _read(self, after: str) -> Sequence[TickEntry]:
-        return await self._service.ticks.read(after, count=self._count, block_ms=self._patience_ms())
+    def _read(self, after: str) -> TickReading:
+        return self._service.ticks.read(after, count=self._count, block_ms=self._patience_ms())
 
     async def _frames_of(self, entries: Sequence[TickEntry], cursor: str) -> _Batch | None:
         service, sequencer = self._service, self.sequencer

@@ -1,6 +1,7 @@
 """The hot path's own connection to Redis: replies never cross, what is lost says so. FAULTS 1, 7 and 10."""
 
 import asyncio
+import time
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -10,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.adapters.embedded.redis import EmbeddedRedis
 from app.adapters.redis_streams import wire as wires
 from app.adapters.redis_streams.client import read_stream
-from app.adapters.redis_streams.wire import Script, Wire
+from app.adapters.redis_streams.wire import Asked, Script, Wire
 from tests.waiting import eventually
 
 
@@ -60,6 +61,33 @@ async def test_silence_is_told_and_the_next_command_connects_anew(wire, monkeypa
         await wire.execute_command("XREAD", "BLOCK", 60_000, "STREAMS", "stream", "$")
     monkeypatch.setattr(wires, "REPLY_SECONDS", 5.0)
     assert await wire.execute_command("PING") == b"PONG"
+
+
+async def test_silence_counts_for_each_command_from_when_it_was_asked(wire, monkeypatch):
+    """Though one timer watches over all of them."""
+    monkeypatch.setattr(wires, "REPLY_SECONDS", 0.3)
+    started = time.monotonic()
+    while time.monotonic() - started < 0.5:  # answered ones keep the line alive for longer than one may take
+        assert await read_stream(wire, {"stream": "0-0"}, count=1, block_ms=20) == {}
+    asked_at = time.monotonic()
+    with pytest.raises(RedisTimeoutError):
+        await wire.execute_command("XREAD", "BLOCK", 60_000, "STREAMS", "stream", "$")
+    assert time.monotonic() - asked_at >= 0.3
+
+
+async def test_what_is_asked_is_sent_before_anything_is_awaited(wire):
+    await wire.execute_command("PING")
+    asked = [Asked(wire.ask("INCR", "a"), str) for _ in range(3)]
+    assert await wire.execute_command("GET", "a") == b"3"
+    assert [await one for one in asked] == ["1", "2", "3"]
+
+
+async def test_what_is_asked_connects_where_there_is_no_connection(redis_url):
+    wire = Wire(redis_url)
+    try:
+        assert await wire.ask("ECHO", "first") == b"first"
+    finally:
+        await wire.aclose()
 
 
 async def test_a_server_that_goes_fails_what_waits_and_is_found_again(tmp_path):

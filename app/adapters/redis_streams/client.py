@@ -44,11 +44,13 @@ async def read_stream(
     client: Commands, cursors: dict[str, str], *, count: int, block_ms: int | None = BLOCK_MS
 ) -> dict[str, list[Entry]]:
     """New entries after each cursor, by stream; an idle stream gives nothing."""
-    command: list[Any] = ["XREAD", "COUNT", count]
-    if block_ms is not None:
-        command += ["BLOCK", block_ms]
-    reply = await client.execute_command(*command, "STREAMS", *cursors.keys(), *cursors.values())
+    reply = await client.execute_command(*stream_command(cursors, count=count, block_ms=block_ms))
     return {name.decode(): entries for name, entries in reply} if reply else {}
+
+
+def stream_command(cursors: dict[str, str], *, count: int, block_ms: int | None = BLOCK_MS) -> list[Any]:
+    blocking = () if block_ms is None else ("BLOCK", block_ms)
+    return ["XREAD", "COUNT", count, *blocking, "STREAMS", *cursors.keys(), *cursors.values()]
 
 
 async def read_range(client: Commands, stream: str, start: str, end: str, *, count: int) -> list[Entry]:

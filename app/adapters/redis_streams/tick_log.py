@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from app.adapters.redis_streams.client import read_stream
+from app.adapters.redis_streams.client import stream_command
 from app.adapters.redis_streams.keys import DEADLETTER, REJECTIONS, TICKS
-from app.adapters.redis_streams.wire import Command, Wire
+from app.adapters.redis_streams.wire import Asked, Command, Wire
 from app.domain.errors import InvalidTick
 from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
 from app.oracle.signatures import SIGNATURE_BYTES
@@ -41,9 +41,10 @@ class RedisTickLog:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    async def read(self, after: str, *, count: int, block_ms: int) -> Sequence[TickEntry]:
-        reply = await read_stream(self._wire, {TICKS: after}, count=count, block_ms=block_ms)
-        return [decode_entry(entry_id.decode(), flat) for entry_id, flat in reply.get(TICKS, ())]
+    def read(self, after: str, *, count: int, block_ms: int) -> Asked[Sequence[TickEntry]]:
+        return Asked(
+            self._wire.ask(*stream_command({TICKS: after}, count=count, block_ms=block_ms)), _entries
+        )
 
     def unpacked(self, entry: TickEntry) -> TickEntry:
         return entry if entry.packed is None else decode_packed(entry.id, entry.packed)
@@ -70,6 +71,11 @@ class RedisTickLog:
             body = [*body, "signature", signature]
         entry: bytes = await self._wire.execute_command("XADD", TICKS, "MAXLEN", "~", KEEP_TICKS, "*", *body)
         return entry.decode()
+
+
+def _entries(reply: Any) -> Sequence[TickEntry]:
+    """Of one stream; None where nothing came in time."""
+    return [decode_entry(entry_id.decode(), flat) for _, entries in reply or () for entry_id, flat in entries]
 
 
 def flat_fields(tick: Tick) -> list[Any]:

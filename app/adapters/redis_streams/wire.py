@@ -3,7 +3,8 @@
 Commands leave in the order in which they are given, and replies come back in that order. One that nobody
 waits for any more (a cancelled read) is taken off the wire and dropped, so replies never cross. A command
 that blocks keeps those behind it waiting: whoever blocks has a connection of its own. A lost connection fails
-what was under way, for its outcome is unknown, and the next command connects anew.
+what was under way, for its outcome is unknown, and the next command connects anew. Silence is watched by
+connection, not by command: a timer for each would cost as much as the command.
 
 Measured beside redis-py's asynchronous client: a PING and its answer take 21 µs instead of 48.
 """
@@ -11,8 +12,8 @@ Measured beside redis-py's asynchronous client: a PING and its answer take 21 µ
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 import hiredis
@@ -27,6 +28,24 @@ REPLY_SECONDS = 10.0
 
 Word = str | int | float | bytes
 Command = Sequence[Word]
+Made = TypeVar("Made")
+
+
+class Asked(Generic[Made]):
+    """A reply that is under way; awaited, it is what is made of it."""
+
+    __slots__ = ("_make", "_reply")
+
+    def __init__(self, reply: "asyncio.Future[Any]", make: Callable[[Any], Made]) -> None:
+        self._reply = reply
+        self._make = make
+
+    def __await__(self) -> Generator[Any, None, Made]:
+        reply = yield from self._reply
+        return self._make(reply)
+
+    def cancel(self) -> None:
+        self._reply.cancel()
 
 
 class Wire:
@@ -40,7 +59,13 @@ class Wire:
     async def execute_command(self, *command: Word) -> Any:
         """ResponseError for an error reply; ConnectionError or TimeoutError: it may or may not be done."""
         line = self._line if self._line and self._line.open else await self._connect()
-        return await _answer(line, line.send(_pack(command), 1))
+        return await line.send(_pack(command), 1)
+
+    def ask(self, *command: Word) -> "asyncio.Future[Any]":
+        """The same, sent before this returns where there is a connection."""
+        if self._line and self._line.open:
+            return self._line.send(_pack(command), 1)
+        return asyncio.ensure_future(self.execute_command(*command))
 
     async def execute_many(self, commands: Sequence[Command]) -> list[Any]:
         """In one write. The first error reply is raised, once all were answered."""
@@ -48,7 +73,7 @@ class Wire:
             return []
         line = self._line if self._line and self._line.open else await self._connect()
         packed = b"".join([_pack(command) for command in commands])
-        replies: list[Any] = await _answer(line, line.send(packed, len(commands)))
+        replies: list[Any] = await line.send(packed, len(commands))
         return replies
 
     async def aclose(self) -> None:
@@ -97,7 +122,9 @@ class _Line(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(replyError=_error_of, protocolError=RedisConnectionError)
+        self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Reply] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
     @property
@@ -107,9 +134,11 @@ class _Line(asyncio.Protocol):
     def send(self, packed: bytes, replies: int) -> "asyncio.Future[Any]":
         if self._transport is None or self._transport.is_closing():
             raise RedisConnectionError("the connection is closed")
-        reply = _Reply(replies)
+        reply = _Reply(replies, self._loop)
         self._waiting.append(reply)
         self._transport.write(packed)
+        if self._watch is None:
+            self._watch = self._loop.call_later(REPLY_SECONDS, self._look)
         return reply.future
 
     def close(self) -> None:
@@ -133,18 +162,37 @@ class _Line(asyncio.Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        lost = RedisConnectionError(f"the connection to Redis was lost: {exc or 'closed by the other side'}")
+        if self._watch is not None:
+            self._watch.cancel()
+        self._fail(
+            RedisConnectionError(f"the connection to Redis was lost: {exc or 'closed by the other side'}")
+        )
+
+    def _look(self) -> None:
+        """Silence means that the other side is gone, or that nothing on this line can be relied on."""
+        self._watch = None
+        if not self._waiting or self._transport is None:
+            return
+        left = self._waiting[0].asked_at + REPLY_SECONDS - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+            return
+        self._fail(RedisTimeoutError(f"Redis did not answer in {REPLY_SECONDS:.0f} s"))
+        self._transport.abort()
+
+    def _fail(self, error: Exception) -> None:
         while self._waiting:
-            self._waiting.popleft().fail(lost)
+            self._waiting.popleft().fail(error)
 
 
 class _Reply:
     """What one call waits for: a single answer, or a number of them together."""
 
-    __slots__ = ("_answers", "_error", "_missing", "_single", "future")
+    __slots__ = ("_answers", "_error", "_missing", "_single", "asked_at", "future")
 
-    def __init__(self, replies: int) -> None:
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def __init__(self, replies: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.asked_at = loop.time()
         self._single = replies == 1
         self._missing = replies
         self._answers: list[Any] = []
@@ -170,16 +218,6 @@ class _Reply:
             self.future.set_exception(error)
 
 
-async def _answer(line: _Line, future: "asyncio.Future[Any]") -> Any:
-    """Silence means that the other side is gone, or that nothing on this line can be relied on."""
-    try:
-        async with asyncio.timeout(REPLY_SECONDS):
-            return await future
-    except TimeoutError:
-        line.close()
-        raise RedisTimeoutError(f"Redis did not answer in {REPLY_SECONDS:.0f} s") from None
-
-
 async def _dial(url: str) -> _Line:
     loop = asyncio.get_running_loop()
     at: dict[str, Any] = dict(parse_url(url))
@@ -197,7 +235,7 @@ async def _dial(url: str) -> _Line:
         greetings.append(("SELECT", at["db"]))
     try:
         for greeting in greetings:
-            await _answer(line, line.send(_pack(greeting), 1))
+            await line.send(_pack(greeting), 1)
     except BaseException:
         line.close()
         raise

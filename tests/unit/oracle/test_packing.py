@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.domain.market import Change, PackedFrame, Quality, Tick, TickKind
 from app.oracle.packing import Names, array_of, packed_changes, packed_ticks
-from app.oracle.records import PLACE
+from app.oracle.records import NEVER, PLACE
 
 # On both sides of every border between two forms of an integer.
 INTEGERS = st.one_of(
@@ -36,12 +36,12 @@ def test_changes_are_packed_as_msgspec_packs_them(changes):
         names.add(change.kind.value, change.instrument)
     whole = [(row, change.sources, change.quality, change.time_ns) for row, change in enumerate(changes)]
     numbers = np.array([(change.value, change.confidence) for change in changes]).reshape(-1, 2)
-    packed, ends = packed_changes(
+    packed, starts = packed_changes(
         names, np.array(whole, dtype=np.int64).reshape(-1, 4), numbers.view(np.int64)
     )
     each = [msgspec.msgpack.encode(change) for change in changes]
     assert packed == b"".join(each)
-    assert ends.tolist() == np.cumsum([len(one) for one in each]).tolist()
+    assert starts == np.cumsum([0, *map(len, each)]).tolist()
     frame = PackedFrame(1, 2, 3, "4-0", 5, array_of(len(changes), packed))
     assert frame.changes == tuple(changes)
 
@@ -52,8 +52,11 @@ def test_ticks_are_packed_as_msgspec_packs_them(ticks):
     for place, tick in zip(places, ticks, strict=True):
         names.add(tick.kind.value, tick.source, tick.instrument)
         place["time_ns"], place["value"], place["confidence"] = tick.time_ns, tick.value, tick.confidence
-    sequences = np.array([tick.sequence for tick in ticks], dtype=np.int64)
-    packed = packed_ticks(names, places, np.arange(len(ticks)), sequences)
+    told = np.array([tick.sequence for tick in ticks], dtype=np.int64)
+    # Of every other one `after` says never, as it does of signers: the number is kept apart.
+    kept_apart = (np.arange(len(ticks)) % 2 == 1) | (told == NEVER)
+    after, apart = np.where(kept_apart, NEVER, told), np.where(kept_apart, told, 0)
+    packed = packed_ticks(names, places, np.arange(len(ticks)), after, apart)
     assert array_of(len(ticks), packed) == msgspec.Raw(msgspec.msgpack.encode(ticks))
 
 
