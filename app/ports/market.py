@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -10,6 +10,8 @@ from app.domain.events import Event
 from app.domain.identifiers import ShardId
 from app.domain.market import Frame, PackedFrame, StreamPosition, Tick, TickKind
 from app.oracle.memory import Memory
+
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,18 @@ class OracleState:
     memory: Memory
 
 
-class TickReading(Protocol):
-    """Entries that were asked for, or none where none came in time."""
+class UnderWay(Protocol[Answer_co]):
+    """What was sent already, and may be waited for. A failure is told to whoever waits, to nobody else."""
 
-    def __await__(self) -> Generator[Any, None, Sequence[TickEntry]]: ...
+    def __await__(self) -> Generator[Any, None, Answer_co]: ...
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Nobody will wait for it."""
 
 
 class TickLog(Protocol):
-    def read(self, after: str, *, count: int, block_ms: int) -> TickReading:
-        """Is sent before this returns, so that the reader can work meanwhile."""
+    def read(self, after: str, *, count: int, block_ms: int) -> UnderWay[Sequence[TickEntry]]:
+        """None where none comes in time."""
 
     def unpacked(self, entry: TickEntry) -> TickEntry:
         """The same with its ticks decoded."""
@@ -80,7 +83,7 @@ class MarketLog(Protocol):
 
     async def start_generation(self, *, epoch: int, generation: int) -> OracleState: ...
 
-    async def append(
+    def append(
         self,
         *,
         epoch: int,
@@ -90,7 +93,7 @@ class MarketLog(Protocol):
         consensus: Mapping[tuple[TickKind, str], bytes],
         memory: Memory,
         whole: bool,
-    ) -> None:
+    ) -> UnderWay[None]:
         """`consensus` is the last change of each line in the frames, packed; `memory` is what moved since
         the last append or, with `whole`, all of it.
         """

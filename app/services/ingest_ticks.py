@@ -20,7 +20,7 @@ from app.oracle.sequencer import ClockMode, Limits, Sequencer
 from app.oracle.unpacking import stated_count
 from app.ports.clock import WallClock
 from app.ports.leases import OracleGrant, OracleLease
-from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog, TickReading
+from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog, UnderWay
 from app.ports.sources import Listings
 from app.services.pacing import pause
 
@@ -90,7 +90,7 @@ class IngestTicks:
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(self._keep_house(writer)), tasks.create_task(self._listen(writer))]
             try:
-                await writer.run(tasks, stop)
+                await writer.run(stop)
             finally:
                 writer.over = True  # a cancellation that a client swallows keeps nobody alive
                 for task in beside:
@@ -165,37 +165,47 @@ class _Writer:
         self._service = service
         self._instruments_seen_ns = 0
         self._count = READ_COUNT
-        self._logged = len(
-            state.memory.quotes
-        )  # since the snapshot; what a predecessor left is replaced at once
+        self._reading: UnderWay[Sequence[TickEntry]]
+        self._writing: UnderWay[None] | None = None
+        self._cursor = state.cursor  # of what is being written
+        # Since the snapshot; what a predecessor left is replaced at once.
+        self._logged = len(state.memory.quotes)
 
-    async def run(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        reading = self._read(self.cursor)
-        writing: asyncio.Task[None] | None = None
+    async def run(self, stop: asyncio.Event) -> None:
+        self._reading = self._read(self.cursor)
+        try:
+            await self._go_on(stop)
+            await self._written()
+        finally:
+            self._reading.cancel()
+            if self._writing is not None:
+                self._writing.cancel()
+
+    async def _go_on(self, stop: asyncio.Event) -> None:
         cursor = self.cursor
         while not stop.is_set():
-            entries = await reading
+            entries = await self._reading
             if more := len(entries) >= self._count:
                 self._resize(entries)
-                reading = self._read(entries[-1].id)
+                self._reading = self._read(entries[-1].id)
             for i, part in enumerate(parts(entries)):
                 if i:
                     await asyncio.sleep(0)  # what is written is sent before the work goes on
                 cursor = part[-1].id if part else cursor
                 batch = await self._frames_of(part, cursor)
-                if writing is not None:
-                    await writing
-                writing = tasks.create_task(self._write(batch)) if batch is not None else None
+                await self._written()
+                if batch is not None:
+                    await self._write(batch)
             if not more:
-                await asyncio.sleep(MERGING_SECONDS if self._merging else 0)  # what is written is sent first
-                reading = self._read(cursor)
-        reading.cancel()
+                if self._merging:
+                    await asyncio.sleep(MERGING_SECONDS)
+                self._reading = self._read(cursor)
 
     @property
     def _merging(self) -> bool:
         return self.live and self.overload.merging
 
-    def _read(self, after: str) -> TickReading:
+    def _read(self, after: str) -> UnderWay[Sequence[TickEntry]]:
         return self._service.ticks.read(after, count=self._count, block_ms=self._patience_ms())
 
     async def _frames_of(self, entries: Sequence[TickEntry], cursor: str) -> _Batch | None:
@@ -246,21 +256,31 @@ class _Writer:
         return RejectedTick(entry, refusal.reason, str(refusal), payload, source)
 
     async def _write(self, batch: _Batch) -> None:
+        """It is under way then: the next read is worth more than to wait for it."""
         if batch.rejected:
             await self._service.ticks.reject(batch.rejected)
-        await self._service.market.append(
-            epoch=self.grant.epoch,
-            previous=batch.previous,
-            cursor=batch.cursor,
-            frames=batch.frames,
-            consensus=batch.consensus,
-            memory=batch.memory,
-            whole=batch.whole,
+        self._writing, self._cursor = (
+            self._service.market.append(
+                epoch=self.grant.epoch,
+                previous=batch.previous,
+                cursor=batch.cursor,
+                frames=batch.frames,
+                consensus=batch.consensus,
+                memory=batch.memory,
+                whole=batch.whole,
+            ),
+            batch.cursor,
         )
-        self.cursor = batch.cursor
         if batch.frames:
             newest = batch.frames[-1]
             self.overload.wrote(newest.position, wall_ns=newest.stamp_ns)
+
+    async def _written(self) -> None:
+        """What is under way arrived; or why it did not."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
+            self.cursor = self._cursor
 
     def _resize(self, entries: Sequence[TickEntry]) -> None:
         """The next read's: few enough ticks that evaluators have the first of them early."""
@@ -292,7 +312,8 @@ class _Writer:
 
 def parts(entries: Sequence[TickEntry]) -> list[Sequence[TickEntry]]:
     """What is worked on and written in one step: of large entries a read may have many times as much."""
-    found, start, ticks = list[Sequence[TickEntry]](), 0, 0
+    found: list[Sequence[TickEntry]] = []
+    start, ticks = 0, 0
     for i, entry in enumerate(entries):
         count = _stated(entry)
         if i > start and ticks + count > READ_TICKS:

@@ -1,6 +1,7 @@
 """The hot path's own connection to Redis: replies never cross, what is lost says so. FAULTS 1, 7 and 10."""
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -76,10 +77,32 @@ async def test_silence_counts_for_each_command_from_when_it_was_asked(wire, monk
 
 
 async def test_what_is_asked_is_sent_before_anything_is_awaited(wire):
+    async def doubled(reply):
+        return 2 * await reply
+
+    async def in_words(reply):
+        return f"{await reply} of them"
+
     await wire.execute_command("PING")
-    asked = [Asked(wire.ask("INCR", "a"), str) for _ in range(3)]
+    asked = [Asked(wire.ask("INCR", "a"), doubled) for _ in range(3)]
     assert await wire.execute_command("GET", "a") == b"3"
-    assert [await one for one in asked] == ["1", "2", "3"]
+    assert [await one for one in asked] == [2, 4, 6]
+    assert await Asked(wire.ask("INCR", "a"), doubled).then(in_words) == "8 of them"
+
+
+async def test_what_nobody_waits_for_any_more_fails_silently(wire, caplog):
+    given_up = Asked(wire.ask("GET", "a", "b"), doubtful), Asked(wire.ask("GET", "a", "b"), doubtful)
+    given_up[0].cancel()
+    with pytest.raises(ResponseError):
+        await wire.execute_command("GET", "a", "b")
+    given_up[1].cancel()  # it has failed by now
+    del given_up
+    gc.collect()
+    assert not caplog.records
+
+
+async def doubtful(reply):
+    return await reply
 
 
 async def test_what_is_asked_connects_where_there_is_no_connection(redis_url):
@@ -134,3 +157,14 @@ async def test_a_script_is_sent_again_where_the_server_forgot_it(wire):
     assert await script(keys=["k"], args=["v"]) == [b"k", b"v"]
     await wire.execute_command("SCRIPT", "FLUSH")
     assert await script(keys=["k"], args=["w"]) == [b"k", b"w"]
+
+
+async def test_a_script_is_sent_before_it_is_awaited_once_it_is_known(wire):
+    script = Script(wire, "return redis.call('INCR', KEYS[1])")
+    first = script.ask(keys=["n"], args=[])
+    assert await first == 1
+    second = script.ask(keys=["n"], args=[])
+    assert await wire.execute_command("GET", "n") == b"2"
+    assert await second == 2
+    await wire.execute_command("SCRIPT", "FLUSH")
+    assert await script.ask(keys=["n"], args=[]) == 3

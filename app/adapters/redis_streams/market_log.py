@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from app.adapters.redis_streams.keys import CONSENSUS, MARKET, MEMORY, PROGRESS, STATE
 from app.adapters.redis_streams.market_reader import consensus_field, decoded_memory
-from app.adapters.redis_streams.wire import Script, Wire
+from app.adapters.redis_streams.wire import Asked, Script, Wire
 from app.domain.errors import Fenced, StreamReset
 from app.domain.market import ORIGIN, PackedFrame, StreamPosition, TickKind
 from app.oracle.memory import Memory
@@ -111,7 +111,7 @@ class RedisMarketLog:
         await _fenced(self._start(keys=_KEYS, args=[epoch, generation, ORIGIN.entry_id]))
         return OracleState(StreamPosition(generation, 0), 0, ORIGIN.entry_id, Memory())
 
-    async def append(
+    def append(
         self,
         *,
         epoch: int,
@@ -121,7 +121,7 @@ class RedisMarketLog:
         consensus: Mapping[tuple[TickKind, str], bytes],
         memory: Memory,
         whole: bool,
-    ) -> None:
+    ) -> Asked[None]:
         fields: list[bytes] = []
         for (kind, instrument), change in consensus.items():
             fields += (consensus_field(kind, instrument).encode(), change)
@@ -132,7 +132,7 @@ class RedisMarketLog:
             *(_encode(memory) if memory != _NOTHING else b"", int(whole), _packed(fields)),
             *(len(merged), sum(merged)),
         )
-        await _fenced(self._append(keys=_KEYS, args=arguments))
+        return self._append.ask(keys=_KEYS, args=arguments).then(_fenced)
 
     async def progress(self) -> Collection[StreamPosition]:
         stored: list[bytes] = await self._wire.execute_command("HVALS", PROGRESS)

@@ -7,7 +7,7 @@ tick is refused with a reason.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -73,9 +73,10 @@ class RedisTickLog:
         return entry.decode()
 
 
-def _entries(reply: Any) -> Sequence[TickEntry]:
-    """Of one stream; None where nothing came in time."""
-    return [decode_entry(entry_id.decode(), flat) for _, entries in reply or () for entry_id, flat in entries]
+async def _entries(reply: Awaitable[Any]) -> Sequence[TickEntry]:
+    """Of one stream; none where nothing came in time."""
+    read = await reply
+    return [decode_entry(entry_id.decode(), flat) for _, entries in read or () for entry_id, flat in entries]
 
 
 def flat_fields(tick: Tick) -> list[Any]:

@@ -12,7 +12,7 @@ Measured beside redis-py's asynchronous client: a PING and its answer take 21 µ
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,23 +29,30 @@ REPLY_SECONDS = 10.0
 Word = str | int | float | bytes
 Command = Sequence[Word]
 Made = TypeVar("Made")
+Other = TypeVar("Other")
 
 
 class Asked(Generic[Made]):
-    """A reply that is under way; awaited, it is what is made of it."""
+    """A reply that is under way; awaited, it is what is made of it. Nobody has to wait for it."""
 
     __slots__ = ("_make", "_reply")
 
-    def __init__(self, reply: "asyncio.Future[Any]", make: Callable[[Any], Made]) -> None:
+    def __init__(
+        self, reply: "asyncio.Future[Any]", make: Callable[[Awaitable[Any]], Coroutine[Any, Any, Made]]
+    ) -> None:
         self._reply = reply
         self._make = make
 
     def __await__(self) -> Generator[Any, None, Made]:
-        reply = yield from self._reply
-        return self._make(reply)
+        return self._make(self._reply).__await__()
+
+    def then(self, make: "Callable[[Awaitable[Made]], Coroutine[Any, Any, Other]]") -> "Asked[Other]":
+        return Asked(self._reply, lambda reply: make(self._make(reply)))
 
     def cancel(self) -> None:
-        self._reply.cancel()
+        """Whatever comes of it, nobody wants to know."""
+        if not self._reply.cancel() and not self._reply.cancelled():
+            self._reply.exception()
 
 
 class Wire:
@@ -111,10 +118,26 @@ class Script:
     async def __call__(self, *, keys: Sequence[str], args: Command) -> Any:
         if self._hash is None:
             self._hash = await self._wire.execute_command("SCRIPT", "LOAD", self._text)
+        return await self._answered(
+            self._wire.ask("EVALSHA", self._hash, len(keys), *keys, *args), keys, args
+        )
+
+    def ask(self, *, keys: Sequence[str], args: Command) -> Asked[Any]:
+        """The same, sent before this returns where the script was sent before."""
+        if self._hash is None:
+            return Asked(asyncio.ensure_future(self(keys=keys, args=args)), _as_it_is)
+        reply = self._wire.ask("EVALSHA", self._hash, len(keys), *keys, *args)
+        return Asked(reply, lambda reply: self._answered(reply, keys, args))
+
+    async def _answered(self, reply: Awaitable[Any], keys: Sequence[str], args: Command) -> Any:
         try:
-            return await self._wire.execute_command("EVALSHA", self._hash, len(keys), *keys, *args)
+            return await reply
         except NoScriptError:
             return await self._wire.execute_command("EVAL", self._text, len(keys), *keys, *args)
+
+
+async def _as_it_is(reply: Awaitable[Any]) -> Any:
+    return await reply
 
 
 class _Line(asyncio.Protocol):
