@@ -75,7 +75,7 @@ class Sequencer:
         self.generation = generation
         self.sequence = sequence
         self.time_ns = self._closed_ns = time_ns  # the market clock, and that of the last frame
-        self.clock = clock
+        self.is_live = clock is ClockMode.LIVE
         self.instruments = instruments
         self.declared = declared or Declared()
         self.limits = limits or Limits()
@@ -88,8 +88,9 @@ class Sequencer:
         # Of the entries taken since the last frame was closed: the last that served, how many did.
         self._entry = ""
         self._covers = 0
-        # Frames that are closed, without their changes: sequence, time, entry, wall clock, how many entries
-        # are in it, and how many unsettled ones are in it or before.
+        # Entries since frames were last asked for, and the frames that are closed, without their changes:
+        # sequence, time, entry, wall clock, how many entries are in it, and how many in it or before.
+        self._entries = 0
         self._closed: list[tuple[int, int, str, int, int, int]] = []
         # The ticks of the unsettled entries, those taken one by one last and apart, where each ends (see
         # `Board.settle`), and the time of the last entry that is settled: a successor goes on from the same.
@@ -181,9 +182,10 @@ class Sequencer:
     def _serve(self, entry: str, ticks: int, now_ns: int) -> None:
         self._taken += ticks
         self._ends.append((self._taken, now_ns))
+        self._entries += 1
         self._entry = entry
         self._covers += 1
-        if self.clock is ClockMode.REPLAY:
+        if not self.is_live:
             self.time_ns = now_ns
 
     def _gather(self) -> None:
@@ -203,6 +205,7 @@ class Sequencer:
         self._covers = 1
         now_ns = self._now(wall_ns)
         self._ends.append((self._taken, now_ns))
+        self._entries += 1
         self._close(now_ns, wall_ns)
 
     def frames(self) -> list[PackedFrame]:
@@ -219,7 +222,7 @@ class Sequencer:
                 count, packed = count + len(told), packed + b"".join(map(_pack, told))
             changes = array_of(count, packed)
             frames.append(PackedFrame(self.generation, sequence, time_ns, entry, wall_ns, changes, covers))
-        self._closed, self._settled, self._read_off = [], [], {}
+        self._closed, self._settled, self._read_off, self._entries = [], [], {}, 0
         return frames
 
     def consensus(self) -> dict[tuple[TickKind, str], bytes]:
@@ -249,17 +252,16 @@ class Sequencer:
 
     def _near(self, now_ns: int) -> tuple[int, int]:
         """Times that need no closer look. In a replay, a tick ahead of the clock has one: it moves it."""
-        lead_ns = self.limits.maximum_lead_ns if self.clock is ClockMode.LIVE else 0
+        lead_ns = self.limits.maximum_lead_ns if self.is_live else 0
         return max(1, now_ns - self.limits.maximum_age_ns), min(now_ns + lead_ns, LATEST_NS - 1)
 
     def _now(self, wall_ns: int) -> int:
-        return max(self.time_ns, wall_ns) if self.clock is ClockMode.LIVE else self.time_ns
+        return wall_ns if self.is_live and wall_ns > self.time_ns else self.time_ns
 
     def _admit(self, tick: Tick, now_ns: int, seal: Seal) -> int:
         """The market clock after this tick; raises InvalidTick when it is refused."""
-        replay = self.clock is ClockMode.REPLAY
         limits = self.limits
-        lead = limits.maximum_replay_lead_ns if replay else limits.maximum_lead_ns
+        lead = limits.maximum_lead_ns if self.is_live else limits.maximum_replay_lead_ns
         lines = self._board.lines
         source, heard = self._board.source(tick.source), lines[tick.kind]
         check_word(tick, self.declared, seal, instruments=self.instruments, heard=heard)
@@ -273,7 +275,7 @@ class Sequencer:
                 raise InvalidTick(Rejection.OLD_SEQUENCE, f"sequence {tick.sequence} does not follow {last}")
             if not self._board.has_room_for(tick.source):
                 raise InvalidTick(Rejection.UNDECLARED, "too many sources are heard that nobody declared")
-        return max(now_ns, tick.time_ns) if replay else now_ns
+        return now_ns if self.is_live else max(now_ns, tick.time_ns)
 
     def _close(self, time_ns: int, wall_ns: int) -> None:
         self.time_ns = time_ns
@@ -284,8 +286,7 @@ class Sequencer:
             told = self._read_off[self.sequence] = list(self._surface_changes(time_ns, since_ns))
             self._consensus |= {(change.kind, change.instrument): _pack(change) for change in told}
         self._closed_ns = time_ns
-        entries = sum([part.ends.size for part in self._settled]) + len(self._ends)
-        self._closed.append((self.sequence, time_ns, self._entry, wall_ns, self._covers, entries))
+        self._closed.append((self.sequence, time_ns, self._entry, wall_ns, self._covers, self._entries))
         self._entry, self._covers = "", 0
 
     def _surface_changes(self, now_ns: int, since_ns: int) -> Iterator[Change]:

@@ -160,7 +160,7 @@ class _Writer:
         self.cursor = state.cursor  # of what is written
         self.grant = grant
         self.overload = Overload()
-        self.live = sequencer.clock is ClockMode.LIVE
+        self.live = sequencer.is_live
         self.over = False
         self._service = service
         self._instruments_seen_ns = 0
@@ -246,8 +246,9 @@ class _Writer:
             entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns, signature=entry.signature
         )
         self._logged += len(step.quotes) + step.heartbeats
-        refused = (self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)
-        return [*entry.rejected, *refused]
+        if not step.rejected:
+            return entry.rejected
+        return [*entry.rejected, *(self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)]
 
     def _refused(self, entry: str, tick: Tick, refusal: InvalidTick) -> RejectedTick:
         """Counted by source only where that is known: anybody may think up a name."""
@@ -330,13 +331,12 @@ def _stated(entry: TickEntry) -> int:
 
 def runs(entries: Sequence[TickEntry], *, merging: bool) -> Iterator[Sequence[TickEntry]]:
     """What makes one frame each: an entry or, when merging, all that a read has between two heartbeats."""
-    for apart, group in groupby(entries, key=_beats if merging else _always):
+    if not merging:
+        yield from ((entry,) for entry in entries)
+        return
+    for apart, group in groupby(entries, key=_beats):
         run = tuple(group)
         yield from ((entry,) for entry in run) if apart else (run,)
-
-
-def _always(_entry: TickEntry) -> bool:
-    return True
 
 
 def _beats(entry: TickEntry) -> bool:
