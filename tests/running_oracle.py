@@ -84,19 +84,22 @@ class Publisher:
         return frame
 
 
+def service_of(pool, reading, writing):
+    return IngestTicks(
+        ticks=RedisTickLog(reading),
+        market=RedisMarketLog(writing),
+        lease=PostgresOracleLease(pool, owner="oracle@test"),
+        listings=PostgresListings(pool),
+        clock=SystemClock(),
+    )
+
+
 @asynccontextmanager
 async def writing(pool, redis_url):
     """The real service until the end of the block; what it raises, the test raises."""
     stop = asyncio.Event()
     async with Wire(redis_url) as reading, Wire(redis_url) as writing:
-        service = IngestTicks(
-            ticks=RedisTickLog(reading),
-            market=RedisMarketLog(writing),
-            lease=PostgresOracleLease(pool, owner="oracle@test"),
-            listings=PostgresListings(pool),
-            clock=SystemClock(),
-        )
-        running = asyncio.create_task(service.run(stop))
+        running = asyncio.create_task(service_of(pool, reading, writing).run(stop))
         try:
             yield
         finally:

@@ -8,8 +8,6 @@ import numpy as np
 from app.quant.arrays import IntArray
 
 _NONE = np.empty(0, dtype=np.int64)
-
-
 _FEW = 64
 """Changes that are quicker looked through one by one."""
 

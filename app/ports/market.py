@@ -60,7 +60,7 @@ class UnderWay(Protocol[Answer_co]):
 
 class TickLog(Protocol):
     def read(self, after: str, *, count: int, block_ms: int) -> UnderWay[Sequence[TickEntry]]:
-        """None where none comes in time."""
+        """Those after it that come in time, which may be none."""
 
     def unpacked(self, entry: TickEntry) -> TickEntry:
         """The same with its ticks decoded."""

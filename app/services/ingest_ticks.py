@@ -260,18 +260,16 @@ class _Writer:
         """It is under way then: the next read is worth more than to wait for it."""
         if batch.rejected:
             await self._service.ticks.reject(batch.rejected)
-        self._writing, self._cursor = (
-            self._service.market.append(
-                epoch=self.grant.epoch,
-                previous=batch.previous,
-                cursor=batch.cursor,
-                frames=batch.frames,
-                consensus=batch.consensus,
-                memory=batch.memory,
-                whole=batch.whole,
-            ),
-            batch.cursor,
+        self._writing = self._service.market.append(
+            epoch=self.grant.epoch,
+            previous=batch.previous,
+            cursor=batch.cursor,
+            frames=batch.frames,
+            consensus=batch.consensus,
+            memory=batch.memory,
+            whole=batch.whole,
         )
+        self._cursor = batch.cursor
         if batch.frames:
             newest = batch.frames[-1]
             self.overload.wrote(newest.position, wall_ns=newest.stamp_ns)

@@ -1,17 +1,23 @@
-"""The oracle on real Redis and PostgreSQL: when clocks misbehave, and what it knows of options."""
+"""The oracle on real Redis and PostgreSQL: when clocks misbehave, when connections are lost, and options."""
 
+import asyncio
 import time
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import msgspec
 import pytest
 
 from app.adapters.redis_streams import wire as wires
+from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.market_reader import read_consensus
+from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.domain.market import Tick, TickKind
+from app.entrypoints import oracle as oracle_role
 from tests import factories
-from tests.running_oracle import PERP, START_NS, good, oracle
+from tests.running_oracle import PERP, START_NS, Publisher, good, oracle, service_of
 from tests.waiting import eventually
 
 HOUR_NS = 3_600_000_000_000
@@ -51,3 +57,51 @@ async def test_a_listed_option_that_nobody_quotes_has_the_volatility_of_the_surf
     assert change.value == pytest.approx(0.6, abs=1e-3)
     key = (TickKind.IMPLIED_VOL, silent)
     assert (await read_consensus(redis, [key]))[key] == change
+
+
+@pytest.mark.parametrize("command", ["xread", "evalsha"])
+async def test_a_connection_lost_under_way_costs_no_tick_and_repeats_none(
+    engine, redis, redis_url, asyncpg_pool, command
+):
+    """Of the two connections of the role, the one that reads or the one that writes, again and again."""
+    await factories.create_market(engine, clock="replay")
+    sent, killed = [], 0
+    async with connect(redis_url) as client, as_a_role(asyncpg_pool, redis_url):
+        publisher = Publisher(client)
+        for number in range(1, 121):
+            sent.append(await publisher.send(flat_fields(good(number))))
+            if number % 40 == 0:
+                killed += await kill_who_last_said(redis, command)
+
+        async def all_told():
+            return [frame.entry for frame in await publisher.frames()] == sent
+
+        await eventually(all_told, what="a frame of each entry, in order")
+        assert await publisher.refusals() == []
+    assert killed >= 3
+
+
+async def kill_who_last_said(redis, command):
+    """How many connections that were."""
+
+    async def found():
+        clients = await redis.client_list()
+        return [client["id"] for client in clients if client["cmd"] == command]
+
+    ids = await eventually(found, what=f"a connection that said {command}")
+    for number in ids:
+        await redis.client_kill_filter(_id=number)
+    return len(ids)
+
+
+@asynccontextmanager
+async def as_a_role(pool, redis_url):
+    """Until the end of the block, on connections that it makes anew when they are lost."""
+    stop = asyncio.Event()
+    async with Wire(redis_url) as reading, Wire(redis_url) as writing:
+        running = asyncio.create_task(oracle_role.run(oracle=service_of(pool, reading, writing), stop=stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running

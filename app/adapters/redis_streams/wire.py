@@ -4,7 +4,7 @@ Commands leave in the order in which they are given, and replies come back in th
 waits for any more (a cancelled read) is taken off the wire and dropped, so replies never cross. A command
 that blocks keeps those behind it waiting: whoever blocks has a connection of its own. A lost connection fails
 what was under way, for its outcome is unknown, and the next command connects anew. Silence is watched by
-connection, not by command: a timer for each would cost as much as the command.
+connection, not by command: a timer for each took two fifths of what a command cost.
 
 Measured beside redis-py's asynchronous client: a PING and its answer take 21 µs instead of 48.
 """
@@ -118,9 +118,7 @@ class Script:
     async def __call__(self, *, keys: Sequence[str], args: Command) -> Any:
         if self._hash is None:
             self._hash = await self._wire.execute_command("SCRIPT", "LOAD", self._text)
-        return await self._answered(
-            self._wire.ask("EVALSHA", self._hash, len(keys), *keys, *args), keys, args
-        )
+        return await self.ask(keys=keys, args=args)
 
     def ask(self, *, keys: Sequence[str], args: Command) -> Asked[Any]:
         """The same, sent before this returns where the script was sent before."""
