@@ -43,7 +43,7 @@ from app.adapters.redis_streams.market_reader import (
 )
 from app.adapters.redis_streams.progress import RedisProgress
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
-from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.tick_publisher import RedisTickPublisher
 from app.adapters.redis_streams.tickets import RedisTickets
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.venues.paper import PaperVenue
@@ -154,6 +154,7 @@ class Stack:
 
     async def oracle(self) -> "IngestTicks":
         # Only who votes takes the compiled loops of it into memory.
+        from app.adapters.redis_streams.tick_log import RedisTickLog
         from app.services.ingest_ticks import IngestTicks
 
         pool = await self.pool(connections=3)
@@ -298,8 +299,8 @@ class Stack:
     async def exports(self) -> PostgresExports:
         return PostgresExports(await self.pool(connections=1))
 
-    async def ticks(self) -> RedisTickLog:
-        return RedisTickLog(await self.wire())
+    async def ticks(self) -> RedisTickPublisher:
+        return RedisTickPublisher(await self.wire())
 
 
 async def _as_it_is(_connection: object) -> None:

@@ -5,7 +5,7 @@ import time
 import msgspec
 import pytest
 
-from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.tick_publisher import flat_fields
 from app.domain.market import Rejection
 from tests.running_oracle import BTC, PERP, START_NS, good, oracle
 from tests.waiting import eventually

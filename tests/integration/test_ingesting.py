@@ -11,7 +11,7 @@ import pytest
 from app.adapters.redis_streams import wire as wires
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.market_reader import read_consensus
-from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.tick_publisher import flat_fields
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.domain.market import Tick, TickKind

@@ -2,7 +2,7 @@
 
 import time
 
-from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.tick_publisher import flat_fields
 from app.domain.market import Rejection, StreamPosition
 from app.oracle import overload
 from tests.running_oracle import BTC, PERP, START_NS, good, oracle

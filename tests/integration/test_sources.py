@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.adapters.postgres.source_rows import PostgresListings, SourceRows
-from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.tick_publisher import flat_fields
 from app.domain.market import Quality, Rejection, TickKind
 from app.oracle.declared import Declared, Ladder, Pair, Quorum, Source, Standard
 from app.oracle.kinds import STANDARDS

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from app.adapters.postgres.source_rows import PostgresListings
-from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.tick_publisher import flat_fields
 from app.domain.market import Tick, TickKind
 from app.domain.times import NS_PER_SECOND
 from tests.running_oracle import START_NS, good, oracle

@@ -21,7 +21,6 @@ from app.oracle.signatures import SIGNATURE_BYTES
 from app.ports.market import RejectedTick, TickEntry
 
 KEEP_REJECTED = 10_000
-KEEP_TICKS = 1_000_000
 MAXIMUM_PAYLOAD = 512
 
 _ticks = msgspec.msgpack.Decoder(list[Tick])
@@ -29,7 +28,6 @@ _raw_ticks = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _tick = msgspec.msgpack.Decoder(Tick)
 # What msgspec raises for bytes that are no ticks: names that are not UTF-8 come as Python's own error.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_encode = msgspec.msgpack.Encoder()
 _KINDS = {kind.value.encode(): kind for kind in TickKind}
 _NAMES = [b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value", b"confidence"]
 _REQUIRED = frozenset(_NAMES[:-1])
@@ -64,27 +62,11 @@ class RedisTickLog:
     async def trim(self, before: str) -> None:
         await self._wire.execute_command("XTRIM", TICKS, "MINID", "~", before)
 
-    async def publish(self, ticks: Sequence[Tick], signature: bytes = b"") -> str:
-        """One entry; several ticks are packed. Any client may do the same."""
-        body = flat_fields(ticks[0]) if len(ticks) == 1 else ["packed", _encode.encode(ticks)]
-        if signature:
-            body = [*body, "signature", signature]
-        entry: bytes = await self._wire.execute_command("XADD", TICKS, "MAXLEN", "~", KEEP_TICKS, "*", *body)
-        return entry.decode()
-
 
 async def _entries(reply: Awaitable[Any]) -> Sequence[TickEntry]:
     """Of one stream; none where nothing came in time."""
     read = await reply
     return [decode_entry(entry_id.decode(), flat) for _, entries in read or () for entry_id, flat in entries]
-
-
-def flat_fields(tick: Tick) -> list[Any]:
-    return [
-        "kind", tick.kind.value, "source", tick.source, "instrument", tick.instrument,
-        "sequence", tick.sequence, "time_ns", tick.time_ns,
-        "value", repr(tick.value), "confidence", repr(tick.confidence),
-    ]  # fmt: skip
 
 
 def decode_entry(entry_id: str, flat: list[bytes]) -> TickEntry:

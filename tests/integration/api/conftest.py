@@ -19,7 +19,7 @@ from app.adapters.redis_streams.market_reader import (
     read_rejections,
     read_whole_consensus,
 )
-from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.tick_publisher import RedisTickPublisher
 from app.adapters.redis_streams.wire import Wire
 from app.entrypoints.api.application import create_app
 from app.entrypoints.api.dependencies import Dependencies
@@ -71,7 +71,7 @@ def dependencies(engine, redis, wire, units, market_rows) -> Dependencies:
         evaluators=partial(read_figures, redis),
         oracle=partial(read_oracle, redis),
         rejections=partial(read_rejections, redis),
-        publisher=RedisTickLog(wire),
+        publisher=RedisTickPublisher(wire),
     )
 
 

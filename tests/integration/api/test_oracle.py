@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.adapters.redis_streams.client import fields, read_range
 from app.adapters.redis_streams.keys import DEADLETTER, TICKS
-from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.tick_publisher import RedisTickPublisher
 from app.domain.market import Rejection, Tick, TickKind
 from app.entrypoints.api.application import BODY_LIMIT_BYTES
 from app.oracle.declared import Declared, Source
@@ -33,7 +33,7 @@ def tick(source, sequence, value, *, confidence=0.0, time_ns=CLOCK_NS, instrumen
 async def running_oracle(asyncpg_pool, redis_url, wire, market_rows):
     """The role on the replay's clock; gives where to publish."""
     async with writing(asyncpg_pool, redis_url):
-        yield RedisTickLog(wire)
+        yield RedisTickPublisher(wire)
 
 
 async def declare(units, declared):

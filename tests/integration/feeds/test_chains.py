@@ -10,7 +10,7 @@ from app.adapters.feeds.chain import ChainFeed
 from app.adapters.feeds.chainlink import chainlink
 from app.adapters.feeds.uniswap import mean_price, uniswap
 from app.adapters.postgres.source_rows import SourceRows
-from app.adapters.redis_streams.tick_log import flat_fields
+from app.adapters.redis_streams.tick_publisher import flat_fields
 from app.domain.errors import FeedLost, InvalidInput
 from app.domain.instruments import Instrument
 from app.domain.market import Quality, Rejection, Tick, TickKind

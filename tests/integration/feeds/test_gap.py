@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from app.adapters.feeds.pyth import PythFeed
 from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.tick_publisher import RedisTickPublisher
 from app.adapters.redis_streams.wire import Wire
 from app.domain.instruments import Instrument
 from app.domain.market import Quality, TickKind
@@ -85,7 +86,7 @@ async def test_a_source_that_is_away_is_missed_until_it_is_back(redis_url, monke
 
             await eventually(it_has, what=quality.name)
 
-        ticks = RedisTickLog(wire)
+        ticks = RedisTickPublisher(wire)
         async with published(feeds[0], ticks, monkeypatch), published(feeds[1], ticks, monkeypatch):
             await quality_becomes(Quality.VALID, speaking=[a, b])
             await a.server.end()
