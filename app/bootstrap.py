@@ -45,7 +45,7 @@ from app.adapters.redis_streams.progress import RedisProgress
 from app.adapters.redis_streams.queue_wakeups import QueueWakeups
 from app.adapters.redis_streams.tick_publisher import RedisTickPublisher
 from app.adapters.redis_streams.tickets import RedisTickets
-from app.adapters.redis_streams.wire import Wire
+from app.adapters.redis_streams.wire import Replies, Wire, parsed_replies
 from app.adapters.venues.paper import PaperVenue
 from app.adapters.wall_clock import SystemClock
 from app.adapters.webhooks.addresses import parse_networks
@@ -127,8 +127,8 @@ class Stack:
     async def redis(self) -> "Redis":
         return await self._resources.enter_async_context(connect(self._redis_url))
 
-    async def wire(self) -> Wire:
-        return await self._resources.enter_async_context(Wire(self._redis_url))
+    async def wire(self, replies: Callable[[], Replies] = parsed_replies) -> Wire:
+        return await self._resources.enter_async_context(Wire(self._redis_url, replies))
 
     async def events(self) -> EventStream:
         return EventStream(reading=await self.wire(), writing=await self.wire())
@@ -155,13 +155,15 @@ class Stack:
     async def oracle(self) -> "IngestTicks":
         # Only who votes takes the compiled loops of it into memory.
         from app.adapters.redis_streams.tick_log import RedisTickLog
+        from app.adapters.redis_streams.whole_replies import WholeReplies
         from app.services.ingest_ticks import IngestTicks
 
         pool = await self.pool(connections=3)
         await refuse_evicting(await self.redis())
+        streams, wire = await self.wire(WholeReplies), await self.wire()
         return IngestTicks(
-            ticks=RedisTickLog(await self.wire()),
-            market=RedisMarketLog(await self.wire()),
+            ticks=RedisTickLog(streams, wire),
+            market=RedisMarketLog(streams, wire),
             lease=PostgresOracleLease(pool, owner=f"oracle@{self.settings.instance}"),
             listings=PostgresListings(pool),
             clock=SystemClock(),

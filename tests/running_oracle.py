@@ -12,6 +12,7 @@ from app.adapters.redis_streams.client import connect, fields, read_range
 from app.adapters.redis_streams.keys import DEADLETTER, MARKET, PROGRESS, STATE, TICKS
 from app.adapters.redis_streams.market_log import RedisMarketLog
 from app.adapters.redis_streams.tick_log import RedisTickLog
+from app.adapters.redis_streams.whole_replies import WholeReplies
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.bootstrap import stack
@@ -84,10 +85,10 @@ class Publisher:
         return frame
 
 
-def service_of(pool, reading, writing):
+def service_of(pool, streams, wire):
     return IngestTicks(
-        ticks=RedisTickLog(reading),
-        market=RedisMarketLog(writing),
+        ticks=RedisTickLog(streams, wire),
+        market=RedisMarketLog(streams, wire),
         lease=PostgresOracleLease(pool, owner="oracle@test"),
         listings=PostgresListings(pool),
         clock=SystemClock(),
@@ -98,8 +99,8 @@ def service_of(pool, reading, writing):
 async def writing(pool, redis_url):
     """The real service until the end of the block; what it raises, the test raises."""
     stop = asyncio.Event()
-    async with Wire(redis_url) as reading, Wire(redis_url) as writing:
-        running = asyncio.create_task(service_of(pool, reading, writing).run(stop))
+    async with Wire(redis_url, WholeReplies) as streams, Wire(redis_url) as wire:
+        running = asyncio.create_task(service_of(pool, streams, wire).run(stop))
         try:
             yield
         finally:

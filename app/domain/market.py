@@ -6,6 +6,7 @@ its entry id in the `market` stream (`generation-sequence`), so positions compar
 """
 
 import re
+from collections.abc import Iterator
 from enum import IntEnum, StrEnum
 from typing import Annotated, NamedTuple
 
@@ -51,6 +52,11 @@ UNLISTED = {
 """Kinds of what need not be listed, and what its names look like: of an index, of a chain, and of a depth the
 venue or the chain, the market or the pool, and the distance (`binance/BTC-USDT/50bps`).
 """
+
+
+def line_name(kind: TickKind, instrument: str) -> str:
+    """Of one kind of value of an instrument, wherever it is one word."""
+    return kind + "|" + instrument
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -179,24 +185,31 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return StreamPosition(self.generation, self.sequence)
 
 
-class PackedFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A frame as it is written: its changes are an array that is msgpack already."""
+LENGTH_BYTES = 4
 
-    generation: int
-    sequence: int
-    time_ns: int
-    entry: str
-    stamp_ns: int
-    packed_changes: msgspec.Raw
-    covers: int = 1
-
-    @property
-    def position(self) -> StreamPosition:
-        return StreamPosition(self.generation, self.sequence)
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        return _changes.decode(self.packed_changes)
+_frame = msgspec.msgpack.Decoder(Frame)
 
 
-_changes = msgspec.msgpack.Decoder(tuple[Change, ...])
+class PackedFrames(msgspec.Struct, frozen=True):
+    """Frames as msgpack, one after the other, each behind its length (4 bytes, big-endian).
+
+    The last of them is at `position`; `merged` are made of more than one entry, together of `entries`.
+    """
+
+    packed: bytes
+    count: int
+    position: StreamPosition
+    time_ns: int = 0
+    stamp_ns: int = 0
+    merged: int = 0
+    entries: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Frame]:
+        at = 0
+        while at < len(self.packed):
+            start = at + LENGTH_BYTES
+            at = start + int.from_bytes(self.packed[at:start], "big")
+            yield _frame.decode(self.packed[start:at])

@@ -6,14 +6,24 @@ needs is its memory: last ticks, doubts, and estimates.
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
-from app.domain.market import Tick, TickKind
+from app.domain.market import LENGTH_BYTES, Tick, TickKind, line_name
 from app.oracle.admission import BOUNDS, MAXIMUM_STRANGERS, POSITIVE
 from app.oracle.declared import SECOND_NS, Declared, Pair, Source, Spots, conversion, spots_of
+from app.oracle.entries import Entries, Taken, Window
 from app.oracle.kinds import ladder_of, quorum_of, standard_of, voting_age_ns
-from app.oracle.memory import Doubt, Estimate, Memory
-from app.oracle.packing import Names, array_of, packed_changes, packed_ticks
+from app.oracle.memory import Doubt, Memory
+from app.oracle.packing import (
+    OF_NUMBERS,
+    Names,
+    array_of,
+    write_changes,
+    write_estimates,
+    write_last_words,
+    write_ticks,
+)
 from app.oracle.records import (
     ESTIMATE,
     LINE,
@@ -26,10 +36,10 @@ from app.oracle.records import (
     Records,
     weight_units,
 )
-from app.oracle.settled import Settled
+from app.oracle.settled import ENDS, FADES, Settled
 from app.oracle.settling import settle
 from app.oracle.unpacking import Places
-from app.quant.arrays import BoolArray, FloatArray, IntArray
+from app.quant.arrays import BoolArray, ByteArray, FloatArray, IntArray, with_room
 
 _PRICES = frozenset({TickKind.PRICE, TickKind.MARK})
 
@@ -66,17 +76,24 @@ class Board:
         self._estimates: Records = np.zeros(16, dtype=ESTIMATE)
         self._sequences: IntArray = np.zeros(64, dtype=np.int64)  # where `after` says never
         self._names: list[tuple[Line, str]] = []  # of places
-        self._names_of_places, self._names_of_lines = Names(), Names()
+        self._names_of_places, self._names_of_lines, self._fields = Names(), Names(), Names()
         self._places = Places(self._names_of_places)
         self._heard: set[str] = set()
         self._spoke: BoolArray = np.zeros(64, dtype=np.bool_)  # of places
         self._moved: BoolArray = np.zeros(16, dtype=np.bool_)  # of lines
+        self._seen: BoolArray = np.zeros(16, dtype=np.bool_)  # lines, while last words are written
+        self._spoken = 0  # ticks since the news was last told
         self._doubted: set[int] = set()
         self._heartbeats: dict[str, int] = {}
         self._beaten: set[str] = set()
         self._strangers = 0
         self._spots: Spots = {}
         self._set_after(np.zeros(64, dtype=np.int64))
+        self._changed_whole: IntArray = np.empty((0, 4), dtype=np.int64)
+        self._changed: FloatArray = np.empty((0, 2))
+        self._doubted_places: IntArray = np.empty(0, dtype=np.int64)
+        self._make_room_for_changes(1_000)
+        self._out: ByteArray = np.empty(0, dtype=np.uint8)
         self._make_room()
         self._restore(memory)
         self.declare(instruments, declared)
@@ -99,10 +116,11 @@ class Board:
             line = lines[instrument] = Line(kind, instrument, len(self._rows))
             self._rows.append(line)
             self._names_of_lines.add(kind.value, instrument)
+            self._fields.add_packed(line_name(kind, instrument).encode())
             if line.row == self._line_records.size:
                 self._line_records = _doubled(self._line_records)
                 self._estimates = _doubled(self._estimates)
-                self._moved = _doubled(self._moved)
+                self._moved, self._seen = _doubled(self._moved), _doubled(self._seen)
                 self._make_room()
             self._declare_line(line)
         return line
@@ -129,70 +147,84 @@ class Board:
         after = self.after[place]
         return int(self._sequences[place]) if after == NEVER else after
 
-    def read(self, packed: bytes, *, oldest_ns: int, newest_ns: int) -> tuple[IntArray, FloatArray] | None:
+    def read(self, entries: Entries, start: int, end: int, window: Window, taken: Taken) -> int:
         """See `unpacking.Places.read`."""
         return self._places.read(
-            packed,
-            self._place_records,
-            self._line_records,
-            self._after,
-            oldest_ns=oldest_ns,
-            newest_ns=newest_ns,
+            entries, start, end, self._place_records, self._line_records, self._after, window, taken
         )
 
-    def settle(
-        self, whole: IntArray, told: FloatArray, entries: Sequence[tuple[int, int]], *, clock_ns: int
-    ) -> Settled:
-        """What entries of ticks changed.
-
-        Of each tick place and time, and value and confidence; of an entry the end of its ticks, and the
-        market time. `clock_ns` is that of the entry before.
-        """
-        ends = np.array([(end, now_ns, 0, 0) for end, now_ns in entries], dtype=np.int64)
-        ticks = entries[-1][0]
-        doubted = np.empty(ticks, dtype=np.int64)
+    def settle(self, taken: Taken, settled: Settled, *, clock_ns: int) -> None:
+        """What was taken changes what is settled. `clock_ns` is the market time of the entry before."""
         # With time alone a line falls through three rungs at most between two of its ticks.
-        fading = 3 * (ticks + len(self._rows)) if entries[-1][1] // SECOND_NS > clock_ns // SECOND_NS else 0
-        changed_whole, changed = np.empty((ticks + fading, 4), dtype=np.int64), np.empty((ticks + fading, 2))
-        found = settle(
+        fades = taken.time_ns // SECOND_NS > clock_ns // SECOND_NS
+        room = taken.ticks + (3 * (taken.ticks + len(self._rows)) if fades else 0)
+        settled.claim(taken.entries, room, OF_NUMBERS + self._names_of_lines.longest)
+        self._make_room_for_changes(room)
+        names = self._names_of_lines
+        count, found = settle(
             self._place_records,
             self._line_records,
             self._estimates,
-            whole,
-            told,
-            ends,
+            taken.whole,
+            taken.told,
+            taken.ends,
+            taken.entries,
             self._voters,
             self._votes,
             self._marks,
             self._touched,
-            doubted,
-            changed_whole,
-            changed,
+            self._spoke,
+            self._moved,
+            self._doubted_places,
+            self._changed_whole,
+            self._changed,
+            self._changed_bits,
+            settled.ends,
+            settled.entries,
+            settled.changes,
+            names.packed,
+            names.ends,
+            settled.lines,
+            settled.starts,
+            settled.packed,
             clock_ns,
+            not fades,
         )
-        self._spoke[whole[:, 0]] = True
-        self._doubted.update(doubted[:found].tolist())
-        count = ends[-1, 2]
-        changed_whole, changed = changed_whole[:count], changed[:count]
-        if fading:
-            for end, first in ends[:, 2:].tolist():  # what fades has an order that every successor has
-                order = first + self._by_name(changed_whole[first:end, 0])
-                changed_whole[first:end], changed[first:end] = changed_whole[order], changed[order]
-        rows = changed_whole[:, 0].copy()
-        self._moved[rows] = True
-        return Settled(
-            ends[:, 2].copy(),
-            rows,
-            *packed_changes(self._names_of_lines, changed_whole, changed.view(np.int64)),
-        )
+        if found:
+            self._doubted.update(self._doubted_places[:found].tolist())
+        if fades:
+            self._order_faded(settled, taken.entries)
+            write_changes(
+                names.packed, names.ends, self._changed_whole, self._changed_bits, count,
+                settled.lines, settled.starts, settled.packed, settled.changes,
+            )  # fmt: skip
+        settled.entries += taken.entries
+        settled.changes += count
+        self._spoken += taken.ticks
 
-    def _by_name(self, rows: IntArray) -> IntArray:
-        names = [(line.instrument, line.kind) for line in map(self._rows.__getitem__, rows.tolist())]
-        return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+    def _order_faded(self, settled: Settled, entries: int) -> None:
+        """What fades has an order that every successor has."""
+        ends = settled.ends[settled.entries : settled.entries + entries] - settled.changes
+        for end, _, first in ends[ends[:, FADES] < ends[:, ENDS]].tolist():
+            rows = [self._rows[row] for row in self._changed_whole[first:end, 0].tolist()]
+            order = sorted(
+                range(first, end), key=lambda i: (rows[i - first].instrument, rows[i - first].kind)
+            )
+            self._changed_whole[first:end] = self._changed_whole[order]
+            self._changed[first:end] = self._changed[order]
 
-    def name(self, row: int) -> tuple[TickKind, str]:
-        line = self._rows[row]
-        return line.kind, line.instrument
+    def last_words(self, settled: Settled, first: int) -> bytes:
+        """Of each line that changed, from change `first` on, its name and the last change, each behind its
+        length.
+        """
+        each = 2 * LENGTH_BYTES + self._fields.longest + OF_NUMBERS + self._names_of_lines.longest
+        self._out = with_room(self._out, each * min(settled.changes - first, len(self._rows)))
+        fields = self._fields
+        written = write_last_words(
+            fields.packed, fields.ends, settled.lines, settled.starts, settled.packed,
+            first, settled.changes, self._seen, self._out,
+        )  # fmt: skip
+        return self._out[:written].tobytes()
 
     def knows(self, name: str) -> bool:
         """Whether it is declared, or was heard."""
@@ -213,7 +245,8 @@ class Board:
     def memory(self) -> Memory:
         """The whole of it."""
         self._spoke[: self.sources] = True
-        self._moved = self._estimates["samples"] > 0
+        self._spoken = self.sources
+        self._moved[:] = self._estimates["samples"] > 0
         self._beaten = set(self._heartbeats)
         self._doubted = set(np.flatnonzero(self._place_records["doubt"][: self.sources]).tolist())
         return self.news()
@@ -226,20 +259,28 @@ class Board:
             doubts.append(
                 Doubt(line.kind, line.instrument, source, int(record["doubt"]), int(record["doubted_ns"]))
             )
-        estimates = [
-            Estimate(line.kind, line.instrument, self._estimates[line.row].tobytes())
-            for line in map(self._rows.__getitem__, self._moved.nonzero()[0].tolist())
-        ]
-        spoke = self._spoke.nonzero()[0]
-        quotes = array_of(spoke.size, self._last_words(spoke))
-        self._spoke[:] = self._moved[:] = False
         heartbeats = {source: self._heartbeats[source] for source in sorted(self._beaten)}
         self._doubted.clear()
         self._beaten.clear()
-        return Memory(quotes, doubts, estimates, heartbeats)
+        return Memory(self._last_ticks(), doubts, self._moved_estimates(), heartbeats)
 
-    def _last_words(self, places: IntArray) -> bytes:
-        return packed_ticks(self._names_of_places, self._place_records, places, self._after, self._sequences)
+    def _last_ticks(self) -> msgspec.Raw:
+        names, places = self._names_of_places, self._place_records
+        spoken, self._spoken = min(self._spoken, self.sources), 0
+        self._out = with_room(self._out, spoken * (OF_NUMBERS + names.longest))
+        count, written = write_ticks(
+            names.packed, names.ends, self._spoke, self._spoke.view(np.int64), self._after, self._sequences,
+            places["time_ns"], places["value"].view(np.int64), places["confidence"].view(np.int64), self._out,
+        )  # fmt: skip
+        return array_of(count, self._out[:written].tobytes())
+
+    def _moved_estimates(self) -> msgspec.Raw:
+        names, size = self._names_of_lines, ESTIMATE.itemsize
+        self._out = with_room(self._out, len(self._rows) * (3 + names.longest + size))
+        records = self._estimates.view(np.uint8).reshape(-1, size)
+        moved = self._moved.view(np.int64)
+        count, written = write_estimates(names.packed, names.ends, self._moved, moved, records, self._out)
+        return array_of(count, self._out[:written].tobytes())
 
     def _set_after(self, after: IntArray) -> None:
         """The same numbers, as loops read them and as Python does fastest."""
@@ -294,6 +335,13 @@ class Board:
         self._votes = np.zeros(3 * voters)
         self._marks = np.zeros(3 * voters, dtype=np.int64)
         self._touched = np.zeros(self._line_records.size, dtype=np.int64)
+
+    def _make_room_for_changes(self, count: int) -> None:
+        if len(self._changed) < count:
+            self._changed_whole = with_room(self._changed_whole, count)
+            self._changed = with_room(self._changed, count)
+            self._changed_bits: IntArray = self._changed.view(np.int64)
+            self._doubted_places = with_room(self._doubted_places, count)
 
     def _declare_line(self, line: Line) -> None:
         ladder = ladder_of(line.kind, line.instrument, self._declared)

@@ -31,13 +31,13 @@ class Estimate(msgspec.Struct, frozen=True, array_like=True):
 class Memory(msgspec.Struct, frozen=True, array_like=True):
     """With position and clock, the whole state; or what of it is new. The last word counts.
 
-    Quotes are the last words of sources, as an array of ticks that a loop has packed (see `packing`).
+    Quotes, the last words of sources, and estimates are arrays that loops have packed (see `packing`).
     Heartbeats are the times of the newest heartbeat ticks by source, for people: they keep no word new.
     """
 
     packed_quotes: msgspec.Raw = msgspec.Raw(b"\x90")
     doubts: list[Doubt] = []
-    estimates: list[Estimate] = []
+    packed_estimates: msgspec.Raw = msgspec.Raw(b"\x90")
     heartbeats: dict[str, int] = {}
 
     @classmethod
@@ -48,7 +48,11 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
         estimates: Iterable[Estimate] = (),
         heartbeats: Iterable[tuple[str, int]] = (),
     ) -> "Memory":
-        return cls(msgspec.Raw(_pack(list(quotes))), list(doubts), list(estimates), dict(heartbeats))
+        packed_quotes, packed_estimates = (
+            msgspec.Raw(_pack(list(quotes))),
+            msgspec.Raw(_pack(list(estimates))),
+        )
+        return cls(packed_quotes, list(doubts), packed_estimates, dict(heartbeats))
 
     @classmethod
     def joined(cls, log: Iterable["Memory"]) -> "Memory":
@@ -64,3 +68,10 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     @property
     def quotes(self) -> list[Tick]:
         return _ticks.decode(self.packed_quotes)
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        return _estimates.decode(self.packed_estimates)
+
+
+_estimates = msgspec.msgpack.Decoder(list[Estimate])

@@ -7,17 +7,17 @@ Reference: msgpack specification, formats of integers, floats, strings and array
 import msgspec
 import numpy as np
 
-from app.oracle.records import NEVER, Records
-from app.quant.arrays import ByteArray, IntArray
+from app.oracle.records import NEVER
+from app.quant.arrays import BoolArray, ByteArray, IntArray, with_room
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-_OF_NUMBERS = 48
+OF_NUMBERS = 48
 """More bytes than the numbers of a change or of a tick and the header of their array take."""
 _pack = msgspec.msgpack.Encoder().encode
 
 
 class Names:
-    """The packed names of rows: those of row i are `packed[ends[i] : ends[i + 1]]`."""
+    """What rows are called, packed: row i by `packed[ends[i] : ends[i + 1]]`."""
 
     def __init__(self) -> None:
         self.packed: ByteArray = np.zeros(1_024, dtype=np.uint8)
@@ -26,14 +26,13 @@ class Names:
         self.longest = 0
 
     def add(self, *names: str) -> None:
-        packed = b"".join(map(_pack, names))
+        self.add_packed(b"".join(map(_pack, names)))
+
+    def add_packed(self, packed: bytes) -> None:
         start = int(self.ends[self.rows])
         end = start + len(packed)
-        while end > self.packed.size:
-            self.packed = np.concatenate([self.packed, np.zeros_like(self.packed)])
-        if self.rows + 1 == self.ends.size:
-            self.ends = np.concatenate([self.ends, np.zeros_like(self.ends)])
         self.rows += 1
+        self.packed, self.ends = with_room(self.packed, end), with_room(self.ends, self.rows + 1)
         self.packed[start:end] = np.frombuffer(packed, dtype=np.uint8)
         self.ends[self.rows] = end
         self.longest = max(self.longest, len(packed))
@@ -50,36 +49,8 @@ def array_of(count: int, packed: bytes) -> msgspec.Raw:
     return msgspec.Raw(header + packed)
 
 
-def packed_changes(names: Names, whole: IntArray, numbers: IntArray) -> tuple[bytes, list[int]]:
-    """Changes one after the other, and where each of them starts and the last one ends.
-
-    Of each, row of names, sources, quality and time in `whole`, and the bits of value and confidence in
-    `numbers`.
-    """
-    count = whole.shape[0]
-    out = np.empty(count * (_OF_NUMBERS + names.longest), dtype=np.uint8)
-    ends = np.empty(count, dtype=np.int64)
-    written = _write_changes(names.packed, names.ends, whole, numbers, out, ends)
-    return out[:written].tobytes(), [0, *ends.tolist()]
-
-
-def packed_ticks(
-    names: Names, places: Records, rows: IntArray, after: IntArray, sequences: IntArray
-) -> bytes:
-    """The last words of these places, one after the other.
-
-    The sequence of each is the one in `after` or, where that says never, in `sequences`.
-    """
-    out = np.empty(rows.size * (_OF_NUMBERS + names.longest), dtype=np.uint8)
-    values, confidences = places["value"].view(np.int64), places["confidence"].view(np.int64)
-    written = _write_ticks(
-        names.packed, names.ends, rows, after, sequences, places["time_ns"], values, confidences, out
-    )
-    return out[:written].tobytes()
-
-
 @inlined_in_place
-def _put_bytes(out: ByteArray, at: int, value: int, count: int) -> int:
+def put_bytes(out: ByteArray, at: int, value: int, count: int) -> int:
     """Big-endian."""
     for i in range(count):
         out[at + i] = (value >> (8 * (count - 1 - i))) & 0xFF
@@ -87,22 +58,48 @@ def _put_bytes(out: ByteArray, at: int, value: int, count: int) -> int:
 
 
 @inlined_in_place
-def _put_integer(out: ByteArray, at: int, value: int) -> int:
+def put_integer(out: ByteArray, at: int, value: int) -> int:
     """In the shortest form."""
     if -32 <= value < 128:
-        return _put_bytes(out, at, value, 1)
+        return put_bytes(out, at, value, 1)
     magnitude, sign = (~value, 1) if value < 0 else (value, 0)
     size = 0
     while size < 3 and magnitude >> ((8 << size) - sign) != 0:
         size += 1
     out[at] = (0xD0 if value < 0 else 0xCC) + size
-    return _put_bytes(out, at + 1, value, 1 << size)
+    return put_bytes(out, at + 1, value, 1 << size)
 
 
 @inlined_in_place
-def _put_number(out: ByteArray, at: int, bits: int) -> int:
+def put_string(out: ByteArray, at: int, text: ByteArray, start: int, end: int) -> int:
+    """Of at most 255 bytes."""
+    size = end - start
+    if size < 32:
+        out[at] = 0xA0 | size
+    else:
+        out[at] = 0xD9
+        at += 1
+        out[at] = size
+    at += 1
+    for i in range(start, end):
+        out[at] = text[i]
+        at += 1
+    return at
+
+
+@inlined_in_place
+def put_array(out: ByteArray, at: int, count: int) -> int:
+    """The header of one of so many elements."""
+    if count < 16:
+        return put_bytes(out, at, 0x90 | count, 1)
+    out[at] = 0xDC if count < 1 << 16 else 0xDD
+    return put_bytes(out, at + 1, count, 2 if count < 1 << 16 else 4)
+
+
+@inlined_in_place
+def put_number(out: ByteArray, at: int, bits: int) -> int:
     out[at] = 0xCB
-    return _put_bytes(out, at + 1, bits, 8)
+    return put_bytes(out, at + 1, bits, 8)
 
 
 @inlined_in_place
@@ -113,41 +110,135 @@ def _put_names(out: ByteArray, at: int, names: ByteArray, ends: IntArray, row: i
     return at
 
 
-@compiled_in_place
-def _write_changes(
-    names: ByteArray, name_ends: IntArray, whole: IntArray, numbers: IntArray, out: ByteArray, ends: IntArray
-) -> int:
-    at = 0
-    for i in range(whole.shape[0]):
+@inlined_in_place
+def put_changes(
+    names: ByteArray,
+    name_ends: IntArray,
+    whole: IntArray,
+    numbers: IntArray,
+    count: int,
+    lines: IntArray,
+    starts: IntArray,
+    out: ByteArray,
+    first: int,
+) -> None:
+    """The first `count` changes, as those from `first` on: rows of lines, where each starts, and in `out`
+    what it is. Of each, row of names, sources, quality and time in `whole`, and the bits of value and
+    confidence in `numbers`.
+    """
+    at = starts[first]
+    for i in range(count):
+        lines[first + i] = whole[i, 0]
         out[at] = 0x97
         at = _put_names(out, at + 1, names, name_ends, whole[i, 0])
-        at = _put_number(out, at, numbers[i, 0])
-        at = _put_number(out, at, numbers[i, 1])
+        at = put_number(out, at, numbers[i, 0])
+        at = put_number(out, at, numbers[i, 1])
         for column in range(1, 4):
-            at = _put_integer(out, at, whole[i, column])
-        ends[i] = at
+            at = put_integer(out, at, whole[i, column])
+        starts[first + i + 1] = at
+
+
+@compiled_in_place
+def write_changes(
+    names: ByteArray,
+    name_ends: IntArray,
+    whole: IntArray,
+    numbers: IntArray,
+    count: int,
+    lines: IntArray,
+    starts: IntArray,
+    out: ByteArray,
+    first: int,
+) -> None:
+    put_changes(names, name_ends, whole, numbers, count, lines, starts, out, first)
+
+
+@compiled_in_place
+def write_last_words(
+    names: ByteArray,
+    name_ends: IntArray,
+    lines: IntArray,
+    starts: IntArray,
+    changes: ByteArray,
+    first: int,
+    end: int,
+    seen: BoolArray,
+    out: ByteArray,
+) -> int:
+    """Of each line its name and the last of these changes, each behind its length (4 bytes)."""
+    at = 0
+    for i in range(end - 1, first - 1, -1):
+        line = lines[i]
+        if not seen[line]:
+            seen[line] = True
+            at = put_bytes(out, at, name_ends[line + 1] - name_ends[line], 4)
+            at = _put_names(out, at, names, name_ends, line)
+            at = put_bytes(out, at, starts[i + 1] - starts[i], 4)
+            for j in range(starts[i], starts[i + 1]):
+                out[at] = changes[j]
+                at += 1
+    for i in range(first, end):
+        seen[lines[i]] = False
     return at
 
 
 @compiled_in_place
-def _write_ticks(
+def write_ticks(
     names: ByteArray,
     name_ends: IntArray,
-    rows: IntArray,
+    spoke: BoolArray,
+    spoke_by_eights: IntArray,
     after: IntArray,
     sequences: IntArray,
     times_ns: IntArray,
     values: IntArray,
     confidences: IntArray,
     out: ByteArray,
-) -> int:
-    at = 0
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        out[at] = 0x97
-        at = _put_names(out, at + 1, names, name_ends, row)
-        at = _put_integer(out, at, sequences[row] if after[row] == NEVER else after[row])
-        at = _put_integer(out, at, times_ns[row])
-        at = _put_number(out, at, values[row])
-        at = _put_number(out, at, confidences[row])
-    return at
+) -> tuple[int, int]:
+    """The last words of places that `spoke`, who have not then: how many, and how many bytes.
+
+    The sequence of each is the one in `after` or, where that says never, in `sequences`.
+    """
+    at, count = 0, 0
+    for eight in range(spoke_by_eights.shape[0]):
+        if spoke_by_eights[eight] == 0:
+            continue
+        for row in range(8 * eight, 8 * eight + 8):
+            if spoke[row]:
+                spoke[row] = False
+                count += 1
+                out[at] = 0x97
+                at = _put_names(out, at + 1, names, name_ends, row)
+                at = put_integer(out, at, sequences[row] if after[row] == NEVER else after[row])
+                at = put_integer(out, at, times_ns[row])
+                at = put_number(out, at, values[row])
+                at = put_number(out, at, confidences[row])
+    return count, at
+
+
+@compiled_in_place
+def write_estimates(
+    names: ByteArray,
+    name_ends: IntArray,
+    moved: BoolArray,
+    moved_by_eights: IntArray,
+    records: ByteArray,
+    out: ByteArray,
+) -> tuple[int, int]:
+    """Of lines that `moved`, which have not then, their names and records of at most 255 bytes."""
+    at, count = 0, 0
+    for eight in range(moved_by_eights.shape[0]):
+        if moved_by_eights[eight] == 0:
+            continue
+        for row in range(8 * eight, 8 * eight + 8):
+            if moved[row]:
+                moved[row] = False
+                count += 1
+                out[at] = 0x93
+                at = _put_names(out, at + 1, names, name_ends, row)
+                out[at], out[at + 1] = 0xC4, records.shape[1]
+                at += 2
+                for i in range(records.shape[1]):
+                    out[at] = records[row, i]
+                    at += 1
+    return count, at

@@ -10,26 +10,32 @@ from enum import StrEnum
 from math import inf
 
 import msgspec
-import numpy as np
 
 from app.domain.errors import InvalidTick
-from app.domain.market import Change, PackedFrame, Quality, Rejection, Tick, TickKind
+from app.domain.market import (
+    LENGTH_BYTES,
+    Change,
+    PackedFrames,
+    Quality,
+    Rejection,
+    StreamPosition,
+    Tick,
+    TickKind,
+    line_name,
+)
 from app.oracle.admission import LATEST_NS, check_time, check_word
 from app.oracle.board import Board
 from app.oracle.declared import SECOND_NS, Declared, Pair
+from app.oracle.entries import Entries, Taken, Window
+from app.oracle.framing import Closed
 from app.oracle.kinds import admitted_age_ns, standard_of
 from app.oracle.memory import Memory
-from app.oracle.packing import array_of
 from app.oracle.records import NEVER
 from app.oracle.settled import Settled
 from app.oracle.signatures import Seal
 from app.oracle.surfaces import SURFACE_NS, chains_of, read_off
-from app.quant.arrays import FloatArray, IntArray
 
 _pack = msgspec.msgpack.Encoder().encode
-
-
-_NO_WHOLE, _NO_TOLD = np.empty((0, 2), dtype=np.int64), np.empty((0, 2))
 
 
 class ClockMode(StrEnum):
@@ -52,11 +58,10 @@ class Limits:
 
 
 class Step(msgspec.Struct):
-    """What one entry did: the ticks taken, the ticks refused, and how many heartbeats are remembered."""
+    """What one entry did: the ticks taken, and the ticks refused."""
 
     quotes: list[Tick] = []
     rejected: list[tuple[Tick, InvalidTick]] = []
-    heartbeats: int = 0
 
 
 class Sequencer:
@@ -85,26 +90,20 @@ class Sequencer:
             maximum_age_ns=self.limits.maximum_age_ns,
             memory=memory or Memory(),
         )
+        self.taken = 0  # ticks, and heartbeats that are remembered
         # Of the entries taken since the last frame was closed: the last that served, how many did.
         self._entry = ""
         self._covers = 0
-        # Entries since frames were last asked for, and the frames that are closed, without their changes:
-        # sequence, time, entry, wall clock, how many entries are in it, and how many in it or before.
-        self._entries = 0
-        self._closed: list[tuple[int, int, str, int, int, int]] = []
-        # The ticks of the unsettled entries, those taken one by one last and apart, where each ends (see
-        # `Board.settle`), and the time of the last entry that is settled: a successor goes on from the same.
-        self._ticks: list[tuple[IntArray, FloatArray]] = []
-        self._whole: list[int] = []
-        self._told: list[float] = []
-        self._taken = 0
-        self._ends: list[tuple[int, int]] = []
+        self._closed = Closed()
+        # What is not settled yet, and the time of the last entry that is: a successor goes on from the same.
+        self._taken = Taken()
         self._settled_ns = time_ns
-        # What settled entries changed, and what was read off surfaces, by frame; and the last word on each
-        # line since somebody asked.
-        self._settled: list[Settled] = []
-        self._read_off: dict[int, list[Change]] = {}
-        self._consensus: dict[tuple[TickKind, str], bytes] = {}
+        # Where frames were last asked for, and what entries settled since changed; how many of these changes
+        # are among the last words on lines, which are kept until somebody asks.
+        self._told = sequence
+        self._settled = Settled()
+        self._noted = 0
+        self._last_words: list[bytes] = []
         self._chains = chains_of(instruments)
 
     @property
@@ -129,7 +128,9 @@ class Sequencer:
         """Admits or refuses an entry's ticks. Entries taken before the same `close` are told together."""
         step, seal = Step(), None
         taken, served = step.quotes, False
-        lines, after, whole, told = self._board.lines, self._board.after, self._whole, self._told
+        lines, after = self._board.lines, self._board.after
+        whole: list[tuple[int, int]] = []
+        told: list[tuple[float, float]] = []
         now_ns = self._now(wall_ns)
         oldest_ns, newest_ns = self._near(now_ns)
         for tick in ticks:
@@ -154,46 +155,65 @@ class Sequencer:
                 served = True
                 oldest_ns, newest_ns = self._near(now_ns)
                 if tick.kind is TickKind.HEARTBEAT:
-                    step.heartbeats += self._board.beat(tick.source, tick.time_ns)
+                    self.taken += self._board.beat(tick.source, tick.time_ns)
                     continue
                 place = self._board.hear(tick)
                 after = self._board.after
-            whole += (place, tick.time_ns)
-            told += (tick.value, tick.confidence)
+            whole.append((place, tick.time_ns))
+            told.append((tick.value, tick.confidence))
             taken.append(tick)
+        self.taken += len(taken)
         if served or taken:
-            self._serve(entry, len(taken), now_ns)
+            self._taken.add(whole, told, now_ns)
+            self._entry = entry
+            self._covers += 1
+            if not self.is_live:
+                self.time_ns = now_ns
         return step
 
-    def take_packed(self, *, entry: str, packed: bytes, wall_ns: int) -> int | None:
-        """How many ticks an entry had; None, and nothing is done, if it is to be looked at tick by tick."""
-        now_ns = self._now(wall_ns)
-        oldest_ns, newest_ns = self._near(now_ns)
-        ticks = self._board.read(packed, oldest_ns=oldest_ns, newest_ns=newest_ns)
-        if ticks is None:
-            return None
-        count = int(ticks[0].shape[0])
-        if count:
-            self._gather()
-            self._ticks.append(ticks)
-            self._serve(entry, count, now_ns)
-        return count
+    def take_packed(
+        self, entries: Entries, start: int, end: int, *, wall_ns: int, together: bool = False
+    ) -> int:
+        """Entries from `start` on, before the first that is to be looked at tick by tick, which is returned.
 
-    def _serve(self, entry: str, ticks: int, now_ns: int) -> None:
-        self._taken += ticks
-        self._ends.append((self._taken, now_ns))
-        self._entries += 1
-        self._entry = entry
-        self._covers += 1
-        if not self.is_live:
-            self.time_ns = now_ns
+        Each is a frame, unless they are taken `together` for the next `close`.
+        """
+        if not together:
+            self.close(wall_ns=wall_ns)
+        taken = self._taken
+        while start < end:
+            window = Window(
+                self._now(wall_ns),
+                self.limits.maximum_age_ns,
+                self._lead_ns,
+                not self.is_live,
+                LATEST_NS if together else self._due_ns,
+            )
+            before, count = taken.ticks, self._board.read(entries, start, end, window, taken)
+            if not count:
+                break
+            self.taken += taken.ticks - before
+            start += count
+            if not self.is_live:
+                self.time_ns = taken.time_ns
+            if together:
+                self._entry = entries.id(start - 1)
+                self._covers += count
+            else:
+                self._close_each(entries, start - count, start, wall_ns)
+        return start
 
-    def _gather(self) -> None:
-        """What was taken one by one joins what was taken packed."""
-        if self._whole:
-            whole, told = np.array(self._whole, dtype=np.int64), np.array(self._told)
-            self._ticks.append((whole.reshape(-1, 2), told.reshape(-1, 2)))
-            self._whole, self._told = [], []
+    def _close_each(self, entries: Entries, start: int, end: int, wall_ns: int) -> None:
+        """Those that were just taken, a frame each; surfaces are read off with the last one, if any are."""
+        last_ns = self._taken.time_ns
+        is_due = last_ns >= self._due_ns
+        if end - is_due > start:
+            self._closed.add_each(entries, start, end - is_due, wall_ns)
+            self.sequence += end - is_due - start
+        if is_due:
+            self._entry, self._covers = entries.id(end - 1), 1
+            self._close(last_ns, wall_ns)
+        self.time_ns = self._closed_ns = last_ns
 
     def close(self, *, wall_ns: int) -> None:
         """One frame of all that was taken since the last one, if that was anything."""
@@ -202,45 +222,40 @@ class Sequencer:
 
     def heartbeat(self, *, wall_ns: int) -> None:
         """A frame that carries time, and what changes with it alone (live clock)."""
-        self._covers = 1
         now_ns = self._now(wall_ns)
-        self._ends.append((self._taken, now_ns))
-        self._entries += 1
+        self._taken.add((), (), now_ns)
+        self._covers += 1
         self._close(now_ns, wall_ns)
 
-    def frames(self) -> list[PackedFrame]:
+    def frames(self) -> PackedFrames:
         """Those closed since this was last asked for: their entries are settled together, in order."""
         self._settle()
-        settled = Settled.joined(self._settled)
-        ends, frames, at, entries_before = settled.ends.tolist(), list[PackedFrame](), 0, 0
-        for sequence, time_ns, entry, wall_ns, covers, entries in self._closed:
-            count, packed = 0, b""
-            if entries > entries_before:
-                count, packed = settled.between(at, ends[entries - 1], merged=entries > entries_before + 1)
-                at, entries_before = ends[entries - 1], entries
-            if told := self._read_off.get(sequence):
-                count, packed = count + len(told), packed + b"".join(map(_pack, told))
-            changes = array_of(count, packed)
-            frames.append(PackedFrame(self.generation, sequence, time_ns, entry, wall_ns, changes, covers))
-        self._closed, self._settled, self._read_off, self._entries = [], [], {}, 0
+        before, self._told = StreamPosition(self.generation, self._told), self.sequence
+        frames = self._closed.frames(before, self._settled)
+        self._note()
+        self._settled.clear()
+        self._noted = 0
         return frames
 
-    def consensus(self) -> dict[tuple[TickKind, str], bytes]:
-        """The last change of each line in the frames since this was last asked for, as msgpack."""
-        told, self._consensus = self._consensus, {}
-        return told
+    def consensus(self) -> bytes:
+        """The last words on lines in the frames since this was last asked for: name and change, packed, each
+        behind its length. Of two on the same line the later one counts.
+        """
+        words, self._last_words = self._last_words, []
+        return b"".join(words)
+
+    def _note(self) -> None:
+        """The last words on lines up to here."""
+        if self._settled.changes > self._noted:
+            self._last_words.append(self._board.last_words(self._settled, self._noted))
+            self._noted = self._settled.changes
 
     def _settle(self) -> None:
         """The entries that are not settled yet."""
-        if not self._ends:
-            return
-        self._gather()
-        whole, told = self._ticks[0] if len(self._ticks) == 1 else _joined(self._ticks)
-        settled = self._board.settle(whole, told, self._ends, clock_ns=self._settled_ns)
-        self._settled.append(settled)
-        self._consensus |= {self._board.name(row): packed for row, packed in settled.last().items()}
-        self._settled_ns = self._ends[-1][1]
-        self._ticks, self._ends, self._taken = [], [], 0
+        if self._taken.entries:
+            self._board.settle(self._taken, self._settled, clock_ns=self._settled_ns)
+            self._settled_ns = self._taken.time_ns
+            self._taken.clear()
 
     def memory(self) -> Memory:
         """The whole of it: with position and clock, the state."""
@@ -252,21 +267,28 @@ class Sequencer:
 
     def _near(self, now_ns: int) -> tuple[int, int]:
         """Times that need no closer look. In a replay, a tick ahead of the clock has one: it moves it."""
-        lead_ns = self.limits.maximum_lead_ns if self.is_live else 0
+        lead_ns = self._lead_ns if self.is_live else 0
         return max(1, now_ns - self.limits.maximum_age_ns), min(now_ns + lead_ns, LATEST_NS - 1)
+
+    @property
+    def _lead_ns(self) -> int:
+        return self.limits.maximum_lead_ns if self.is_live else self.limits.maximum_replay_lead_ns
+
+    @property
+    def _due_ns(self) -> int:
+        """When surfaces are next read off."""
+        return self._closed_ns - self._closed_ns % SURFACE_NS + SURFACE_NS if self._chains else LATEST_NS
 
     def _now(self, wall_ns: int) -> int:
         return wall_ns if self.is_live and wall_ns > self.time_ns else self.time_ns
 
     def _admit(self, tick: Tick, now_ns: int, seal: Seal) -> int:
         """The market clock after this tick; raises InvalidTick when it is refused."""
-        limits = self.limits
-        lead = limits.maximum_lead_ns if self.is_live else limits.maximum_replay_lead_ns
         lines = self._board.lines
         source, heard = self._board.source(tick.source), lines[tick.kind]
         check_word(tick, self.declared, seal, instruments=self.instruments, heard=heard)
-        age_ns = admitted_age_ns(tick.kind, source, self.declared, limits.maximum_age_ns)
-        check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=lead)
+        age_ns = admitted_age_ns(tick.kind, source, self.declared, self.limits.maximum_age_ns)
+        check_time(tick, now_ns=now_ns, maximum_age_ns=age_ns, maximum_lead_ns=self._lead_ns)
         if tick.kind is not TickKind.HEARTBEAT:
             line = lines[tick.kind].get(tick.instrument)
             place = line.places.get(tick.source) if line is not None else None
@@ -280,17 +302,18 @@ class Sequencer:
     def _close(self, time_ns: int, wall_ns: int) -> None:
         self.time_ns = time_ns
         self.sequence += 1
-        since_ns = self._closed_ns - self._closed_ns % SURFACE_NS
-        if self._chains and time_ns - since_ns >= SURFACE_NS:
+        told: list[Change] = []
+        if time_ns >= self._due_ns:
             self._settle()
-            told = self._read_off[self.sequence] = list(self._surface_changes(time_ns, since_ns))
-            self._consensus |= {(change.kind, change.instrument): _pack(change) for change in told}
+            told = list(self._surface_changes(time_ns))
+            self._note()
+            self._last_words += [word for change in told for word in _named(change)]
         self._closed_ns = time_ns
-        self._closed.append((self.sequence, time_ns, self._entry, wall_ns, self._covers, self._entries))
+        self._closed.add(time_ns=time_ns, wall_ns=wall_ns, covers=self._covers, entry=self._entry, told=told)
         self._entry, self._covers = "", 0
 
-    def _surface_changes(self, now_ns: int, since_ns: int) -> Iterator[Change]:
-        board = self._board
+    def _surface_changes(self, now_ns: int) -> Iterator[Change]:
+        board, since_ns = self._board, self._due_ns - SURFACE_NS
         ladder = standard_of(TickKind.IMPLIED_VOL, self.declared).ladder
         for chain in self._chains:
             forward = self._forward(chain.forward)
@@ -312,6 +335,6 @@ class Sequencer:
         return None
 
 
-def _joined(ticks: Sequence[tuple[IntArray, FloatArray]]) -> tuple[IntArray, FloatArray]:
-    whole = np.concatenate([_NO_WHOLE, *(whole for whole, _ in ticks)])
-    return whole, np.concatenate([_NO_TOLD, *(told for _, told in ticks)])
+def _named(change: Change) -> Iterator[bytes]:
+    for word in (line_name(change.kind, change.instrument).encode(), _pack(change)):
+        yield len(word).to_bytes(LENGTH_BYTES, "big") + word

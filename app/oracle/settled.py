@@ -1,62 +1,50 @@
 """What a number of entries changed, in columns and as msgpack."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 
-from app.quant.arrays import IntArray
+from app.quant.arrays import ByteArray, IntArray, with_room
 
-_NONE = np.empty(0, dtype=np.int64)
-_FEW = 64
-"""Changes that are quicker looked through one by one."""
+ENDS, TIME, FADES = range(3)
 
 
-class Settled(NamedTuple):
-    """What entries changed, in order: where the changes of each entry end, rows of lines, the changes as
-    msgpack, and where each of those starts, and the last one ends.
+class Settled:
+    """What entries changed, in order: the first so many rows.
+
+    Of an entry in `ends` where its changes end, the market time, and where those begin that time alone made.
+    Of a change its row among `lines`, and in `starts` where it begins in `packed`, as msgpack; the last one
+    ends where the next would begin.
     """
 
-    ends: IntArray
-    rows: IntArray
-    packed: bytes
-    starts: list[int]
+    def __init__(self) -> None:
+        self.entries = self.changes = 0
+        self.ends: IntArray = np.empty((0, 3), dtype=np.int64)
+        self.lines: IntArray = np.empty(0, dtype=np.int64)
+        self.starts: IntArray = np.zeros(1, dtype=np.int64)
+        self.packed: ByteArray = np.empty(0, dtype=np.uint8)
+        self.claim(1_000, 1_000, 100)
 
-    @classmethod
-    def joined(cls, parts: Sequence["Settled"]) -> "Settled":
-        if len(parts) == 1:
-            return parts[0]
-        changes = np.cumsum([0, *(part.rows.size for part in parts)])
-        starts = [0]
-        for part in parts:
-            starts += [starts[-1] + start for start in part.starts[1:]]
-        return cls(
-            np.concatenate([_NONE, *(part.ends + n for part, n in zip(parts, changes, strict=False))]),
-            np.concatenate([_NONE, *(part.rows for part in parts)]),
-            b"".join([part.packed for part in parts]),
-            starts,
-        )
+    def claim(self, entries: int, changes: int, bytes_each: int) -> None:
+        """There is room for so many more then."""
+        self.ends = with_room(self.ends, self.entries + entries)
+        self.lines = with_room(self.lines, self.changes + changes)
+        self.starts = with_room(self.starts, self.changes + changes + 1)
+        self.packed = with_room(self.packed, int(self.starts[self.changes]) + changes * bytes_each)
+
+    def clear(self) -> None:
+        self.entries = self.changes = 0
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """From which change to before which one the entries from `start` to before `end` go."""
+        return int(self.ends[start - 1, ENDS]) if start else 0, int(self.ends[end - 1, ENDS])
 
     def between(self, start: int, end: int, *, merged: bool) -> tuple[int, bytes]:
         """How many changes these are, as msgpack; merged, the last word on each line in the order of the
         first.
         """
         if not merged:
-            return end - start, self.packed[self.starts[start] : self.starts[end]]
-        last = dict(zip(self.rows[start:end].tolist(), range(start, end), strict=True))
-        return len(last), b"".join([self._change(i) for i in last.values()])
+            return end - start, self._packed(start, end)
+        last = dict(zip(self.lines[start:end].tolist(), range(start, end), strict=True))
+        return len(last), b"".join([self._packed(i, i + 1) for i in last.values()])
 
-    def last(self) -> dict[int, bytes]:
-        """Of each line, its last change as msgpack."""
-        count = self.rows.size
-        if count <= _FEW:
-            last = dict(zip(self.rows.tolist(), range(count), strict=True))
-        else:
-            at = np.full(self.rows.max() + 1, -1)
-            np.maximum.at(at, self.rows, np.arange(count))
-            rows = np.flatnonzero(at >= 0)
-            last = dict(zip(rows.tolist(), at[rows].tolist(), strict=True))
-        return {row: self._change(i) for row, i in last.items()}
-
-    def _change(self, i: int) -> bytes:
-        return self.packed[self.starts[i] : self.starts[i + 1]]
+    def _packed(self, start: int, end: int) -> bytes:
+        return self.packed[self.starts[start] : self.starts[end]].tobytes()

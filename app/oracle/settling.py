@@ -1,29 +1,23 @@
-"""What entries of ticks come to: who may vote, how good the consensus is, its averages, and who is doubted.
+"""What entries of ticks come to: who may vote, how good the consensus is, and its averages.
 
 Reference: Drift protocol v2, oracle validity (the ladder of qualities).
 """
 
-from math import exp, log, sqrt
+from math import exp, log
 
 from app.domain.market import Quality
+from app.oracle.doubting import SAMPLE_SECONDS, judge
+from app.oracle.packing import put_changes
 from app.oracle.records import NOBODY, Record, Records
-from app.oracle.votes import polled, sort
-from app.quant.arrays import FloatArray, IntArray
+from app.oracle.settled import ENDS, FADES, TIME
+from app.oracle.votes import polled
+from app.quant.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-MAXIMUM_DOUBT = 4
-"""The weight is a sixteenth then."""
-RECOVERY_NS = 60_000_000_000
-"""Of votes within the tolerance: then a doubt is taken back by one halving."""
-MAD_MULTIPLE = 5.0 * 1.4826
-"""Of the median absolute deviation: five standard deviations where deviations are normal."""
-JUMP_VOLATILITIES = 6.0
 TWAP_SECONDS = 300.0
 EWMA_SECONDS = 60.0
 VARIANCE_SECONDS = 600.0
-SAMPLE_SECONDS = 1.0
 SECOND_NS = 1_000_000_000
-LEAST_SAMPLES = 20
 
 _VALID, _DIVERGING = int(Quality.VALID), int(Quality.DIVERGING)
 _STALE_FOR_TRADING, _STALE_FOR_MARGIN = int(Quality.STALE_FOR_TRADING), int(Quality.STALE_FOR_MARGIN)
@@ -159,69 +153,6 @@ def _quality(
 
 
 @inlined_in_place
-def _deviation_limit(voters: Records, count: int, votes: FloatArray, marks: IntArray) -> float:
-    for i in range(count):
-        votes[i], marks[i] = voters[i].deviation, i
-    sort(votes, marks, count)
-    return MAD_MULTIPLE * float(votes[count >> 1])
-
-
-@inlined_in_place
-def _jumped(place: Record, variance: float) -> bool:
-    """Against its own last word, more than a source's price moves in that time."""
-    if place.previous <= 0.0 or place.value <= 0.0 or variance <= 0.0:
-        return False
-    seconds = max(SAMPLE_SECONDS, (place.time_ns - place.previous_ns) * 1e-9)
-    return abs(log(place.value / place.previous)) > JUMP_VOLATILITIES * sqrt(variance * seconds)
-
-
-@inlined_in_place
-def _judge(
-    places: Records,
-    line: Record,
-    estimate: Record,
-    voters: Records,
-    count: int,
-    value: float,
-    now_ns: int,
-    votes: FloatArray,
-    marks: IntArray,
-    doubted: IntArray,
-    found: int,
-) -> int:
-    """Who spoke in this entry and is outside of the tolerance and of what the others do loses weight.
-
-    The vote that was judged has been counted. The tolerance is what keeps liars from making honest sources,
-    which agree within it, lose theirs.
-    """
-    limit = NOBODY * 1.0
-    for i in range(count):
-        voters[i].deviation = abs(voters[i].value - value)
-    for i in range(count):
-        place = places[voters[i].place]
-        if not place.heard:
-            continue
-        doubt = place.doubt
-        outlying = voters[i].deviation > max(voters[i].confidence, line.tolerance * abs(value))
-        if outlying:
-            if limit < 0.0:
-                limit = _deviation_limit(voters, count, votes, marks)
-            variance = estimate.variance if estimate.samples >= LEAST_SAMPLES else 0.0
-            outlying = voters[i].deviation > limit or _jumped(place, variance)
-        if outlying:
-            place.doubt = min(doubt + 1, MAXIMUM_DOUBT)
-            place.doubted_ns = now_ns
-        elif doubt > 0 and now_ns - place.doubted_ns >= RECOVERY_NS:
-            place.doubt = doubt - 1
-            place.doubted_ns = now_ns
-        else:
-            continue
-        doubted[found] = voters[i].place
-        found += 1
-    return found
-
-
-@inlined_in_place
 def _settle(
     places: Records,
     lines: Records,
@@ -250,7 +181,7 @@ def _settle(
     if quality == _NON_POSITIVE:
         return found
     if line.tolerance > 0.0 and value > 0.0:
-        found = _judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
+        found = judge(places, line, estimate, voters, count, value, now_ns, votes, marks, doubted, found)
     estimate.time_ns = newest_ns
     estimate.new_until_ns, estimate.counts_until_ns = new_until_ns, counts_until_ns
     _stand(estimate, line, value, confidence, dispersion, now_ns)
@@ -306,6 +237,7 @@ def _hear(
     start: int,
     end: int,
     touched: IntArray,
+    spoke: BoolArray,
 ) -> int:
     """Takes the ticks of one entry; how many lines they name, in that order.
 
@@ -316,6 +248,7 @@ def _hear(
         place = places[told_whole[i, 0]]
         if not place.heard:
             place.heard = 1
+            spoke[told_whole[i, 0]] = True
             place.previous, place.previous_ns = place.value, place.time_ns
         line = lines[place.line]
         place.time_ns = told_whole[i, 1]
@@ -334,30 +267,47 @@ def settle(
     estimates: Records,
     told_whole: IntArray,
     told: FloatArray,
-    entries: IntArray,
+    told_ends: IntArray,
+    entries: int,
     voters: Records,
     votes: FloatArray,
     marks: IntArray,
     touched: IntArray,
+    spoke: BoolArray,
+    moved: BoolArray,
     doubted: IntArray,
     changed_whole: IntArray,
     changed: FloatArray,
+    changed_bits: IntArray,
+    ends: IntArray,
+    first_entry: int,
+    first_change: int,
+    names: ByteArray,
+    name_ends: IntArray,
+    change_lines: IntArray,
+    starts: IntArray,
+    packed: ByteArray,
     clock_ns: int,
-) -> int:
+    packs: bool,
+) -> tuple[int, int]:
     """Takes entries of ticks one after the other; the lines that each names are settled after all its ticks.
 
-    Tick i is a place and its time in `told_whole[i]`, value and confidence in `told[i]`. Row e of `entries`
-    has the end of the entry's ticks and the market time in ns; the end of its changes is written into a third
-    column. Change i is line, sources, quality and time in `changed_whole[i]`, value and confidence in
-    `changed[i]`, in the order in which the lines were named. With the first entry of each second, `clock_ns`
-    being the time of the one before, follow those that fade: where they begin is written into a fourth
-    column.
-    Returns how often a place was doubted more or less than before: the first so many of `doubted`.
+    Tick i is a place and its time in `told_whole[i]`, value and confidence in `told[i]`. Row e of `told_ends`
+    has the end of the entry's ticks and the market time in ns. Change i is line, sources, quality and time in
+    `changed_whole[i]`, value and confidence in `changed[i]`, in the order in which the lines were named. With
+    the first entry of each second, `clock_ns` being the time of the one before, follow those that fade. From
+    row `first_entry` on `ends` gets of each entry the end of its changes, the first of which is number
+    `first_change`, the market time, and where those begin that fade.
+    Places that spoke and lines that moved are marked. If it `packs`, the changes are written as msgpack too
+    (see `packing.put_changes`).
+    Returns how many changes there are, and how often a place was doubted more or less than before: the first
+    so many of `doubted`.
     """
     start, shown, found = 0, 0, 0
-    for e in range(entries.shape[0]):
-        end, now_ns = entries[e, 0], entries[e, 1]
-        count = _hear(places, lines, told_whole, told, start, end, touched)
+    for e in range(entries):
+        end, now_ns = told_ends[e, 0], told_ends[e, 1]
+        shown_before = shown
+        count = _hear(places, lines, told_whole, told, start, end, touched, spoke)
         for converts in (1, 0):
             for i in range(count):
                 line = lines[touched[i]]
@@ -373,14 +323,20 @@ def settle(
                 changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
                 changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
                 shown += 1
-        entries[e, 3] = shown
+        ends[first_entry + e, FADES] = first_change + shown
         if now_ns // SECOND_NS > clock_ns // SECOND_NS:
             shown = _fade(places, lines, estimates, voters, now_ns, changed_whole, changed, shown)
             clock_ns = now_ns
+        for i in range(shown_before, shown):
+            moved[changed_whole[i, 0]] = True
         for i in range(start, end):
             places[told_whole[i, 0]].heard = 0
         for i in range(count):
             lines[touched[i]].heard = 0
-        entries[e, 2] = shown
+        ends[first_entry + e, ENDS], ends[first_entry + e, TIME] = first_change + shown, now_ns
         start = end
-    return found
+    if packs:
+        put_changes(
+            names, name_ends, changed_whole, changed_bits, shown, change_lines, starts, packed, first_change
+        )
+    return shown, found

@@ -1,35 +1,36 @@
-"""Packed ticks, read by a loop: an entry of many is taken or left without one of Python's objects a tick.
+"""Packed ticks, read by a loop: entries are taken or left without one of Python's objects a tick.
 
 Taken is an entry all of whose ticks are as nearly all are: well-formed, from places that were heard before,
 in order, in time and within bounds. Any other is left as it was, for somebody to look at closely.
 Reference: msgpack specification; FNV-1a (Fowler, Noll, Vo) for names.
 """
 
+from collections.abc import Iterable
 from math import inf
 
 import numpy as np
 
+from app.oracle.admission import LATEST_NS
+from app.oracle.entries import END, START, STATED, UNREAD, Entries, Taken, Window
 from app.oracle.packing import Names
 from app.oracle.records import NEVER, NOBODY, Records
-from app.quant.arrays import ByteArray, FloatArray, IntArray
+from app.quant.arrays import ByteArray, FloatArray, IntArray, with_room
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
-_LEAST_BYTES = 7
+LEAST_BYTES = 7
 """Of a tick: array, three names and three numbers take no less."""
 _STEPS = 64
 """Further from its slot nothing is put or looked for: names thought up to collide are read tick by tick."""
 _SEED, _PRIME = 0xCBF29CE484222325 - (1 << 64), 0x100000001B3
 
 
-def stated_count(packed: bytes) -> int:
-    """How many ticks there should be, without a look at them."""
-    match packed[:1]:
-        case b"\xdc":
-            return int.from_bytes(packed[1:3], "big")
-        case b"\xdd":
-            return int.from_bytes(packed[1:5], "big")
-        case header:
-            return int.from_bytes(header, "big") & 0x0F
+def packed_entries(packed: Iterable[tuple[str, bytes]]) -> Entries:
+    """Of ids, and of ticks as msgpack."""
+    names, bodies = zip(*packed, strict=True)
+    id_ends, ends = np.cumsum([0, *map(len, names)]), np.cumsum([0, *map(len, bodies)])
+    rows = np.column_stack([id_ends[:-1], id_ends[1:], ends[:-1], ends[1:], ends[1:]])
+    data = np.array(bytearray(b"".join(bodies)), dtype=np.uint8)
+    return Entries(rows, np.frombuffer("".join(names).encode(), dtype=np.uint8), data, _state(data, rows))
 
 
 class Places:
@@ -38,6 +39,7 @@ class Places:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._slots: IntArray = np.full(256, NOBODY, dtype=np.int64)
+        self._before: IntArray = np.empty(0, dtype=np.int64)  # sequences whose place was taken
 
     def add_last(self) -> None:
         """The last row of names that was added."""
@@ -50,23 +52,28 @@ class Places:
 
     def read(
         self,
-        packed: bytes,
+        entries: Entries,
+        start: int,
+        end: int,
         places: Records,
         lines: Records,
         after: IntArray,
-        *,
-        oldest_ns: int,
-        newest_ns: int,
-    ) -> tuple[IntArray, FloatArray] | None:
-        """Of each tick place and time, value and confidence; None where one of them needs a closer look.
+        window: Window,
+        taken: Taken,
+    ) -> int:
+        """Takes entries from `start` on, before the first that needs a closer look or has no ticks: how many.
 
         A sequence is taken above the one in `after`, where it takes its place.
         """
-        data = np.frombuffer(packed, dtype=np.uint8)
-        room = data.size // _LEAST_BYTES + 1
-        whole, told = np.empty((room, 3), dtype=np.int64), np.empty((room, 2))
+        rows = entries.rows
+        room = entries.ticks if end - start == len(rows) else int(rows[start:end, STATED].sum())
+        taken.claim(room, end - start)
+        self._before = with_room(self._before, len(taken.whole))
         count = _read(
-            data,
+            entries.data,
+            rows,
+            start,
+            end,
             self._slots,
             self._names.packed,
             self._names.ends,
@@ -74,13 +81,19 @@ class Places:
             lines["above"],
             lines["most"],
             after,
-            oldest_ns,
-            newest_ns,
-            whole,
-            told,
-            told.view(np.int64),
+            self._before,
+            *window,
+            taken.whole,
+            taken.told,
+            taken.bits,
+            taken.ticks,
+            taken.ends,
+            taken.entries,
         )
-        return None if count < 0 else (whole[:count, :2], told[:count])
+        if count:
+            taken.entries += count
+            taken.ticks = int(taken.ends[taken.entries - 1, 0])
+        return count
 
 
 @inlined_in_place
@@ -167,7 +180,7 @@ def _number(data: ByteArray, at: int, told: FloatArray, bits: IntArray, i: int, 
 
 
 @inlined_in_place
-def _count(data: ByteArray) -> tuple[int, int]:
+def count_of(data: ByteArray) -> tuple[int, int]:
     """Of the array that begins here, and where its first element does; -1 where none does."""
     if data.shape[0] > 0 and data[0] & 0xF0 == 0x90:
         return int(data[0] & 0x0F), 1
@@ -176,6 +189,23 @@ def _count(data: ByteArray) -> tuple[int, int]:
     if data.shape[0] > 5 and data[0] == 0xDD:
         return _big_endian(data, 1, 4), 5
     return -1, 0
+
+
+@inlined_in_place
+def stated_count(data: ByteArray) -> int:
+    """How many ticks the array that begins here has by its own word, but no more than there is room for."""
+    count, _ = count_of(data)
+    return min(max(count, 0), int(data.shape[0]) // LEAST_BYTES + 1)
+
+
+@compiled_in_place
+def _state(data: ByteArray, rows: IntArray) -> int:
+    """How many ticks the entries have in all."""
+    ticks = 0
+    for e in range(rows.shape[0]):
+        rows[e, STATED] = stated_count(data[rows[e, START] : rows[e, END]])
+        ticks += rows[e, STATED]
+    return ticks
 
 
 @inlined_in_place
@@ -205,8 +235,8 @@ def _tick(
     return sequence, at if at <= data.shape[0] and whole[i, 0] != NOBODY else -1
 
 
-@compiled_in_place
-def _read(
+@inlined_in_place
+def _read_entry(
     data: ByteArray,
     slots: IntArray,
     names: ByteArray,
@@ -215,19 +245,23 @@ def _read(
     above: FloatArray,
     most: FloatArray,
     after: IntArray,
-    oldest_ns: int,
-    newest_ns: int,
+    before: IntArray,
+    now_ns: int,
+    maximum_age_ns: int,
+    maximum_lead_ns: int,
+    moves: bool,
     whole: IntArray,
     told: FloatArray,
     bits: IntArray,
-) -> int:
-    """How many ticks there are, or -1 when one of them needs a closer look.
-
-    The third column of `whole` is the sequence before.
+    first: int,
+) -> tuple[int, int]:
+    """The ticks of one entry, from row `first` on: the row after the last one, or `first` when one of them
+    needs a closer look; and the clock then. The sequences that they take the place of are put into `before`.
     """
-    count, at = _count(data)
-    done = 0
-    while done < count and at < data.shape[0]:
+    count, at = count_of(data)
+    last = first + min(count, whole.shape[0] - first)
+    done = first
+    while done < last and at < data.shape[0]:
         sequence, at = _tick(data, at, slots, names, ends, whole, told, bits, done)
         if at < 0:
             break
@@ -236,16 +270,64 @@ def _read(
         line = line_of[place]
         if not (
             after[place] < sequence < NEVER
-            and oldest_ns <= time_ns <= newest_ns
+            and max(1, now_ns - maximum_age_ns) <= time_ns < LATEST_NS
+            and time_ns <= now_ns + maximum_lead_ns
             and above[line] < value <= most[line]
             and 0.0 <= confidence < inf
         ):
             break
-        whole[done, 2] = after[place]
+        before[done] = after[place]
         after[place] = sequence
+        if moves:
+            now_ns = max(now_ns, time_ns)
         done += 1
-    if done == count and at == data.shape[0]:
-        return done
-    for i in range(done - 1, -1, -1):
-        after[whole[i, 0]] = whole[i, 2]
-    return -1
+    if done == first + count and at == data.shape[0]:
+        return done, now_ns
+    for i in range(done - 1, first - 1, -1):
+        after[whole[i, 0]] = before[i]
+    return first, now_ns
+
+
+@compiled_in_place
+def _read(
+    data: ByteArray,
+    rows: IntArray,
+    start: int,
+    end: int,
+    slots: IntArray,
+    names: ByteArray,
+    name_ends: IntArray,
+    line_of: IntArray,
+    above: FloatArray,
+    most: FloatArray,
+    after: IntArray,
+    before: IntArray,
+    now_ns: int,
+    maximum_age_ns: int,
+    maximum_lead_ns: int,
+    moves: bool,
+    until_ns: int,
+    whole: IntArray,
+    told: FloatArray,
+    bits: IntArray,
+    done: int,
+    ends: IntArray,
+    entry: int,
+) -> int:
+    """How many entries were read, into rows from `done` on, and from `entry` on."""
+    for e in range(start, end):
+        if rows[e, START] == UNREAD:
+            return e - start
+        first = done
+        done, entry_ns = _read_entry(
+            data[rows[e, START] : rows[e, END]], slots, names, name_ends, line_of, above, most, after, before,
+            now_ns, maximum_age_ns, maximum_lead_ns, moves, whole, told, bits, first,
+        )  # fmt: skip
+        if done == first:
+            return e - start
+        now_ns = entry_ns
+        ends[entry, 0], ends[entry, 1] = done, now_ns
+        entry += 1
+        if now_ns >= until_ns:
+            return e + 1 - start
+    return end - start

@@ -7,6 +7,7 @@ from app.oracle.consensus import aggregate
 from app.oracle.declared import OptionTerms, Pair
 from app.oracle.sequencer import ClockMode, Sequencer
 from app.oracle.surfaces import LEAST_LEFT_NS, LEAST_QUOTES, SURFACE_NS
+from app.oracle.unpacking import packed_entries
 
 
 def warm_up() -> None:
@@ -22,7 +23,7 @@ def warm_up() -> None:
     sequencer = Sequencer(generation=1, sequence=0, time_ns=0, clock=ClockMode.REPLAY, instruments=pairs)
     sequencer.take(entry="", ticks=ticks, wall_ns=1)
     again = [msgspec.structs.replace(tick, sequence=2) for tick in ticks]
-    sequencer.take_packed(entry="", packed=msgspec.msgpack.encode(again), wall_ns=1)
+    sequencer.take_packed(packed_entries([("0-1", msgspec.msgpack.encode(again))]), 0, 1, wall_ns=1)
     sequencer.close(wall_ns=1)
     sequencer.frames()
     sequencer.news()

@@ -1,42 +1,16 @@
 """What the oracle and the evaluator need of the streams."""
 
 from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import msgspec
-
 from app.domain.events import Event
 from app.domain.identifiers import ShardId
-from app.domain.market import Frame, PackedFrame, StreamPosition, Tick, TickKind
+from app.domain.market import Frame, PackedFrames, StreamPosition, Tick
 from app.oracle.memory import Memory
 
 Answer_co = TypeVar("Answer_co", covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedTick:
-    """`payload` is what was sent, cut to a bounded size; `source` is empty where nobody known said it."""
-
-    entry: str
-    reason: str
-    message: str
-    payload: bytes
-    source: str = ""
-
-
-class TickEntry(msgspec.Struct):
-    """One entry of the tick stream; what could not be decoded is already refused.
-
-    The signature is over all of its ticks (`oracle.signatures`): once one was refused, it is none. What is
-    `packed` nobody has looked at yet.
-    """
-
-    id: str
-    ticks: list[Tick]
-    rejected: list[RejectedTick] = []
-    signature: bytes = b""
-    packed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +32,6 @@ class UnderWay(Protocol[Answer_co]):
         """Nobody will wait for it."""
 
 
-class TickLog(Protocol):
-    def read(self, after: str, *, count: int, block_ms: int) -> UnderWay[Sequence[TickEntry]]:
-        """Those after it that come in time, which may be none."""
-
-    def unpacked(self, entry: TickEntry) -> TickEntry:
-        """The same with its ticks decoded."""
-
-    async def reject(self, rejected: Sequence[RejectedTick]) -> None: ...
-
-    async def trim(self, before: str) -> None: ...
-
-
 class TickPublisher(Protocol):
     async def publish(self, ticks: Sequence[Tick], signature: bytes = b"") -> str:
         """One entry, signed or not, and its id."""
@@ -83,18 +45,22 @@ class MarketLog(Protocol):
 
     async def start_generation(self, *, epoch: int, generation: int) -> OracleState: ...
 
+    def together(self) -> AbstractContextManager[None]:
+        """What is appended within, and the read of ticks that is asked for, leave at its end, in order."""
+
     def append(
         self,
         *,
         epoch: int,
         previous: StreamPosition,
         cursor: str,
-        frames: Sequence[PackedFrame],
-        consensus: Mapping[tuple[TickKind, str], bytes],
+        frames: PackedFrames,
+        consensus: bytes,
         memory: Memory,
         whole: bool,
     ) -> UnderWay[None]:
-        """`consensus` is the last change of each line in the frames, packed; `memory` is what moved since
+        """`consensus` is the name of each line in the frames and its last change, packed, each behind its
+        length, the last word on a line counting; `memory` is what moved since
         the last append or, with `whole`, all of it.
         """
 

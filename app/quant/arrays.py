@@ -1,5 +1,7 @@
 """Array types of the package, and the one way in which inputs become columns."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -8,6 +10,7 @@ BoolArray = NDArray[np.bool_]
 StatusArray = NDArray[np.int8]
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
+Number = TypeVar("Number", bound=np.generic)
 
 
 def as_columns(*inputs: ArrayLike) -> tuple[tuple[int, ...], list[FloatArray]]:
@@ -19,3 +22,14 @@ def as_columns(*inputs: ArrayLike) -> tuple[tuple[int, ...], list[FloatArray]]:
     arrays = [np.asarray(each, dtype=np.float64) for each in inputs]
     shape = np.broadcast_shapes(*(each.shape for each in arrays))
     return shape, [np.array(np.broadcast_to(each, shape), order="C").reshape(-1) for each in arrays]
+
+
+def with_room(array: NDArray[Number], rows: int) -> NDArray[Number]:
+    """The array, or a copy that is longer by half as much again, where it has fewer rows than that."""
+    if len(array) >= rows:
+        return array
+    longer: NDArray[Number] = np.empty(
+        (max(rows, len(array) + len(array) // 2), *array.shape[1:]), dtype=array.dtype
+    )
+    longer[: len(array)] = array
+    return longer

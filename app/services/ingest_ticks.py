@@ -5,36 +5,31 @@ epoch are written in one step, so being killed anywhere only means that the next
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-import msgspec
 import structlog
 
-from app.domain.errors import Fenced, InvalidTick, StreamReset
-from app.domain.market import UNLISTED, PackedFrame, StreamPosition, Tick, TickKind
+from app.domain.errors import Fenced, StreamReset
+from app.domain.market import PackedFrames, StreamPosition
+from app.oracle.entries import Entries
 from app.oracle.memory import Memory
 from app.oracle.overload import Overload
 from app.oracle.sequencer import ClockMode, Limits, Sequencer
-from app.oracle.unpacking import stated_count
 from app.ports.clock import WallClock
 from app.ports.leases import OracleGrant, OracleLease
-from app.ports.market import MarketLog, OracleState, RejectedTick, TickEntry, TickLog, UnderWay
+from app.ports.market import MarketLog, OracleState, UnderWay
 from app.ports.sources import Listings
+from app.ports.ticks import RejectedTick, TickBatch, TickLog
 from app.services.pacing import pause
+from app.services.take_entries import READ_TICKS, TakeEntries, parts
 
 HEARTBEAT_NS = 1_000_000_000
 HOUSEKEEPING_SECONDS = 2.0
 READ_COUNT = 1_000
-READ_TICKS = 8_000
 LISTENING_SECONDS = 0.1
 MERGING_SECONDS = 0.05
-MAXIMUM_PAYLOAD = 512
 _PATIENCE_MS = 1_000
-_OF_NO_INSTRUMENT = frozenset({TickKind.HEARTBEAT, *UNLISTED})
-
-_encoder = msgspec.json.Encoder()
 
 
 class IngestTicks:
@@ -139,8 +134,8 @@ class _Batch:
 
     previous: StreamPosition
     cursor: str
-    frames: Sequence[PackedFrame]
-    consensus: Mapping[tuple[TickKind, str], bytes]
+    frames: PackedFrames
+    consensus: bytes
     memory: Memory
     whole: bool = False
     rejected: Sequence[RejectedTick] = ()
@@ -165,14 +160,15 @@ class _Writer:
         self._service = service
         self._instruments_seen_ns = 0
         self._count = READ_COUNT
-        self._reading: UnderWay[Sequence[TickEntry]]
+        self._take = TakeEntries(sequencer, service.clock, self._learn_instruments)
+        self._reading: UnderWay[TickBatch]
         self._writing: UnderWay[None] | None = None
         self._cursor = state.cursor  # of what is being written
-        # Since the snapshot; what a predecessor left is replaced at once.
-        self._logged = len(state.memory.quotes)
+        # Ticks before the snapshot: what a predecessor left after his is replaced at once.
+        self._remembered = -len(state.memory.quotes)
 
     async def run(self, stop: asyncio.Event) -> None:
-        self._reading = self._read(self.cursor)
+        self._reading = self._read(self.cursor, block_ms=self._patience_ms())
         try:
             await self._go_on(stop)
             await self._written()
@@ -184,82 +180,53 @@ class _Writer:
     async def _go_on(self, stop: asyncio.Event) -> None:
         cursor = self.cursor
         while not stop.is_set():
-            entries = await self._reading
-            if more := len(entries) >= self._count:
-                self._resize(entries)
-                self._reading = self._read(entries[-1].id)
-            for i, part in enumerate(parts(entries)):
-                if i:
-                    await asyncio.sleep(0)  # what is written is sent before the work goes on
-                cursor = part[-1].id if part else cursor
-                batch = await self._frames_of(part, cursor)
+            read = await self._reading
+            if more := len(read) >= self._count:
+                self._resize(read.entries)
+                # It waits for nothing: the frames of this one are written behind it.
+                self._reading = self._read(read.id(len(read) - 1), block_ms=None)
+            pauses = False
+            for start, end in parts(read.entries):
+                cursor = read.id(end - 1) if end else cursor
+                batch = await self._frames_of(read, start, end, cursor)
                 await self._written()
-                if batch is not None:
-                    await self._write(batch)
-            if not more:
-                if self._merging:
-                    await asyncio.sleep(MERGING_SECONDS)
-                self._reading = self._read(cursor)
+                if batch is not None and batch.rejected:
+                    await self._service.ticks.reject(batch.rejected)
+                with self._service.market.together():
+                    if batch is not None:
+                        self._write(batch)
+                    if end == len(read) and not more and not (pauses := self._merging):
+                        self._reading = self._read(cursor, block_ms=self._patience_ms())
+            if pauses:
+                await asyncio.sleep(MERGING_SECONDS)
+                self._reading = self._read(cursor, block_ms=self._patience_ms())
 
     @property
     def _merging(self) -> bool:
         return self.live and self.overload.merging
 
-    def _read(self, after: str) -> UnderWay[Sequence[TickEntry]]:
-        return self._service.ticks.read(after, count=self._count, block_ms=self._patience_ms())
+    def _read(self, after: str, *, block_ms: int | None) -> UnderWay[TickBatch]:
+        return self._service.ticks.read(after, count=self._count, block_ms=block_ms)
 
-    async def _frames_of(self, entries: Sequence[TickEntry], cursor: str) -> _Batch | None:
-        service, sequencer = self._service, self.sequencer
+    async def _frames_of(self, read: TickBatch, start: int, end: int, cursor: str) -> _Batch | None:
+        sequencer = self.sequencer
         previous = StreamPosition(sequencer.generation, sequencer.sequence)
-        if not entries:
+        if start == end:
             if not self.live or self._patience_ms() > 1:
                 return None
-            sequencer.heartbeat(wall_ns=service.clock.now_ns())
+            sequencer.heartbeat(wall_ns=self._service.clock.now_ns())
             frames = sequencer.frames()
             return _Batch(previous, cursor, frames, sequencer.consensus(), sequencer.news())
-        await self._learn_instruments(entries)
-        rejected: list[RejectedTick] = []
-        for run in runs(entries, merging=self._merging):
-            wall_ns = service.clock.now_ns()
-            for entry in run:
-                if entry.packed is None or not self._take_packed(entry.id, entry.packed, wall_ns):
-                    rejected += await self._take(entry, wall_ns)
-            sequencer.close(wall_ns=wall_ns)
+        rejected = await self._take(read, start, end, merging=self._merging)
         frames = sequencer.frames()
-        if whole := self._logged >= sequencer.sources:  # a snapshot is no longer than the log that it ends
-            self._logged = 0
+        # A snapshot is no longer than the log that it ends.
+        if whole := sequencer.taken - self._remembered >= sequencer.sources:
+            self._remembered = sequencer.taken
         memory = sequencer.memory() if whole else sequencer.news()
         return _Batch(previous, cursor, frames, sequencer.consensus(), memory, whole, rejected)
 
-    def _take_packed(self, entry: str, packed: bytes, wall_ns: int) -> bool:
-        """Whether its ticks were as nearly all are; if not, nothing is done."""
-        taken = self.sequencer.take_packed(entry=entry, packed=packed, wall_ns=wall_ns)
-        self._logged += taken or 0
-        return taken is not None
-
-    async def _take(self, entry: TickEntry, wall_ns: int) -> list[RejectedTick]:
-        """What of it is refused."""
-        if entry.packed is not None:
-            entry = self._service.ticks.unpacked(entry)
-            await self._learn_instruments([entry])
-        step = self.sequencer.take(
-            entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns, signature=entry.signature
-        )
-        self._logged += len(step.quotes) + step.heartbeats
-        if not step.rejected:
-            return entry.rejected
-        return [*entry.rejected, *(self._refused(entry.id, tick, refusal) for tick, refusal in step.rejected)]
-
-    def _refused(self, entry: str, tick: Tick, refusal: InvalidTick) -> RejectedTick:
-        """Counted by source only where that is known: anybody may think up a name."""
-        source = tick.source if self.sequencer.knows(tick.source) else ""
-        payload = _encoder.encode(tick)[:MAXIMUM_PAYLOAD]
-        return RejectedTick(entry, refusal.reason, str(refusal), payload, source)
-
-    async def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: _Batch) -> None:
         """It is under way then: the next read is worth more than to wait for it."""
-        if batch.rejected:
-            await self._service.ticks.reject(batch.rejected)
         self._writing = self._service.market.append(
             epoch=self.grant.epoch,
             previous=batch.previous,
@@ -271,8 +238,7 @@ class _Writer:
         )
         self._cursor = batch.cursor
         if batch.frames:
-            newest = batch.frames[-1]
-            self.overload.wrote(newest.position, wall_ns=newest.stamp_ns)
+            self.overload.wrote(batch.frames.position, wall_ns=batch.frames.stamp_ns)
 
     async def _written(self) -> None:
         """What is under way arrived; or why it did not."""
@@ -281,10 +247,9 @@ class _Writer:
             await writing
             self.cursor = self._cursor
 
-    def _resize(self, entries: Sequence[TickEntry]) -> None:
+    def _resize(self, entries: Entries) -> None:
         """The next read's: few enough ticks that evaluators have the first of them early."""
-        ticks = sum(map(_stated, entries))
-        self._count = max(1, min(READ_COUNT, READ_TICKS * len(entries) // max(1, ticks)))
+        self._count = max(1, min(READ_COUNT, READ_TICKS * len(entries) // max(1, entries.ticks)))
 
     def _patience_ms(self) -> int:
         """How long to wait for ticks: until the next heartbeat is due, on a live clock.
@@ -296,49 +261,11 @@ class _Writer:
         due = self.sequencer.time_ns + HEARTBEAT_NS - self._service.clock.now_ns()
         return min(max(1, due // 1_000_000), _PATIENCE_MS)
 
-    async def _learn_instruments(self, entries: Sequence[TickEntry]) -> None:
+    async def _learn_instruments(self, named: Collection[str]) -> None:
         """Looks again, at most once a second, when a tick names an instrument nobody knows."""
-        named = {
-            tick.instrument for entry in entries for tick in entry.ticks if tick.kind not in _OF_NO_INSTRUMENT
-        }
-        if named <= self.sequencer.instruments.keys():
+        if set(named) <= self.sequencer.instruments.keys():
             return
         now_ns = self._service.clock.now_ns()
         if now_ns - self._instruments_seen_ns > HEARTBEAT_NS:
             self._instruments_seen_ns = now_ns
             await self._service.declare(self.sequencer)
-
-
-def parts(entries: Sequence[TickEntry]) -> list[Sequence[TickEntry]]:
-    """What is worked on and written in one step: of large entries a read may have many times as much."""
-    found: list[Sequence[TickEntry]] = []
-    start, ticks = 0, 0
-    for i, entry in enumerate(entries):
-        count = _stated(entry)
-        if i > start and ticks + count > READ_TICKS:
-            found.append(entries[start:i])
-            start, ticks = i, 0
-        ticks += count
-    return [*found, entries[start:]]
-
-
-def _stated(entry: TickEntry) -> int:
-    """How many ticks it has, or says that it has."""
-    return len(entry.ticks) + stated_count(entry.packed or b"")
-
-
-def runs(entries: Sequence[TickEntry], *, merging: bool) -> Iterator[Sequence[TickEntry]]:
-    """What makes one frame each: an entry or, when merging, all that a read has between two heartbeats."""
-    if not merging:
-        yield from ((entry,) for entry in entries)
-        return
-    for apart, group in groupby(entries, key=_beats):
-        run = tuple(group)
-        yield from ((entry,) for entry in run) if apart else (run,)
-
-
-def _beats(entry: TickEntry) -> bool:
-    """Of ticks that nobody has looked at: whether one may be a heartbeat."""
-    return TickKind.HEARTBEAT.encode() in (entry.packed or b"") or any(
-        tick.kind is TickKind.HEARTBEAT for tick in entry.ticks
-    )

@@ -28,7 +28,16 @@ from app.domain.adjustments import MissReason
 from app.domain.errors import OperatorsOwn
 from app.domain.identifiers import OperatorPolicyId, PortfolioId, shard_of
 from app.domain.instruments import Instrument
-from app.domain.market import Change, PackedFrame, Quality, StreamPosition, Tick, TickKind
+from app.domain.market import (
+    LENGTH_BYTES,
+    Change,
+    Frame,
+    PackedFrames,
+    Quality,
+    StreamPosition,
+    Tick,
+    TickKind,
+)
 from app.domain.policies import Cure, Guards, LiquidationGuard, Mode
 from app.domain.portfolio_events import state_event
 from app.domain.portfolios import MarginMode, PortfolioState
@@ -483,11 +492,13 @@ def id_in_shard(shard):
 
 def frames_of(prices):
     """A change each, one after the other."""
+    packed = b""
     for sequence, (name, value) in enumerate(prices, start=1):
         time_ns = BEGIN_NS + sequence
         change = Change(TickKind.PRICE, name, value, 0.0, 1, Quality.VALID, time_ns)
-        changes = msgspec.Raw(msgspec.msgpack.encode([change]))
-        yield PackedFrame(1, sequence, time_ns, "", 0, changes)
+        frame = msgspec.msgpack.encode(Frame(1, sequence, time_ns, "", 0, (change,)))
+        packed += len(frame).to_bytes(LENGTH_BYTES, "big") + frame
+    return PackedFrames(packed, len(prices), StreamPosition(1, len(prices)), BEGIN_NS + len(prices))
 
 
 async def test_who_cannot_be_decided_keeps_nobody_waiting_and_is_tried_again(
@@ -539,10 +550,10 @@ async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, da
     store, stop = Recorded(asyncpg_pool), asyncio.Event()
     grants = await PostgresShardLeases(asyncpg_pool, owner="test").claim([])
     async with Wire(redis_url) as reading, Wire(redis_url) as writing:
-        log = RedisMarketLog(writing)
+        log = RedisMarketLog(writing, writing)
         await log.start_generation(epoch=1, generation=1)
         await log.append(
-            epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=list(frames_of(prices)),
+            epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=frames_of(prices),
             consensus={}, memory=Memory(), whole=False,
         )  # fmt: skip
         feed = RedisMarketFeed(reading=reading, writing=writing)

@@ -12,6 +12,7 @@ from app.adapters.redis_streams import wire as wires
 from app.adapters.redis_streams.client import connect
 from app.adapters.redis_streams.market_reader import read_consensus
 from app.adapters.redis_streams.tick_publisher import flat_fields
+from app.adapters.redis_streams.whole_replies import WholeReplies
 from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.domain.market import Tick, TickKind
@@ -59,11 +60,10 @@ async def test_a_listed_option_that_nobody_quotes_has_the_volatility_of_the_surf
     assert (await read_consensus(redis, [key]))[key] == change
 
 
-@pytest.mark.parametrize("command", ["xread", "evalsha"])
 async def test_a_connection_lost_under_way_costs_no_tick_and_repeats_none(
-    engine, redis, redis_url, asyncpg_pool, command
+    engine, redis, redis_url, asyncpg_pool
 ):
-    """Of the two connections of the role, the one that reads or the one that writes, again and again."""
+    """The one on which the role reads and writes, again and again while it does."""
     await factories.create_market(engine, clock="replay")
     sent, killed = [], 0
     async with connect(redis_url) as client, as_a_role(asyncpg_pool, redis_url):
@@ -71,7 +71,7 @@ async def test_a_connection_lost_under_way_costs_no_tick_and_repeats_none(
         for number in range(1, 121):
             sent.append(await publisher.send(flat_fields(good(number))))
             if number % 40 == 0:
-                killed += await kill_who_last_said(redis, command)
+                killed += await kill_who_reads(redis)
 
         async def all_told():
             return [frame.entry for frame in await publisher.frames()] == sent
@@ -81,14 +81,14 @@ async def test_a_connection_lost_under_way_costs_no_tick_and_repeats_none(
     assert killed >= 3
 
 
-async def kill_who_last_said(redis, command):
+async def kill_who_reads(redis):
     """How many connections that were."""
 
     async def found():
         clients = await redis.client_list()
-        return [client["id"] for client in clients if client["cmd"] == command]
+        return [client["id"] for client in clients if client["cmd"] in ("xread", "evalsha")]
 
-    ids = await eventually(found, what=f"a connection that said {command}")
+    ids = await eventually(found, what="a connection that reads or writes")
     for number in ids:
         await redis.client_kill_filter(_id=number)
     return len(ids)
@@ -98,8 +98,8 @@ async def kill_who_last_said(redis, command):
 async def as_a_role(pool, redis_url):
     """Until the end of the block, on connections that it makes anew when they are lost."""
     stop = asyncio.Event()
-    async with Wire(redis_url) as reading, Wire(redis_url) as writing:
-        running = asyncio.create_task(oracle_role.run(oracle=service_of(pool, reading, writing), stop=stop))
+    async with Wire(redis_url, WholeReplies) as streams, Wire(redis_url) as wire:
+        running = asyncio.create_task(oracle_role.run(oracle=service_of(pool, streams, wire), stop=stop))
         try:
             yield
         finally:

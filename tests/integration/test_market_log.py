@@ -20,7 +20,7 @@ def tick(sequence, *, source="a", instrument="BTC-USDT"):
 @pytest.fixture
 async def market(redis_url):
     async with Wire(redis_url) as wire:
-        market = RedisMarketLog(wire)
+        market = RedisMarketLog(wire, wire)
         await market.start_generation(epoch=1, generation=1)
         yield market
 

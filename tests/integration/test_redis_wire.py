@@ -168,3 +168,114 @@ async def test_a_script_is_sent_before_it_is_awaited_once_it_is_known(wire):
     assert await second == 2
     await wire.execute_command("SCRIPT", "FLUSH")
     assert await script.ask(keys=["n"], args=[]) == 3
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """One that nobody else asks anything."""
+    with EmbeddedRedis(tmp_path / "redis", durable=False) as server:
+        yield server
+
+
+async def _reads(wire):
+    """How often the server has found something to read, this question included."""
+    told = await wire.execute_command("INFO", "stats")
+    return int(told.partition(b"total_reads_processed:")[2].partition(b"\r\n")[0])
+
+
+async def test_what_is_asked_together_leaves_in_one_write_at_its_end(own_server):
+    async with Wire(own_server.url) as wire, Wire(own_server.url) as other:
+        await wire.execute_command("PING")
+        before = await _reads(other)
+        with wire.together():
+            asked = [wire.ask("INCR", "a") for _ in range(200)]
+            assert await other.execute_command("GET", "a") is None
+            assert await _reads(other) == before + 2
+        assert await asyncio.gather(*asked) == list(range(1, 201))
+        assert await _reads(other) == before + 4
+        assert await wire.execute_command("GET", "a") == b"200"  # and what follows waits for nothing
+
+
+async def test_what_is_asked_together_is_answered_in_its_order(wire):
+    await wire.execute_command("PING")
+    with wire.together():
+        asked = [wire.ask("ECHO", "1"), wire.ask("GET", "a", "b"), wire.ask("ECHO", "2")]
+        many = asyncio.create_task(wire.execute_many([("ECHO", "3"), ("ECHO", "4")]))
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        asked.append(wire.ask("ECHO", "5"))
+    answers = await asyncio.gather(*asked, many, return_exceptions=True)
+    assert [type(answer) for answer in answers[:2]] == [asyncio.CancelledError, ResponseError]
+    assert answers[2:] == [b"2", b"5", [b"3", b"4"]]
+
+
+async def test_a_block_within_another_ends_with_it(own_server):
+    async with Wire(own_server.url) as wire, Wire(own_server.url) as other:
+        await wire.execute_command("PING")
+        with wire.together():
+            asked = [wire.ask("INCR", "a")]
+            with wire.together():
+                asked.append(wire.ask("INCR", "a"))
+            asked.append(wire.ask("INCR", "a"))
+            before = await _reads(other)
+            assert await other.execute_command("GET", "a") is None
+        assert await asyncio.gather(*asked) == [1, 2, 3]
+        assert await _reads(other) == before + 3
+
+
+async def test_what_was_asked_is_sent_though_the_block_fails(wire):
+    await wire.execute_command("PING")
+    asked = []
+
+    def fail_within():
+        with wire.together():
+            asked.append(wire.ask("INCR", "a"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_within()
+    assert await asked[0] == 1
+    assert await wire.execute_command("GET", "a") == b"1"
+
+
+async def test_blocks_without_anything_asked_send_nothing(own_server):
+    async with Wire(own_server.url) as wire, Wire(own_server.url) as other:
+        await wire.execute_command("PING")
+        before = await _reads(other)
+        with wire.together():
+            pass
+        assert await _reads(other) == before + 1
+        assert await wire.execute_command("PING") == b"PONG"
+
+
+async def test_what_is_asked_together_connects_where_there_is_no_connection(redis_url):
+    async with Wire(redis_url) as wire:
+        with wire.together():
+            asked = [wire.ask("INCR", "a") for _ in range(3)]
+        assert await asyncio.gather(*asked) == [1, 2, 3]
+
+
+async def test_a_connection_that_is_lost_within_fails_what_was_asked(own_server):
+    """Before it could be sent; what is asked afterwards connects anew, in the same block."""
+    async with Wire(own_server.url) as wire, Wire(own_server.url) as other:
+        await wire.execute_command("PING")
+        with wire.together():
+            lost = [wire.ask("INCR", "a") for _ in range(3)]
+            await other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await eventually(lambda: all(one.done() for one in lost))
+            again = wire.ask("INCR", "a")
+            assert await again == 1
+        for one in lost:
+            with pytest.raises(RedisConnectionError, match="was lost"):
+                await one
+        assert await wire.execute_command("GET", "a") == b"1"
+
+
+async def test_a_wire_that_is_closed_within_fails_what_was_asked(wire):
+    await wire.execute_command("PING")
+    with wire.together():
+        asked = wire.ask("INCR", "a")
+        await wire.aclose()
+    with pytest.raises(RedisConnectionError, match="was lost"):
+        await asked
+    assert await wire.execute_command("GET", "a") is None

@@ -8,17 +8,18 @@ The memory is a log: a snapshot of all, and what was new after it, an element an
 when a snapshot is due. Many small values travel as one argument, each behind its length, which is cheaper.
 """
 
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 from redis.exceptions import ResponseError
 
 from app.adapters.redis_streams.keys import CONSENSUS, MARKET, MEMORY, PROGRESS, STATE
-from app.adapters.redis_streams.market_reader import consensus_field, decoded_memory
+from app.adapters.redis_streams.market_reader import decoded_memory
 from app.adapters.redis_streams.wire import Asked, Script, Wire
 from app.domain.errors import Fenced, StreamReset
-from app.domain.market import ORIGIN, PackedFrame, StreamPosition, TickKind
+from app.domain.market import ORIGIN, PackedFrames, StreamPosition
 from app.oracle.memory import Memory
 from app.ports.market import OracleState
 
@@ -27,7 +28,7 @@ from app.ports.market import OracleState
 #       whether they are a snapshot, consensus (fields and values in turn), merged frames, their entries
 _APPEND = """
 local call, format = redis.call, string.format
-local state = call('HMGET', KEYS[2], 'epoch', 'generation', 'sequence')
+local state = call('HMGET', KEYS[2], 'epoch', 'generation', 'sequence', 'time_ns')
 if not state[1] then return redis.error_reply('RESET the market state is gone') end
 if tonumber(state[1]) ~= tonumber(ARGV[1]) then
   return redis.error_reply('FENCED the market belongs to epoch ' .. state[1])
@@ -52,8 +53,8 @@ end
 for i = 1, count, 1000 do
   call('HSET', KEYS[4], unpack(consensus, i, math.min(i + 999, count)))
 end
-call('HSET', KEYS[2], 'cursor', ARGV[4], 'sequence', format('%.0f', sequence))
-if ARGV[5] ~= '' then call('HSET', KEYS[2], 'time_ns', ARGV[5]) end
+local time_ns = ARGV[5] ~= '' and ARGV[5] or state[4]
+call('HSET', KEYS[2], 'cursor', ARGV[4], 'sequence', format('%.0f', sequence), 'time_ns', time_ns)
 if ARGV[10] ~= '0' then
   call('HINCRBY', KEYS[2], 'merged_frames', ARGV[10])
   call('HINCRBY', KEYS[2], 'merged_entries', ARGV[11])
@@ -90,8 +91,13 @@ _NOTHING = Memory()
 
 
 class RedisMarketLog:
-    def __init__(self, wire: Wire) -> None:
-        self._append = Script(wire, _APPEND)
+    """Appends where the ticks are read: one write then carries the frames of a read and the next read, which
+    may wait for ticks once they are in. Nothing else is said there.
+    """
+
+    def __init__(self, streams: Wire, wire: Wire) -> None:
+        self._streams = streams
+        self._append = Script(streams, _APPEND)
         self._open = Script(wire, _OPEN)
         self._start = Script(wire, _START)
         self._wire = wire
@@ -104,6 +110,9 @@ class RedisMarketLog:
         position = StreamPosition(int(generation), int(sequence))
         if position < at_least:
             return None
+        await self._wire.execute_command(
+            "SCRIPT", "LOAD", _APPEND
+        )  # never sent whole behind a read that waits
         log: list[bytes] = await self._wire.execute_command("LRANGE", MEMORY, 0, -1)
         return OracleState(position, int(time_ns), cursor.decode(), decoded_memory(log))
 
@@ -111,26 +120,25 @@ class RedisMarketLog:
         await _fenced(self._start(keys=_KEYS, args=[epoch, generation, ORIGIN.entry_id]))
         return OracleState(StreamPosition(generation, 0), 0, ORIGIN.entry_id, Memory())
 
+    def together(self) -> AbstractContextManager[None]:
+        return self._streams.together()
+
     def append(
         self,
         *,
         epoch: int,
         previous: StreamPosition,
         cursor: str,
-        frames: Sequence[PackedFrame],
-        consensus: Mapping[tuple[TickKind, str], bytes],
+        frames: PackedFrames,
+        consensus: bytes,
         memory: Memory,
         whole: bool,
     ) -> Asked[None]:
-        fields: list[bytes] = []
-        for (kind, instrument), change in consensus.items():
-            fields += (consensus_field(kind, instrument).encode(), change)
-        merged = [frame.covers for frame in frames if frame.covers > 1]
         arguments = (
             *(epoch, previous.generation, previous.sequence, cursor),
-            *(frames[-1].time_ns if frames else "", _packed(map(_encode, frames))),
-            *(_encode(memory) if memory != _NOTHING else b"", int(whole), _packed(fields)),
-            *(len(merged), sum(merged)),
+            *(frames.time_ns if frames else "", frames.packed),
+            *(_encode(memory) if memory != _NOTHING else b"", int(whole), consensus),
+            *(frames.merged, frames.entries),
         )
         return self._append.ask(keys=_KEYS, args=arguments).then(_fenced)
 
@@ -140,10 +148,6 @@ class RedisMarketLog:
 
     async def trim(self, before: StreamPosition) -> None:
         await self._wire.execute_command("XTRIM", MARKET, "MINID", "~", before.entry_id)
-
-
-def _packed(values: Iterable[bytes]) -> bytes:
-    return b"".join([len(value).to_bytes(4, "big") + value for value in values])
 
 
 async def _fenced(reply: Awaitable[Any]) -> Any:

@@ -8,16 +8,12 @@ from redis.asyncio import Redis
 
 from app.adapters.redis_streams.keys import CONSENSUS, MEMORY, REJECTIONS, STATE
 from app.domain.errors import Unavailable
-from app.domain.market import Change, StreamPosition, TickKind
+from app.domain.market import Change, StreamPosition, TickKind, line_name
 from app.oracle.memory import Memory
 from app.ports.sources import OracleNow
 
 _change = msgspec.msgpack.Decoder(Change)
 _memory = msgspec.msgpack.Decoder(Memory)
-
-
-def consensus_field(kind: TickKind, instrument: str) -> str:
-    return kind + "|" + instrument
 
 
 async def read_consensus(
@@ -27,7 +23,7 @@ async def read_consensus(
     wanted = list(keys)
     if not wanted:
         return {}
-    values: list[Any] = await redis.hmget(CONSENSUS, [consensus_field(kind, name) for kind, name in wanted])
+    values: list[Any] = await redis.hmget(CONSENSUS, [line_name(kind, name) for kind, name in wanted])
     return {
         key: _change.decode(value) for key, value in zip(wanted, values, strict=True) if value is not None
     }

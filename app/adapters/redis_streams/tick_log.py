@@ -8,17 +8,17 @@ tick is refused with a reason.
 
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
 
 import msgspec
 
 from app.adapters.redis_streams.client import stream_command
 from app.adapters.redis_streams.keys import DEADLETTER, REJECTIONS, TICKS
+from app.adapters.redis_streams.tick_reply import FIELDS, TickReply
 from app.adapters.redis_streams.wire import Asked, Command, Wire
 from app.domain.errors import InvalidTick
 from app.domain.market import MAXIMUM_NAME, Rejection, Tick, TickKind
 from app.oracle.signatures import SIGNATURE_BYTES
-from app.ports.market import RejectedTick, TickEntry
+from app.ports.ticks import RejectedTick, TickBatch, TickEntry
 
 KEEP_REJECTED = 10_000
 MAXIMUM_PAYLOAD = 512
@@ -29,23 +29,23 @@ _tick = msgspec.msgpack.Decoder(Tick)
 # What msgspec raises for bytes that are no ticks: names that are not UTF-8 come as Python's own error.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KINDS = {kind.value.encode(): kind for kind in TickKind}
-_NAMES = [b"kind", b"source", b"instrument", b"sequence", b"time_ns", b"value", b"confidence"]
+_NAMES = [name.encode() for name in FIELDS]
 _REQUIRED = frozenset(_NAMES[:-1])
 _SIGNATURE = b"signature"
 _INT64 = 1 << 63
 
 
 class RedisTickLog:
-    def __init__(self, wire: Wire) -> None:
+    """Reads on a connection that gives whole replies (`whole_replies`), and may wait there for ticks."""
+
+    def __init__(self, streams: Wire, wire: Wire) -> None:
+        self._streams = streams
         self._wire = wire
 
-    def read(self, after: str, *, count: int, block_ms: int) -> Asked[Sequence[TickEntry]]:
+    def read(self, after: str, *, count: int, block_ms: int | None) -> Asked[TickBatch]:
         return Asked(
-            self._wire.ask(*stream_command({TICKS: after}, count=count, block_ms=block_ms)), _entries
+            self._streams.ask(*stream_command({TICKS: after}, count=count, block_ms=block_ms)), _batch
         )
-
-    def unpacked(self, entry: TickEntry) -> TickEntry:
-        return entry if entry.packed is None else decode_packed(entry.id, entry.packed)
 
     async def reject(self, rejected: Sequence[RejectedTick]) -> None:
         letters: list[Command] = [
@@ -63,16 +63,19 @@ class RedisTickLog:
         await self._wire.execute_command("XTRIM", TICKS, "MINID", "~", before)
 
 
-async def _entries(reply: Awaitable[Any]) -> Sequence[TickEntry]:
-    """Of one stream; none where nothing came in time."""
-    read = await reply
-    return [decode_entry(entry_id.decode(), flat) for _, entries in read or () for entry_id, flat in entries]
+class _Batch(TickReply):
+    def entry(self, i: int) -> TickEntry:
+        return decode_entry(self.id(i), self.flat(i))
+
+
+async def _batch(reply: Awaitable[bytes]) -> TickBatch:
+    return _Batch(await reply)
 
 
 def decode_entry(entry_id: str, flat: list[bytes]) -> TickEntry:
     try:
         if flat[0] == b"packed" and len(flat) == 2:
-            return TickEntry(entry_id, [], packed=flat[1])
+            return decode_packed(entry_id, flat[1])
         if flat[::2] == _NAMES:
             return TickEntry(entry_id, [_decode_flat(flat[1::2])])
         return _decode_with_care(entry_id, flat)

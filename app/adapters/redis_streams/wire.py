@@ -10,10 +10,12 @@ Measured beside redis-py's asynchronous client: a PING and its answer take 21 µ
 """
 
 import asyncio
+import hashlib
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import hiredis
@@ -55,11 +57,26 @@ class Asked(Generic[Made]):
             self._reply.exception()
 
 
+class Replies(Protocol):
+    """Takes what arrives, and gives one reply at a time, or False."""
+
+    def feed(self, data: bytes) -> None: ...
+
+    def gets(self) -> Any:
+        """An error reply is an exception; what is no reply at all raises ConnectionError."""
+
+
+def parsed_replies() -> Replies:
+    reader: Replies = hiredis.Reader(replyError=error_of, protocolError=RedisConnectionError)
+    return reader
+
+
 class Wire:
     """`execute_command` as redis-py has it, so that either can be given to what only reads or writes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, replies: Callable[[], Replies] = parsed_replies) -> None:
         self._url = url
+        self._replies = replies
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
 
@@ -73,6 +90,22 @@ class Wire:
         if self._line and self._line.open:
             return self._line.send(_pack(command), 1)
         return asyncio.ensure_future(self.execute_command(*command))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is asked within leaves in one write at its end: the server is woken once for all of it.
+
+        A block within another ends with that one. Nothing asked within is answered before.
+        """
+        line = self._line
+        if line is None or line.holds:
+            yield
+            return
+        line.hold()
+        try:
+            yield
+        finally:
+            line.release()
 
     async def execute_many(self, commands: Sequence[Command]) -> list[Any]:
         """In one write. The first error reply is raised, once all were answered."""
@@ -99,7 +132,7 @@ class Wire:
             if self._line is None or not self._line.open:
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS):
-                        self._line = await _dial(self._url)
+                        self._line = await _dial(self._url, self._replies)
                 except TimeoutError:
                     raise RedisTimeoutError("Redis does not answer") from None
                 except OSError as error:
@@ -113,17 +146,13 @@ class Script:
     def __init__(self, wire: Wire, text: str) -> None:
         self._wire = wire
         self._text = text
-        self._hash: bytes | None = None
+        self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, *, keys: Sequence[str], args: Command) -> Any:
-        if self._hash is None:
-            self._hash = await self._wire.execute_command("SCRIPT", "LOAD", self._text)
         return await self.ask(keys=keys, args=args)
 
     def ask(self, *, keys: Sequence[str], args: Command) -> Asked[Any]:
-        """The same, sent before this returns where the script was sent before."""
-        if self._hash is None:
-            return Asked(asyncio.ensure_future(self(keys=keys, args=args)), _as_it_is)
+        """The same, sent before this returns where there is a connection."""
         reply = self._wire.ask("EVALSHA", self._hash, len(keys), *keys, *args)
         return Asked(reply, lambda reply: self._answered(reply, keys, args))
 
@@ -134,33 +163,45 @@ class Script:
             return await self._wire.execute_command("EVAL", self._text, len(keys), *keys, *args)
 
 
-async def _as_it_is(reply: Awaitable[Any]) -> Any:
-    return await reply
-
-
 class _Line(asyncio.Protocol):
     """One connection, until it breaks."""
 
-    def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=_error_of, protocolError=RedisConnectionError)
+    def __init__(self, replies: Replies) -> None:
+        self._reader = replies
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Reply] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
+        self._held: list[bytes] | None = None
 
     @property
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def holds(self) -> bool:
+        return self._held is not None
 
     def send(self, packed: bytes, replies: int) -> "asyncio.Future[Any]":
         if self._transport is None or self._transport.is_closing():
             raise RedisConnectionError("the connection is closed")
         reply = _Reply(replies, self._loop)
         self._waiting.append(reply)
-        self._transport.write(packed)
+        if self._held is None:
+            self._transport.write(packed)
+        else:
+            self._held.append(packed)
         if self._watch is None:
             self._watch = self._loop.call_later(REPLY_SECONDS, self._look)
         return reply.future
+
+    def hold(self) -> None:
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held and self._transport is not None:
+            self._transport.write(b"".join(held))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -239,15 +280,19 @@ class _Reply:
             self.future.set_exception(error)
 
 
-async def _dial(url: str) -> _Line:
+async def _dial(url: str, replies: Callable[[], Replies]) -> _Line:
     loop = asyncio.get_running_loop()
+
+    def new_line() -> _Line:
+        return _Line(replies())
+
     at: dict[str, Any] = dict(parse_url(url))
     if "path" in at:
-        _, line = await loop.create_unix_connection(_Line, at["path"])
+        _, line = await loop.create_unix_connection(new_line, at["path"])
     else:
         secure = ssl.create_default_context() if urlsplit(url).scheme == "rediss" else None
         host, port = at.get("host", "localhost"), at.get("port", 6379)
-        _, line = await loop.create_connection(_Line, host, port, ssl=secure)
+        _, line = await loop.create_connection(new_line, host, port, ssl=secure)
     greetings: list[tuple[Any, ...]] = []
     if at.get("password"):
         user = (at["username"],) if at.get("username") else ()
@@ -268,7 +313,7 @@ def _pack(command: Command) -> bytes:
     return packed
 
 
-def _error_of(message: str) -> ResponseError:
+def error_of(message: str) -> ResponseError:
     if message.startswith("NOSCRIPT"):
         return NoScriptError(message)
     return ResponseError(message)

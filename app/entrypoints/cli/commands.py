@@ -66,12 +66,14 @@ def migrate_command() -> None:
 def compile_command() -> None:
     """Compile the numeric loops for this machine now, instead of when a role first starts."""
     from app.adapters.postgres import copied
+    from app.adapters.redis_streams import tick_reply
     from app.engine.warm_up import warm_up
     from app.oracle import warm_up as oracle
 
     warm_up()
     copied.warm_up()
     oracle.warm_up()
+    tick_reply.warm_up()
     typer.echo("the numeric loops are compiled", err=True)
 
 

@@ -47,9 +47,11 @@ async def _run(role: Role, settings: Settings) -> None:
 
 
 async def oracle(connected: Stack, stop: asyncio.Event) -> None:
+    from app.adapters.redis_streams import tick_reply
     from app.oracle.warm_up import warm_up
 
     warm_up()
+    tick_reply.warm_up()
     await oracle_role.run(oracle=await connected.oracle(), stop=stop)
 
 

@@ -13,10 +13,9 @@ from sqlalchemy import insert
 
 from app.adapters.postgres.tables.adjustments import adjustments
 from app.adapters.redis_streams.keys import CONSENSUS, STATE
-from app.adapters.redis_streams.market_reader import consensus_field
 from app.domain.adjustment_json import legs_to_json
 from app.domain.adjustments import TradeLeg
-from app.domain.market import Change, Quality, TickKind
+from app.domain.market import Change, Quality, TickKind, line_name
 
 CLOCK_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -110,7 +109,7 @@ async def start_market(redis: Any, *, clock_ns: int = CLOCK_NS, **values: Any) -
         "time_ns": clock_ns,
     } | values
     packed = msgspec.msgpack.encode(Change(**change))
-    await redis.hset(CONSENSUS, consensus_field(change["kind"], change["instrument"]), packed)
+    await redis.hset(CONSENSUS, line_name(change["kind"], change["instrument"]), packed)
 
 
 async def add_adjustment(

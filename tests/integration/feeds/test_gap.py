@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from app.adapters.feeds.pyth import PythFeed
 from app.adapters.redis_streams.tick_log import RedisTickLog
 from app.adapters.redis_streams.tick_publisher import RedisTickPublisher
+from app.adapters.redis_streams.whole_replies import WholeReplies
 from app.adapters.redis_streams.wire import Wire
 from app.domain.instruments import Instrument
 from app.domain.market import Quality, TickKind
@@ -47,8 +48,8 @@ class Market:
     async def follow(self):
         after = "0-0"
         while True:
-            for read in await self._ticks.read(after, count=100, block_ms=100):
-                entry = self._ticks.unpacked(read)
+            batch = await self._ticks.read(after, count=100, block_ms=100)
+            for entry in map(batch.entry, range(len(batch))):
                 wall_ns, after = time.time_ns(), entry.id
                 step = self.sequencer.take(entry=entry.id, ticks=entry.ticks, wall_ns=wall_ns)
                 self.refused += step.rejected
@@ -58,8 +59,8 @@ class Market:
 
 @asynccontextmanager
 async def market(redis_url):
-    async with Wire(redis_url) as reading:
-        it = Market(RedisTickLog(reading))
+    async with Wire(redis_url, WholeReplies) as reading, Wire(redis_url) as wire:
+        it = Market(RedisTickLog(reading, wire))
         following = asyncio.create_task(it.follow())
         try:
             yield it

@@ -3,21 +3,9 @@
 import json
 import sys
 
-from numba.core.dispatcher import Dispatcher
-
 from app.engine.warm_up import warm_up
+from tests.compiled_loops import compiled, compiled_since
 from tests.unit.engine.test_sleeping import Side, World
-
-
-def compiled():
-    """How often, by loop."""
-    return {
-        f"{name}.{loop}": len(value.signatures)
-        for name, module in sys.modules.items()
-        if name.startswith("app.")
-        for loop, value in vars(module).items()
-        if isinstance(value, Dispatcher) and value.py_func.__module__ == name
-    }
 
 
 def main():
@@ -28,8 +16,7 @@ def main():
         side = Side(world, sleeps=True, tells_margins=True)
         for frames in [[world.frame], *(world.frames() for _ in range(5))]:
             side.take(frames)
-    after = compiled()
-    json.dump(sorted(loop for loop, count in after.items() if count > before.get(loop, 0)), sys.stdout)
+    json.dump(compiled_since(before), sys.stdout)
 
 
 if __name__ == "__main__":

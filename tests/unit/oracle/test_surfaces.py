@@ -259,7 +259,7 @@ def test_whoever_reads_how_much_and_takes_over_when_the_frames_are_the_same(step
             if data.draw(st.booleans()):
                 left = parts.machine
                 parts = Market(memory=left.memory(), time_ns=left.time_ns, sequence=left.sequence)
-    assert found + parts.machine.frames() == expected
+    assert [*found, *parts.machine.frames()] == list(expected)
     for change in (change for frame in expected for change in frame.changes if change.is_read_off):
         assert 0.0 < change.value < 5.0
         assert math.isfinite(change.confidence)
