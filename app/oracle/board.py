@@ -94,6 +94,8 @@ class Board:
         self._doubted_places: IntArray = np.empty(0, dtype=np.int64)
         self._make_room_for_changes(1_000)
         self._out: ByteArray = np.empty(0, dtype=np.uint8)
+        self._number = np.empty(1)
+        self._number_bits: IntArray = self._number.view(np.int64)
         self._make_room()
         self._restore(memory)
         self.declare(instruments, declared)
@@ -265,12 +267,12 @@ class Board:
         return Memory(self._last_ticks(), doubts, self._moved_estimates(), heartbeats)
 
     def _last_ticks(self) -> msgspec.Raw:
-        names, places = self._names_of_places, self._place_records
+        names = self._names_of_places
         spoken, self._spoken = min(self._spoken, self.sources), 0
         self._out = with_room(self._out, spoken * (OF_NUMBERS + names.longest))
         count, written = write_ticks(
             names.packed, names.ends, self._spoke, self._spoke.view(np.int64), self._after, self._sequences,
-            places["time_ns"], places["value"].view(np.int64), places["confidence"].view(np.int64), self._out,
+            self._place_records, self._number, self._number_bits, self._out,
         )  # fmt: skip
         return array_of(count, self._out[:written].tobytes())
 

@@ -7,8 +7,8 @@ Reference: msgpack specification, formats of integers, floats, strings and array
 import msgspec
 import numpy as np
 
-from app.oracle.records import NEVER
-from app.quant.arrays import BoolArray, ByteArray, IntArray, with_room
+from app.oracle.records import NEVER, Records
+from app.quant.arrays import BoolArray, ByteArray, FloatArray, IntArray, with_room
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
 OF_NUMBERS = 48
@@ -190,14 +190,15 @@ def write_ticks(
     spoke_by_eights: IntArray,
     after: IntArray,
     sequences: IntArray,
-    times_ns: IntArray,
-    values: IntArray,
-    confidences: IntArray,
+    places: Records,
+    number: FloatArray,
+    bits: IntArray,
     out: ByteArray,
 ) -> tuple[int, int]:
     """The last words of places that `spoke`, who have not then: how many, and how many bytes.
 
-    The sequence of each is the one in `after` or, where that says never, in `sequences`.
+    The sequence of each is the one in `after` or, where that says never, in `sequences`. `number` is for the
+    loop's own use, and `bits` are its own.
     """
     at, count = 0, 0
     for eight in range(spoke_by_eights.shape[0]):
@@ -210,9 +211,11 @@ def write_ticks(
                 out[at] = 0x97
                 at = _put_names(out, at + 1, names, name_ends, row)
                 at = put_integer(out, at, sequences[row] if after[row] == NEVER else after[row])
-                at = put_integer(out, at, times_ns[row])
-                at = put_number(out, at, values[row])
-                at = put_number(out, at, confidences[row])
+                at = put_integer(out, at, places[row].time_ns)
+                number[0] = places[row].value
+                at = put_number(out, at, bits[0])
+                number[0] = places[row].confidence
+                at = put_number(out, at, bits[0])
     return count, at
 
 

@@ -77,9 +77,8 @@ class Places:
             self._slots,
             self._names.packed,
             self._names.ends,
-            places["line"],
-            lines["above"],
-            lines["most"],
+            places,
+            lines,
             after,
             self._before,
             *window,
@@ -241,9 +240,8 @@ def _read_entry(
     slots: IntArray,
     names: ByteArray,
     ends: IntArray,
-    line_of: IntArray,
-    above: FloatArray,
-    most: FloatArray,
+    places: Records,
+    lines: Records,
     after: IntArray,
     before: IntArray,
     now_ns: int,
@@ -267,12 +265,12 @@ def _read_entry(
             break
         place, time_ns = whole[done, 0], whole[done, 1]
         value, confidence = told[done, 0], told[done, 1]
-        line = line_of[place]
+        line = lines[places[place].line]
         if not (
             after[place] < sequence < NEVER
             and max(1, now_ns - maximum_age_ns) <= time_ns < LATEST_NS
             and time_ns <= now_ns + maximum_lead_ns
-            and above[line] < value <= most[line]
+            and line.above < value <= line.most
             and 0.0 <= confidence < inf
         ):
             break
@@ -297,9 +295,8 @@ def _read(
     slots: IntArray,
     names: ByteArray,
     name_ends: IntArray,
-    line_of: IntArray,
-    above: FloatArray,
-    most: FloatArray,
+    places: Records,
+    lines: Records,
     after: IntArray,
     before: IntArray,
     now_ns: int,
@@ -320,7 +317,7 @@ def _read(
             return e - start
         first = done
         done, entry_ns = _read_entry(
-            data[rows[e, START] : rows[e, END]], slots, names, name_ends, line_of, above, most, after, before,
+            data[rows[e, START] : rows[e, END]], slots, names, name_ends, places, lines, after, before,
             now_ns, maximum_age_ns, maximum_lead_ns, moves, whole, told, bits, first,
         )  # fmt: skip
         if done == first:

@@ -554,7 +554,7 @@ async def test_a_commit_saves_no_memory_of_later_frames(engine, asyncpg_pool, da
         await log.start_generation(epoch=1, generation=1)
         await log.append(
             epoch=1, previous=StreamPosition(1, 0), cursor="0-0", frames=frames_of(prices),
-            consensus={}, memory=Memory(), whole=False,
+            consensus=b"", memory=Memory(), whole=False,
         )  # fmt: skip
         feed = RedisMarketFeed(reading=reading, writing=writing)
         lane = Lane(store=store, feed=feed, clock=SystemClock(), grants=grants)

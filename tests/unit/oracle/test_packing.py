@@ -100,9 +100,10 @@ def test_ticks_of_whoever_spoke_are_packed_as_msgspec_packs_them(ticks, data):
     spoke = some_of(ticks, data)
     expected = [tick for tick, has in zip(ticks, spoke.tolist(), strict=False) if has]
     out = np.empty(len(ticks) * (OF_NUMBERS + names.longest), dtype=np.uint8)
+    number = np.empty(1)
     count, written = write_ticks(
-        names.packed, names.ends, spoke, spoke.view(np.int64), after, apart, places["time_ns"],
-        places["value"].view(np.int64), places["confidence"].view(np.int64), out,
+        names.packed, names.ends, spoke, spoke.view(np.int64), after, apart, places,
+        number, number.view(np.int64), out,
     )  # fmt: skip
     assert array_of(count, out[:written].tobytes()) == msgspec.Raw(msgspec.msgpack.encode(expected))
     assert not spoke.any()
