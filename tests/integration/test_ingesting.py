@@ -17,6 +17,7 @@ from app.adapters.redis_streams.wire import Wire
 from app.adapters.wall_clock import SystemClock
 from app.domain.market import Tick, TickKind
 from app.entrypoints import oracle as oracle_role
+from app.services.ingest_ticks import READ_COUNT
 from tests import factories
 from tests.running_oracle import PERP, START_NS, Publisher, good, oracle, service_of
 from tests.waiting import eventually
@@ -79,6 +80,26 @@ async def test_a_connection_lost_under_way_costs_no_tick_and_repeats_none(
         await eventually(all_told, what="a frame of each entry, in order")
         assert await publisher.refusals() == []
     assert killed >= 3
+
+
+async def test_a_read_ahead_waits_for_no_ticks(engine, redis_url, asyncpg_pool):
+    """The frames of what was read are written behind it, on the same connection."""
+    await factories.create_market(engine, clock="replay")
+    async with connect(redis_url) as client, connect(redis_url) as other, as_a_role(asyncpg_pool, redis_url):
+        publisher = Publisher(client)
+        await publisher.frame_of(flat_fields(good(1)))
+        async with other.monitor() as monitor:
+            bodies = [flat_fields(good(number)) for number in range(2, READ_COUNT + 2)]
+            sent = await publisher.send_together(bodies)
+            reads = []
+            async for told in monitor.listen():
+                name, *words = told["command"].split()
+                if name == "XREAD" and words[-1] == sent[-1]:
+                    reads.append("BLOCK" in words)
+                if len(reads) == 2:
+                    break
+        assert reads == [False, True]
+        assert [frame.entry for frame in await publisher.frames()][1:] == sent
 
 
 async def kill_who_reads(redis):
