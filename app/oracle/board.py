@@ -162,7 +162,6 @@ class Board:
         room = taken.ticks + (3 * (taken.ticks + len(self._rows)) if fades else 0)
         settled.claim(taken.entries, room, OF_NUMBERS + self._names_of_lines.longest)
         self._make_room_for_changes(room)
-        names = self._names_of_lines
         count, found = settle(
             self._place_records,
             self._line_records,
@@ -180,26 +179,20 @@ class Board:
             self._doubted_places,
             self._changed_whole,
             self._changed,
-            self._changed_bits,
             settled.ends,
             settled.entries,
             settled.changes,
-            names.packed,
-            names.ends,
-            settled.lines,
-            settled.starts,
-            settled.packed,
             clock_ns,
-            not fades,
         )
         if found:
             self._doubted.update(self._doubted_places[:found].tolist())
         if fades:
             self._order_faded(settled, taken.entries)
-            write_changes(
-                names.packed, names.ends, self._changed_whole, self._changed_bits, count,
-                settled.lines, settled.starts, settled.packed, settled.changes,
-            )  # fmt: skip
+        names = self._names_of_lines
+        write_changes(
+            names.packed, names.ends, self._changed_whole, self._changed_bits, count,
+            settled.lines, settled.starts, settled.packed, settled.changes,
+        )  # fmt: skip
         settled.entries += taken.entries
         settled.changes += count
         self._spoken += taken.ticks

@@ -110,8 +110,8 @@ def _put_names(out: ByteArray, at: int, names: ByteArray, ends: IntArray, row: i
     return at
 
 
-@inlined_in_place
-def put_changes(
+@compiled_in_place
+def write_changes(
     names: ByteArray,
     name_ends: IntArray,
     whole: IntArray,
@@ -136,21 +136,6 @@ def put_changes(
         for column in range(1, 4):
             at = put_integer(out, at, whole[i, column])
         starts[first + i + 1] = at
-
-
-@compiled_in_place
-def write_changes(
-    names: ByteArray,
-    name_ends: IntArray,
-    whole: IntArray,
-    numbers: IntArray,
-    count: int,
-    lines: IntArray,
-    starts: IntArray,
-    out: ByteArray,
-    first: int,
-) -> None:
-    put_changes(names, name_ends, whole, numbers, count, lines, starts, out, first)
 
 
 @compiled_in_place

@@ -7,11 +7,10 @@ from math import exp, log
 
 from app.domain.market import Quality
 from app.oracle.doubting import SAMPLE_SECONDS, judge
-from app.oracle.packing import put_changes
 from app.oracle.records import NOBODY, Record, Records
 from app.oracle.settled import ENDS, FADES, TIME
 from app.oracle.votes import polled
-from app.quant.arrays import BoolArray, ByteArray, FloatArray, IntArray
+from app.quant.arrays import BoolArray, FloatArray, IntArray
 from app.quant.compiled import compiled_in_place, inlined_in_place
 
 TWAP_SECONDS = 300.0
@@ -229,6 +228,22 @@ def _fade(
 
 
 @inlined_in_place
+def _show(
+    estimates: Records, touched: IntArray, count: int, changed_whole: IntArray, changed: FloatArray, end: int
+) -> int:
+    """Of these lines what they have come to, where that is anything. Returns where the changes end then."""
+    for i in range(count):
+        row = touched[i]
+        estimate = estimates[row]
+        if estimate.samples > 0:
+            changed_whole[end, 0], changed_whole[end, 1] = row, estimate.sources
+            changed_whole[end, 2], changed_whole[end, 3] = estimate.quality, estimate.time_ns
+            changed[end, 0], changed[end, 1] = estimate.value, estimate.confidence
+            end += 1
+    return end
+
+
+@inlined_in_place
 def _hear(
     places: Records,
     lines: Records,
@@ -278,17 +293,10 @@ def settle(
     doubted: IntArray,
     changed_whole: IntArray,
     changed: FloatArray,
-    changed_bits: IntArray,
     ends: IntArray,
     first_entry: int,
     first_change: int,
-    names: ByteArray,
-    name_ends: IntArray,
-    change_lines: IntArray,
-    starts: IntArray,
-    packed: ByteArray,
     clock_ns: int,
-    packs: bool,
 ) -> tuple[int, int]:
     """Takes entries of ticks one after the other; the lines that each names are settled after all its ticks.
 
@@ -298,8 +306,7 @@ def settle(
     the first entry of each second, `clock_ns` being the time of the one before, follow those that fade. From
     row `first_entry` on `ends` gets of each entry the end of its changes, the first of which is number
     `first_change`, the market time, and where those begin that fade.
-    Places that spoke and lines that moved are marked. If it `packs`, the changes are written as msgpack too
-    (see `packing.put_changes`).
+    Places that spoke and lines that moved are marked.
     Returns how many changes there are, and how often a place was doubted more or less than before: the first
     so many of `doubted`.
     """
@@ -315,14 +322,7 @@ def settle(
                     found = _settle(
                         places, lines, estimates, touched[i], voters, votes, marks, now_ns, doubted, found
                     )
-        for i in range(count):
-            row = touched[i]
-            estimate = estimates[row]
-            if estimate.samples > 0:
-                changed_whole[shown, 0], changed_whole[shown, 1] = row, estimate.sources
-                changed_whole[shown, 2], changed_whole[shown, 3] = estimate.quality, estimate.time_ns
-                changed[shown, 0], changed[shown, 1] = estimate.value, estimate.confidence
-                shown += 1
+        shown = _show(estimates, touched, count, changed_whole, changed, shown)
         ends[first_entry + e, FADES] = first_change + shown
         if now_ns // SECOND_NS > clock_ns // SECOND_NS:
             shown = _fade(places, lines, estimates, voters, now_ns, changed_whole, changed, shown)
@@ -335,8 +335,4 @@ def settle(
             lines[touched[i]].heard = 0
         ends[first_entry + e, ENDS], ends[first_entry + e, TIME] = first_change + shown, now_ns
         start = end
-    if packs:
-        put_changes(
-            names, name_ends, changed_whole, changed_bits, shown, change_lines, starts, packed, first_change
-        )
     return shown, found

@@ -1,8 +1,11 @@
 """The writer's state in a real Redis: whatever was appended, a successor finds it as it was left."""
 
+import hashlib
+
 import pytest
 
-from app.adapters.redis_streams.market_log import RedisMarketLog
+from app.adapters.redis_streams.keys import STATE
+from app.adapters.redis_streams.market_log import _APPEND, RedisMarketLog
 from app.adapters.redis_streams.wire import Wire
 from app.domain.errors import Fenced, StreamReset
 from app.domain.market import StreamPosition, Tick, TickKind
@@ -49,6 +52,15 @@ async def append(market, machine, ticks, *, cursor, epoch=1, whole=False):
         memory=machine.memory() if whole else machine.news(),
         whole=whole,
     )
+
+
+async def test_whoever_opened_a_market_is_known_by_his_script(market, redis):
+    """Of one that was never written too: the first frames wait for nothing."""
+    await redis.script_flush()
+    await redis.delete(STATE)
+    assert await market.open(epoch=1, at_least=StreamPosition(1, 0)) is None
+    known = hashlib.sha1(_APPEND.encode(), usedforsecurity=False).hexdigest()
+    assert await redis.script_exists(known) == [True]
 
 
 async def test_a_successor_has_every_quote_from_the_snapshot_or_from_the_log_after_it(market):

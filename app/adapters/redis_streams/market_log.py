@@ -103,6 +103,8 @@ class RedisMarketLog:
         self._wire = wire
 
     async def open(self, *, epoch: int, at_least: StreamPosition) -> OracleState | None:
+        # The first frames are not held up by a script that the server does not know.
+        await self._wire.execute_command("SCRIPT", "LOAD", _APPEND)
         reply = await _fenced(self._open(keys=_KEYS, args=[epoch]))
         if not reply:
             return None
@@ -110,9 +112,6 @@ class RedisMarketLog:
         position = StreamPosition(int(generation), int(sequence))
         if position < at_least:
             return None
-        await self._wire.execute_command(
-            "SCRIPT", "LOAD", _APPEND
-        )  # never sent whole behind a read that waits
         log: list[bytes] = await self._wire.execute_command("LRANGE", MEMORY, 0, -1)
         return OracleState(position, int(time_ns), cursor.decode(), decoded_memory(log))
 
